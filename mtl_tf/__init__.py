@@ -1,0 +1,25 @@
+"""Multi-task dense prediction on TensorFlow and Keras: one shared encoder, several answers per pixel.
+
+TensorFlow is imported only when a name that needs it is first used, so that `--help` and the data tools start at once.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "build_model": "mtl_tf.models",
+    "ModelConfig": "mtl_tf.config",
+    "Config": "mtl_tf.config",
+    "cityscapes_tasks": "mtl_tf.tasks",
+    "Segmentation": "mtl_tf.tasks",
+    "Depth": "mtl_tf.tasks",
+    "load": "mtl_tf.prediction",
+}
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name):
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'mtl_tf' has no attribute {name!r}; it has {', '.join(_PUBLIC)}")

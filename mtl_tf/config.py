@@ -1,0 +1,316 @@
+"""The configuration: a tree of frozen dataclasses, and the only list of options there is.
+
+Every leaf carries its help text, the values it may take and whether it may change on an existing run; the command
+line (`flags.py`), `--helpshort` and `run.flags` are all derived from it.
+"""
+
+import dataclasses
+import math
+import types
+from typing import Any
+
+from mtl_tf.errors import UsageError
+
+ENCODERS = ("resnet18", "resnet34", "resnet50", "resnet50_keras")
+TASKS = ("semseg", "depth")
+
+
+def option(default, help, *, choices=None, minimum=None, maximum=None, lengths=None, free=False):
+    """One leaf of the configuration.
+
+    Args:
+        default: its default value; the type of a leaf is that of its annotation.
+        help: one sentence, with units.
+        choices: the values allowed (of each element where the leaf is a tuple).
+        minimum, maximum: bounds, inclusive (of each element).
+        lengths: the lengths that a tuple may have.
+        free: whether an existing run may be continued or evaluated with another value.
+    """
+    metadata = dict(help=help, choices=choices, minimum=minimum, maximum=maximum, lengths=lengths, free=free)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class _Section:
+    """A branch of the tree; checks every leaf when it is made."""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if "help" in field.metadata:
+                value = coerce(field, getattr(self, field.name))
+                object.__setattr__(self, field.name, value)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig(_Section):
+    """Where samples come from and the size at which they are used."""
+
+    name: str = option(
+        "synthetic",
+        "Data set: rendered road scenes, a folder with dataset.json, or a known layout.",
+        choices=("synthetic", "folder", "miniscapes", "nyuv2"),
+    )
+    root: str = option("", "Folder of the data set.", free=True)
+    image_size: tuple[int, ...] = option(
+        (), "H,W in pixels that every sample is resized to; empty = as it is on disk.", minimum=8, lengths=(0, 2)
+    )
+    crop_size: tuple[int, ...] = option(
+        (), "H,W in pixels of the training crop; empty = the whole image.", minimum=8, lengths=(0, 2)
+    )
+    train_split: str = option("train", "Split to train on.")
+    val_split: str = option("val", "Split that each epoch is validated on.")
+    split: str = option("val", "Split that `evaluate` and `predict` use.", free=True)
+    limit: int = option(0, "Use only the first N samples of each split; 0 = all.", minimum=0)
+    skip_bad: bool = option(False, "Go on without samples that cannot be read, and count them.")
+    synthetic_train: int = option(400, "Number of rendered training scenes.", minimum=1)
+    synthetic_val: int = option(64, "Number of rendered scenes in each other split.", minimum=1)
+    synthetic_seed: int = option(0, "Seed of the rendered scenes.", minimum=0)
+    cache: bool = option(False, "Keep decoded samples in memory (synthetic scenes always are).", free=True)
+    workers: int = option(0, "Samples read in parallel; 0 = as many as there are cores.", minimum=0, free=True)
+    prefetch: int = option(2, "Batches prepared ahead of the training step.", minimum=1, free=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig(_Section):
+    """Training augmentation: one perspective crop per sample, then colour; all off by default."""
+
+    scale_min: float = option(1.0, "Smallest side of the sampled window over the crop size.", minimum=0.05)
+    scale_max: float = option(1.0, "Largest side of the sampled window over the crop size; > 1 zooms OUT.", minimum=0.05)
+    tilt: float = option(0.0, "Largest rotation, degrees.", minimum=0.0, maximum=180.0)
+    wiggle: float = option(0.0, "Largest shift of a corner over half the crop size.", minimum=0.0, maximum=0.5)
+    reflect: bool = option(False, "Flip left and right with probability 0.5.")
+    zoom_depth: bool = option(False, "Multiply depth by the sampled scale, as a pinhole camera would see it.")
+    brightness: float = option(0.0, "Largest relative change of brightness.", minimum=0.0, maximum=1.0)
+    contrast: float = option(0.0, "Largest relative change of contrast.", minimum=0.0, maximum=1.0)
+    saturation: float = option(0.0, "Largest relative change of saturation.", minimum=0.0, maximum=1.0)
+    hue: float = option(0.0, "Largest change of hue, in turns.", minimum=0.0, maximum=0.5)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.scale_min > self.scale_max:
+            raise UsageError(
+                f"augment.scale_min={self.scale_min} is above augment.scale_max={self.scale_max}; exchange them"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig(_Section):
+    """The network."""
+
+    architecture: str = option(
+        "joint",
+        "One decoder for all tasks, one per task, or one per task that exchange features by attention.",
+        choices=("joint", "branched", "distilled"),
+    )
+    encoder: str = option("resnet34", "Shared encoder.", choices=ENCODERS)
+    encoder_weights: str = option(
+        "none", "Initial encoder: none (random), imagenet (fetched once), or the path of a weight file.", free=True
+    )
+    dilation: tuple[int, ...] = option(
+        (0, 0, 1), "For layers 2,3,4: 1 trades the stride of the layer for dilation.", choices=(0, 1), lengths=(3,)
+    )
+    consistent_dilation: bool = option(
+        False, "BasicBlock: dilate conv1 as well, so that strided weights give the same features."
+    )
+    aspp: bool = option(True, "Atrous spatial pyramid pooling after the encoder (else one 1x1 convolution).")
+    aspp_rates: tuple[int, ...] = option((3, 6, 9), "Dilation of the 3x3 branches of ASPP.", minimum=1, lengths=(1, 2, 3, 4, 5, 6))
+    skip: bool = option(True, "Decoder with the stride-4 encoder feature.")
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig(_Section):
+    """What is minimised."""
+
+    semseg_weight: float = option(0.5, "Weight of the segmentation loss.", minimum=0.0)
+    depth_weight: float = option(0.5, "Weight of the depth loss.", minimum=0.0)
+    depth: str = option("l2", "Depth loss.", choices=("l2", "l1", "berhu", "silog"))
+    depth_space: str = option(
+        "linear", "What the depth head predicts: whitened metres or whitened log metres.", choices=("linear", "log")
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimConfig(_Section):
+    """How it is minimised."""
+
+    name: str = option("sgd", "Optimiser.", choices=("sgd", "adam", "adamw"))
+    learning_rate: float = option(0.01, "Initial learning rate (0.01 is far too big for Adam).", minimum=0.0)
+    momentum: float = option(0.9, "Momentum of SGD.", minimum=0.0, maximum=1.0)
+    beta1: float = option(0.9, "Adam: decay of the first moment.", minimum=0.0, maximum=1.0)
+    beta2: float = option(0.999, "Adam: decay of the second moment.", minimum=0.0, maximum=1.0)
+    epsilon: float = option(1e-8, "Adam: epsilon.", minimum=0.0)
+    weight_decay: float = option(1e-4, "Weight decay on all parameters.", minimum=0.0)
+    decoupled: bool = option(
+        False, "sgd, adam: decay the weights themselves instead of adding to the gradient (adamw always does)."
+    )
+    schedule: str = option("poly", "Learning rate over time.", choices=("poly", "constant"))
+    schedule_power: float = option(0.9, "Exponent of the poly schedule.", minimum=0.0)
+    schedule_unit: str = option("epoch", "Whether poly falls per epoch or per step.", choices=("epoch", "step"))
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(_Section):
+    """The training run."""
+
+    epochs: int = option(16, "Passes over the training split.", minimum=1)
+    batch_size: int = option(4, "Images a step, over all devices.", minimum=1)
+    precision: str = option(
+        "float32", "Arithmetic of the network.", choices=("float32", "mixed_bfloat16", "mixed_float16")
+    )
+    devices: int = option(0, "Devices to train on; 0 = all GPUs, else the CPU.", minimum=0, free=True)
+    best_metric: str = option(
+        "total",
+        "Validation metric that chooses the best weights (ties: the later).",
+        choices=("total", "grader", "miou", "pixel_accuracy", "si_log_rmse", "rmse", "abs_rel", "delta1", "loss"),
+    )
+    checkpoint_every: int = option(500, "Steps between full-state checkpoints, besides each epoch's.", minimum=1, free=True)
+    keep_checkpoints: int = option(3, "Checkpoints kept.", minimum=1, free=True)
+    resume: bool = option(True, "Continue an existing run directory.", free=True)
+    fresh: bool = option(False, "Delete what the run directory holds and start anew.", free=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogConfig(_Section):
+    """What a run writes down while it trains."""
+
+    every: int = option(20, "Steps between rows of steps.csv and TensorBoard scalars.", minimum=1, free=True)
+    panels_every: int = option(1000, "Steps between pictures of training crops; 0 = none.", minimum=0, free=True)
+    observed: int = option(4, "Validation samples pictured after each epoch.", minimum=0, free=True)
+    tensorboard: bool = option(True, "Write TensorBoard events.", free=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(_Section):
+    """Everything that a command can be told."""
+
+    run_dir: str = option("", "Run directory: all that a run writes.", free=True)
+    seed: int = option(0, "Seed of weights, order and augmentation.", minimum=0)
+    tasks: tuple[str, ...] = option(TASKS, "Tasks to train, of semseg and depth.", choices=TASKS, lengths=(1, 2))
+    input: str = option("", "predict: a picture, a folder or a glob; empty = the whole --data.split.", free=True)
+    output: str = option("", "predict, export: where to write; empty = inside the run directory.", free=True)
+    scale: str = option(
+        "fit", "predict: resize a picture to fit data.image_size, or take it as it is.", choices=("fit", "native"), free=True
+    )
+    data: DataConfig = DataConfig()
+    augment: AugmentConfig = AugmentConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+    train: TrainConfig = TrainConfig()
+    log: LogConfig = LogConfig()
+
+    def __post_init__(self):
+        super().__post_init__()
+        if len(set(self.tasks)) != len(self.tasks):
+            raise UsageError(f"tasks={format_value(self.tasks)} names a task twice")
+        if self.model.architecture == "distilled" and len(self.tasks) < 2:
+            raise UsageError(
+                "model.architecture=distilled exchanges features between tasks and needs at least two; "
+                f"tasks={format_value(self.tasks)}: use joint or branched"
+            )
+
+
+def leaves(config: Any = Config, prefix: str = "") -> dict[str, dataclasses.Field]:
+    """Dotted name -> field of every leaf below a section (class or instance), in the order they are declared."""
+    found = {}
+    for field in dataclasses.fields(config):
+        if "help" in field.metadata:
+            found[prefix + field.name] = field
+        else:
+            found.update(leaves(field.type, f"{prefix}{field.name}."))
+    return found
+
+
+def values(config: Config) -> dict[str, Any]:
+    """Dotted name -> value of every leaf."""
+    found = {}
+    for name in leaves():
+        node = config
+        for part in name.split("."):
+            node = getattr(node, part)
+        found[name] = node
+    return found
+
+
+def from_values(named: dict[str, Any]) -> Config:
+    """A configuration from dotted names; leaves that are not named keep their defaults.
+
+    Raises:
+        UsageError: a value is not allowed.
+    """
+    sections: dict[str, dict[str, Any]] = {}
+    top: dict[str, Any] = {}
+    for name, value in named.items():
+        section, _, leaf = name.rpartition(".")
+        (sections.setdefault(section, {}) if section else top)[leaf] = value
+    types_of = {field.name: field.type for field in dataclasses.fields(Config)}
+    return Config(**top, **{name: types_of[name](**leaf) for name, leaf in sections.items()})
+
+
+def replace(config: Config, **dotted: Any) -> Config:
+    """A copy with other values; dots in names are written as two underscores (`train__epochs=2`)."""
+    return from_values(values(config) | {name.replace("__", "."): value for name, value in dotted.items()})
+
+
+def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
+    """Name -> (old, new) of the leaves that differ and may not differ on an existing run."""
+    before, after = values(old), values(new)
+    return {
+        name: (before[name], after[name])
+        for name, field in leaves().items()
+        if not field.metadata["free"] and before[name] != after[name]
+    }
+
+
+def coerce(field: dataclasses.Field, value: Any) -> Any:
+    """The value of a leaf, converted from text where it is text, and checked.
+
+    Raises:
+        UsageError: naming the leaf, what it takes and what came.
+    """
+    kind = field.type
+    if isinstance(kind, types.GenericAlias):
+        element = kind.__args__[0]
+        parts = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        value = tuple(_element(field, element, part) for part in parts)
+        lengths = field.metadata["lengths"]
+        if lengths and len(value) not in lengths:
+            expected = " or ".join(map(str, lengths))
+            raise UsageError(f"{field.name} takes {expected} values separated by commas, got {format_value(value)!r}")
+        return value
+    return _element(field, kind, value)
+
+
+def _element(field, kind, value):
+    metadata = field.metadata
+    try:
+        if kind is bool and isinstance(value, str):
+            value = {"true": True, "1": True, "false": False, "0": False}[value.strip().lower()]
+        elif kind is str:
+            value = str(value).strip()
+        elif kind is int and not isinstance(value, str) and value != int(value):
+            raise ValueError
+        else:
+            value = kind(value)
+    except (ValueError, TypeError, KeyError, OverflowError):
+        names = {int: "a whole number", float: "a number", bool: "true or false"}
+        raise UsageError(f"{field.name} takes {names.get(kind, kind.__name__)}, got {value!r}") from None
+    if metadata["choices"] and value not in metadata["choices"]:
+        allowed = ", ".join(map(str, metadata["choices"]))
+        raise UsageError(f"{field.name} takes one of {allowed}; got {str(value)!r}")
+    low, high = metadata["minimum"], metadata["maximum"]
+    if kind is float and not math.isfinite(value):
+        raise UsageError(f"{field.name} takes a finite number, got {value}")
+    if low is not None and value < low:
+        raise UsageError(f"{field.name} must be at least {low}, got {value}")
+    if high is not None and value > high:
+        raise UsageError(f"{field.name} must be at most {high}, got {value}")
+    return value
+
+
+def format_value(value: Any) -> str:
+    """The text of a value as it stands on a command line; `coerce` reads it back."""
+    if isinstance(value, tuple):
+        return ",".join(format_value(part) for part in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if isinstance(value, float) else str(value)

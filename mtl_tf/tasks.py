@@ -1,0 +1,128 @@
+"""What is predicted: the tasks, how their targets are encoded for the loss and their answers decoded.
+
+A task is a plain frozen description; it names its loss and metrics, which live in `losses` and `metrics`.
+"""
+
+import dataclasses
+
+CITYSCAPES_CLASSES = {
+    "road": (128, 64, 128),
+    "sidewalk": (244, 35, 232),
+    "building": (70, 70, 70),
+    "wall": (102, 102, 156),
+    "fence": (190, 153, 153),
+    "pole": (153, 153, 153),
+    "traffic light": (250, 170, 30),
+    "traffic sign": (220, 220, 0),
+    "vegetation": (107, 142, 35),
+    "terrain": (152, 251, 152),
+    "sky": (70, 130, 180),
+    "person": (220, 20, 60),
+    "rider": (255, 0, 0),
+    "car": (0, 0, 142),
+    "truck": (0, 0, 70),
+    "bus": (0, 60, 100),
+    "train": (0, 80, 100),
+    "motorcycle": (0, 0, 230),
+    "bicycle": (119, 11, 32),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmentation:
+    """A class for every pixel.
+
+    Attributes:
+        classes: the names, in the order of their ids.
+        palette: their colours, RGB.
+        ignore: the label value that no loss or metric counts.
+    """
+
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    ignore: int = 255
+    name: str = "semseg"
+    loss: str = "cross_entropy"
+    metrics: str = "segmentation"
+
+    @property
+    def channels(self) -> int:
+        """Output channels: one logit a class."""
+        return len(self.classes)
+
+    def valid(self, target):
+        """Which pixels of an int (B, H, W) label map count."""
+        return target != self.ignore
+
+    def decode(self, logits):
+        """Class ids int32 (B, H, W) of logits (B, H, W, C)."""
+        import tensorflow as tf
+
+        return tf.argmax(logits, axis=-1, output_type=tf.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Depth:
+    """Metres along the optical axis for every pixel; 0 = no label.
+
+    Attributes:
+        minimum, maximum: range of valid depth, metres.
+        mean, std: of depth over the training split, metres.
+        log_mean, log_std: of its natural logarithm.
+        space: "linear": the head predicts whitened metres; "log": whitened log metres.
+        loss: name in `losses.DEPTH_LOSSES`.
+        codec: "inverse_uint8" where predictions are also exchanged in the Miniscapes codec.
+    """
+
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    log_mean: float
+    log_std: float
+    space: str = "linear"
+    loss: str = "l2"
+    codec: str = "metres"
+    name: str = "depth"
+    metrics: str = "depth"
+
+    @property
+    def channels(self) -> int:
+        """Output channels."""
+        return 1
+
+    def valid(self, target):
+        """Which pixels of a depth map (B, H, W), metres, count."""
+        return (target >= self.minimum) & (target <= self.maximum)
+
+    def encode(self, metres):
+        """Whitened target of a depth map in metres; every element must be positive."""
+        import tensorflow as tf
+
+        if self.space == "log":
+            return (tf.math.log(metres) - self.log_mean) / self.log_std
+        return (metres - self.mean) / self.std
+
+    def decode(self, raw):
+        """Metres (B, H, W), clipped to the valid range, of the raw head (B, H, W, 1)."""
+        import tensorflow as tf
+
+        raw = tf.cast(raw[..., 0], tf.float32)
+        if self.space == "log":
+            # Clipping before exp keeps an untrained head from overflowing.
+            low, high = tf.math.log([self.minimum, self.maximum])
+            metres = tf.exp(tf.clip_by_value(raw * self.log_std + self.log_mean, low, high))
+        else:
+            metres = raw * self.std + self.mean
+        return tf.clip_by_value(metres, self.minimum, self.maximum)
+
+
+Task = Segmentation | Depth
+
+
+def cityscapes_tasks() -> tuple[Segmentation, Depth]:
+    """The two tasks of the study: 19 classes, depth 4..300 m with the published statistics (Synscapes training split)."""
+    return (
+        Segmentation(classes=tuple(CITYSCAPES_CLASSES), palette=tuple(CITYSCAPES_CLASSES.values())),
+        Depth(4.0, 300.0, mean=27.0727, std=29.1264, log_mean=2.89, log_std=0.866, codec="inverse_uint8"),
+    )
