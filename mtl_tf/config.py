@@ -5,43 +5,17 @@ line (`flags.py`), `--helpshort` and `run.flags` are all derived from it.
 """
 
 import dataclasses
-import math
-import types
 from typing import Any
 
 from mtl_tf.errors import UsageError
+from mtl_tf.options import Section, format_value, option
 
 ENCODERS = ("resnet18", "resnet34", "resnet50", "resnet50_keras")
 TASKS = ("semseg", "depth")
 
 
-def option(default, help, *, choices=None, minimum=None, maximum=None, lengths=None, free=False):
-    """One leaf of the configuration.
-
-    Args:
-        default: its default value; the type of a leaf is that of its annotation.
-        help: one sentence, with units.
-        choices: the values allowed (of each element where the leaf is a tuple).
-        minimum, maximum: bounds, inclusive (of each element).
-        lengths: the lengths that a tuple may have.
-        free: whether an existing run may be continued or evaluated with another value.
-    """
-    metadata = dict(help=help, choices=choices, minimum=minimum, maximum=maximum, lengths=lengths, free=free)
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-class _Section:
-    """A branch of the tree; checks every leaf when it is made."""
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            if "help" in field.metadata:
-                value = coerce(field, getattr(self, field.name))
-                object.__setattr__(self, field.name, value)
-
-
 @dataclasses.dataclass(frozen=True)
-class DataConfig(_Section):
+class DataConfig(Section):
     """Where samples come from and the size at which they are used."""
 
     name: str = option(
@@ -51,7 +25,10 @@ class DataConfig(_Section):
     )
     root: str = option("", "Folder of the data set.", free=True)
     image_size: tuple[int, ...] = option(
-        (), "H,W in pixels that every sample is resized to; empty = as it is on disk.", minimum=8, lengths=(0, 2)
+        (),
+        "H,W in pixels that every sample is resized to; empty = as it is on disk.",
+        minimum=8,
+        lengths=(0, 2),
     )
     crop_size: tuple[int, ...] = option(
         (), "H,W in pixels of the training crop; empty = the whole image.", minimum=8, lengths=(0, 2)
@@ -70,11 +47,13 @@ class DataConfig(_Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class AugmentConfig(_Section):
+class AugmentConfig(Section):
     """Training augmentation: one perspective crop per sample, then colour; all off by default."""
 
     scale_min: float = option(1.0, "Smallest side of the sampled window over the crop size.", minimum=0.05)
-    scale_max: float = option(1.0, "Largest side of the sampled window over the crop size; > 1 zooms OUT.", minimum=0.05)
+    scale_max: float = option(
+        1.0, "Largest side of the sampled window over the crop size; > 1 zooms OUT.", minimum=0.05
+    )
     tilt: float = option(0.0, "Largest rotation, degrees.", minimum=0.0, maximum=180.0)
     wiggle: float = option(0.0, "Largest shift of a corner over half the crop size.", minimum=0.0, maximum=0.5)
     reflect: bool = option(False, "Flip left and right with probability 0.5.")
@@ -93,7 +72,7 @@ class AugmentConfig(_Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """The network."""
 
     architecture: str = option(
@@ -103,33 +82,42 @@ class ModelConfig(_Section):
     )
     encoder: str = option("resnet34", "Shared encoder.", choices=ENCODERS)
     encoder_weights: str = option(
-        "none", "Initial encoder: none (random), imagenet (fetched once), or the path of a weight file.", free=True
+        "none",
+        "Initial encoder: none (random), imagenet (fetched once), or the path of a weight file.",
+        free=True,
     )
     dilation: tuple[int, ...] = option(
-        (0, 0, 1), "For layers 2,3,4: 1 trades the stride of the layer for dilation.", choices=(0, 1), lengths=(3,)
+        (0, 0, 1),
+        "For layers 2,3,4: 1 trades the stride of the layer for dilation.",
+        choices=(0, 1),
+        lengths=(3,),
     )
     consistent_dilation: bool = option(
         False, "BasicBlock: dilate conv1 as well, so that strided weights give the same features."
     )
     aspp: bool = option(True, "Atrous spatial pyramid pooling after the encoder (else one 1x1 convolution).")
-    aspp_rates: tuple[int, ...] = option((3, 6, 9), "Dilation of the 3x3 branches of ASPP.", minimum=1, lengths=(1, 2, 3, 4, 5, 6))
+    aspp_rates: tuple[int, ...] = option(
+        (3, 6, 9), "Dilation of the 3x3 branches of ASPP.", minimum=1, lengths=(1, 2, 3, 4, 5, 6)
+    )
     skip: bool = option(True, "Decoder with the stride-4 encoder feature.")
 
 
 @dataclasses.dataclass(frozen=True)
-class LossConfig(_Section):
+class LossConfig(Section):
     """What is minimised."""
 
     semseg_weight: float = option(0.5, "Weight of the segmentation loss.", minimum=0.0)
     depth_weight: float = option(0.5, "Weight of the depth loss.", minimum=0.0)
     depth: str = option("l2", "Depth loss.", choices=("l2", "l1", "berhu", "silog"))
     depth_space: str = option(
-        "linear", "What the depth head predicts: whitened metres or whitened log metres.", choices=("linear", "log")
+        "linear",
+        "What the depth head predicts: whitened metres or whitened log metres.",
+        choices=("linear", "log"),
     )
 
 
 @dataclasses.dataclass(frozen=True)
-class OptimConfig(_Section):
+class OptimConfig(Section):
     """How it is minimised."""
 
     name: str = option("sgd", "Optimiser.", choices=("sgd", "adam", "adamw"))
@@ -140,7 +128,8 @@ class OptimConfig(_Section):
     epsilon: float = option(1e-8, "Adam: epsilon.", minimum=0.0)
     weight_decay: float = option(1e-4, "Weight decay on all parameters.", minimum=0.0)
     decoupled: bool = option(
-        False, "sgd, adam: decay the weights themselves instead of adding to the gradient (adamw always does)."
+        False,
+        "sgd, adam: decay the weights themselves instead of adding to the gradient (adamw always does).",
     )
     schedule: str = option("poly", "Learning rate over time.", choices=("poly", "constant"))
     schedule_power: float = option(0.9, "Exponent of the poly schedule.", minimum=0.0)
@@ -148,7 +137,7 @@ class OptimConfig(_Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig(_Section):
+class TrainConfig(Section):
     """The training run."""
 
     epochs: int = option(16, "Passes over the training split.", minimum=1)
@@ -160,16 +149,28 @@ class TrainConfig(_Section):
     best_metric: str = option(
         "total",
         "Validation metric that chooses the best weights (ties: the later).",
-        choices=("total", "grader", "miou", "pixel_accuracy", "si_log_rmse", "rmse", "abs_rel", "delta1", "loss"),
+        choices=(
+            "total",
+            "grader",
+            "miou",
+            "pixel_accuracy",
+            "si_log_rmse",
+            "rmse",
+            "abs_rel",
+            "delta1",
+            "loss",
+        ),
     )
-    checkpoint_every: int = option(500, "Steps between full-state checkpoints, besides each epoch's.", minimum=1, free=True)
+    checkpoint_every: int = option(
+        500, "Steps between full-state checkpoints, besides each epoch's.", minimum=1, free=True
+    )
     keep_checkpoints: int = option(3, "Checkpoints kept.", minimum=1, free=True)
     resume: bool = option(True, "Continue an existing run directory.", free=True)
     fresh: bool = option(False, "Delete what the run directory holds and start anew.", free=True)
 
 
 @dataclasses.dataclass(frozen=True)
-class LogConfig(_Section):
+class LogConfig(Section):
     """What a run writes down while it trains."""
 
     every: int = option(20, "Steps between rows of steps.csv and TensorBoard scalars.", minimum=1, free=True)
@@ -179,7 +180,7 @@ class LogConfig(_Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(_Section):
+class Config(Section):
     """Everything that a command can be told."""
 
     run_dir: str = option("", "Run directory: all that a run writes.", free=True)
@@ -188,7 +189,10 @@ class Config(_Section):
     input: str = option("", "predict: a picture, a folder or a glob; empty = the whole --data.split.", free=True)
     output: str = option("", "predict, export: where to write; empty = inside the run directory.", free=True)
     scale: str = option(
-        "fit", "predict: resize a picture to fit data.image_size, or take it as it is.", choices=("fit", "native"), free=True
+        "fit",
+        "predict: resize a picture to fit data.image_size, or take it as it is.",
+        choices=("fit", "native"),
+        free=True,
     )
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -259,58 +263,3 @@ def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
         for name, field in leaves().items()
         if not field.metadata["free"] and before[name] != after[name]
     }
-
-
-def coerce(field: dataclasses.Field, value: Any) -> Any:
-    """The value of a leaf, converted from text where it is text, and checked.
-
-    Raises:
-        UsageError: naming the leaf, what it takes and what came.
-    """
-    kind = field.type
-    if isinstance(kind, types.GenericAlias):
-        element = kind.__args__[0]
-        parts = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-        value = tuple(_element(field, element, part) for part in parts)
-        lengths = field.metadata["lengths"]
-        if lengths and len(value) not in lengths:
-            expected = " or ".join(map(str, lengths))
-            raise UsageError(f"{field.name} takes {expected} values separated by commas, got {format_value(value)!r}")
-        return value
-    return _element(field, kind, value)
-
-
-def _element(field, kind, value):
-    metadata = field.metadata
-    try:
-        if kind is bool and isinstance(value, str):
-            value = {"true": True, "1": True, "false": False, "0": False}[value.strip().lower()]
-        elif kind is str:
-            value = str(value).strip()
-        elif kind is int and not isinstance(value, str) and value != int(value):
-            raise ValueError
-        else:
-            value = kind(value)
-    except (ValueError, TypeError, KeyError, OverflowError):
-        names = {int: "a whole number", float: "a number", bool: "true or false"}
-        raise UsageError(f"{field.name} takes {names.get(kind, kind.__name__)}, got {value!r}") from None
-    if metadata["choices"] and value not in metadata["choices"]:
-        allowed = ", ".join(map(str, metadata["choices"]))
-        raise UsageError(f"{field.name} takes one of {allowed}; got {str(value)!r}")
-    low, high = metadata["minimum"], metadata["maximum"]
-    if kind is float and not math.isfinite(value):
-        raise UsageError(f"{field.name} takes a finite number, got {value}")
-    if low is not None and value < low:
-        raise UsageError(f"{field.name} must be at least {low}, got {value}")
-    if high is not None and value > high:
-        raise UsageError(f"{field.name} must be at most {high}, got {value}")
-    return value
-
-
-def format_value(value: Any) -> str:
-    """The text of a value as it stands on a command line; `coerce` reads it back."""
-    if isinstance(value, tuple):
-        return ",".join(format_value(part) for part in value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return repr(value) if isinstance(value, float) else str(value)

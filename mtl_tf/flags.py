@@ -1,0 +1,206 @@
+"""The command line: one absl flag per leaf of the configuration, and `run.flags`.
+
+absl alone lets a later flag file override the command line, leaves with status 1, hides the flags of other modules
+from `--helpshort` and gives no hint for a misspelt nested name; this module mends those four.
+"""
+
+import dataclasses
+import difflib
+import pathlib
+import textwrap
+from typing import Any, NamedTuple
+
+from absl import flags as absl_flags
+
+from mtl_tf import config as configuration
+from mtl_tf.config import Config
+from mtl_tf.errors import UsageError
+from mtl_tf.options import Section, coerce, format_value
+
+_HELP = ("help", "helpshort", "helpfull", "h")
+
+# What would make a copy of a run overwrite it, or undo its continuation, is not written to run.flags.
+_NOT_SAVED = ("run_dir", "input", "output", "scale", "train.resume", "train.fresh")
+
+
+class Parsed(NamedTuple):
+    """What a command line says: the configuration, the tool's own options, the names given, and whether help is asked."""
+
+    config: Config
+    own: Any
+    given: frozenset[str]
+    help: bool
+
+
+class _OptionParser(absl_flags.ArgumentParser):
+    """Lets absl convert a flag by the rules of the configuration's leaf."""
+
+    def __init__(self, field):
+        self.field = field
+        self.syntactic_help = ""
+
+    def parse(self, argument):
+        return coerce(self.field, argument)
+
+    def flag_type(self):
+        return "option"
+
+
+class _OptionSerializer(absl_flags.ArgumentSerializer):
+    def serialize(self, value):
+        return format_value(value)
+
+
+def _define(fields: dict[str, dataclasses.Field]) -> absl_flags.FlagValues:
+    flag_values = absl_flags.FlagValues()
+    absl_flags.DEFINE_multi_string(
+        "flagfile", [], "File of flags; the command line overrides it.", flag_values=flag_values
+    )
+    for name, field in fields.items():
+        boolean = field.type is bool
+        flag = absl_flags.Flag(
+            _OptionParser(field),
+            _OptionSerializer(),
+            name,
+            field.default,
+            field.metadata["help"],
+            boolean=boolean,
+        )
+        absl_flags.DEFINE_flag(flag, flag_values)
+    return flag_values
+
+
+def parse(argv: list[str], own: type[Section] | None = None, base: Config | None = None) -> Parsed:
+    """Reads a command line.
+
+    Args:
+        argv: the arguments after the command's name. `--flagfile=FILE` may stand anywhere; flags given on the command
+            line win over those in files, and later files over earlier ones.
+        own: a dataclass of further options (tools have some).
+        base: the configuration that unnamed options are taken from (default: the defaults).
+
+    Returns:
+        The configuration, the tool's own options, the dotted names that were given, and whether help is asked for.
+
+    Raises:
+        UsageError: an unknown flag (with a hint), a value that is not allowed, a stray argument, an unreadable file.
+    """
+    fields = configuration.leaves() | (configuration.leaves(own) if own else {})
+    if any(argument.lstrip("-") in _HELP for argument in argv if argument.startswith("-")):
+        return Parsed(base or Config(), own() if own else None, frozenset(), True)
+    flag_values = _define(fields)
+    try:
+        rest = flag_values(["", *_expand_flagfiles(argv)])[1:]
+    except absl_flags.UnrecognizedFlagError as error:
+        raise UsageError(_unknown(error.flagname, fields)) from None
+    except absl_flags.Error as error:
+        raise UsageError(_one_line(error, fields)) from None
+    if rest:
+        raise UsageError(f"unexpected argument {rest[0]!r}; options are written --name=value (see --helpshort)")
+    given = frozenset(name for name in fields if flag_values[name].present)
+    named = {name: flag_values[name].value for name in given}
+    own_names = set(configuration.leaves(own)) if own else set()
+    config = configuration.from_values(
+        (configuration.values(base) if base else {}) | {k: v for k, v in named.items() if k not in own_names}
+    )
+    return Parsed(config, own(**{k: named[k] for k in own_names & given}) if own else None, given, False)
+
+
+def _expand_flagfiles(argv):
+    """The arguments with the contents of every flag file in front, so that the command line is read last and wins."""
+    from_files, direct, position = [], [], 0
+    while position < len(argv):
+        argument = argv[position]
+        name, equals, path = argument.partition("=")
+        if name in ("--flagfile", "-flagfile"):
+            if not equals:
+                position += 1
+                path = argv[position] if position < len(argv) else ""
+            from_files += _read_flagfile(path, ())
+        else:
+            direct.append(argument)
+        position += 1
+    return from_files + direct
+
+
+def _read_flagfile(path, above):
+    if not path:
+        raise UsageError("--flagfile takes the path of a file of flags: --flagfile=configs/NAME.flags")
+    if path in above:
+        raise UsageError(f"flag file {path} includes itself")
+    try:
+        lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise UsageError(f"cannot read flag file {path}: {reason}") from None
+    found = []
+    for line in map(str.strip, lines):
+        if not line or line.startswith(("#", "//")):
+            continue
+        if not line.startswith("-"):
+            raise UsageError(f"flag file {path}: expected --name=value, got {line!r}")
+        if line.startswith("--flagfile="):
+            found += _read_flagfile(line.partition("=")[2], (*above, path))
+        else:
+            found.append(line)
+    return found
+
+
+def _unknown(name, fields):
+    leaf = name.rpartition(".")[2]
+    same_leaf = [known for known in fields if known.rpartition(".")[2] == leaf]
+    close = same_leaf or difflib.get_close_matches(name, fields, n=2, cutoff=0.6)
+    if not close:
+        by_leaf = {known.rpartition(".")[2]: known for known in fields}
+        close = [by_leaf[found] for found in difflib.get_close_matches(leaf, by_leaf, n=2, cutoff=0.6)]
+    hint = (
+        f"did you mean {' or '.join('--' + known for known in close)}?" if close else "see --helpshort for the options"
+    )
+    return f"unknown flag --{name}; {hint}"
+
+
+def _one_line(error, fields):
+    text = " ".join(str(error).split())
+    # absl puts "flag --NAME=VALUE: " before the leaf's own message, which repeats the last part of the name.
+    head, separator, message = text.partition(": ")
+    name = head.removeprefix("flag --").partition("=")[0]
+    if separator and name in fields:
+        return f"--{name}: {message.removeprefix(name.rpartition('.')[2]).strip()}"
+    return text
+
+
+def run_flags(config: Config, header: str = "") -> str:
+    """The text of run.flags: every option of a run but its directory, one flag a line."""
+    lines = [f"# {line}" for line in header.splitlines()]
+    for name, value in configuration.values(config).items():
+        if name not in _NOT_SAVED:
+            lines.append(f"--{name}={format_value(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def read_run_flags(path: str | pathlib.Path) -> Config:
+    """The configuration that a run.flags describes."""
+    return parse([f"--flagfile={path}"]).config
+
+
+def help_text(usage: str, own: type[Section] | None = None) -> str:
+    """All options with help, default and choices, by section."""
+    lines = [usage, ""]
+    section = None
+    for name, field in {**(configuration.leaves(own) if own else {}), **configuration.leaves()}.items():
+        if name.rpartition(".")[0] != section:
+            section = name.rpartition(".")[0]
+            lines += ["", f"{section or 'general'}:"]
+        metadata = field.metadata
+        default = format_value(field.default)
+        notes = [f"default: {default}" if default else "default: empty"]
+        if metadata["choices"]:
+            notes.append("one of: " + ", ".join(map(str, metadata["choices"])))
+        lines.append(f"  --{name}")
+        lines += textwrap.wrap(
+            f"{metadata['help']} ({'; '.join(notes)})",
+            100,
+            initial_indent="      ",
+            subsequent_indent="      ",
+        )
+    return "\n".join(lines) + "\n"
