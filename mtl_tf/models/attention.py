@@ -1,0 +1,30 @@
+"""Attention-guided distillation: Xu et al., "PAD-Net", CVPR 2018, eq. 4-5 (message passing with gates)."""
+
+import keras
+
+from mtl_tf.models.aspp import CHANNELS
+from mtl_tf.models.layers import pytorch_uniform, scope
+
+
+def build_attention(path: str) -> keras.Model:
+    """SA(x) = conv3x3(x) * sigmoid(conv3x3'(x)): what one task passes to another.
+
+    The gate starts at zero, so that every message starts half open.
+
+    Args:
+        path: where its variables stand, e.g. "semseg/attention/depth" for what depth passes to segmentation.
+
+    Returns:
+        A model (B, h, w, 256) -> (B, h, w, 256).
+    """
+    inputs = keras.Input((None, None, CHANNELS), name="feature")
+
+    def conv(name, initializer):
+        return keras.layers.Conv2D(
+            CHANNELS, 3, padding="same", use_bias=False, kernel_initializer=initializer, name=name
+        )(inputs)
+
+    with scope(path):
+        gate = keras.layers.Activation("sigmoid", name="sigmoid")(conv("gate", "zeros"))
+        message = keras.layers.Multiply(name="message")([conv("value", pytorch_uniform()), gate])
+    return keras.Model(inputs, message, name=path.replace("/", "_"))

@@ -1,0 +1,96 @@
+"""ResNet in torchvision's topology (v1.5: a Bottleneck strides in its 3x3).
+
+He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; dilation after Yu et al., "Dilated Residual
+Networks", CVPR 2017.
+"""
+
+import functools
+
+import keras
+
+from mtl_tf.models.encoders.pyramid import Stage, encoder_model, stages
+from mtl_tf.models.layers import BatchNorm, Whiten, scope
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+WIDTHS = (64, 128, 256, 512)
+EXPANSION = 4  # of a Bottleneck's output over its inner width
+
+
+def conv_bn(x, filters: int, kernel: int, name: str, stride: int = 1, dilation: int = 1):
+    """Bias-free convolution that pads symmetrically, as PyTorch does, and batch norm: NAME and its bn."""
+    padding = dilation * (kernel // 2)
+    if stride > 1 and padding:
+        # "same" would pad one side more than the other and shift the features by a pixel.
+        x = keras.layers.ZeroPadding2D(padding, name=f"{name}_pad")(x)
+    x = keras.layers.Conv2D(
+        filters,
+        kernel,
+        strides=stride,
+        padding="valid" if stride > 1 else "same",
+        dilation_rate=dilation,
+        use_bias=False,
+        kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
+        name=name,
+    )(x)
+    return BatchNorm(name=name.replace("conv", "bn") if "conv" in name else f"{name}_bn")(x)
+
+
+def _basic_block(x, width: int, name: str, stage: Stage, first: bool, consistent: bool):
+    stride = stage.stride if first else 1
+    if consistent:
+        # conv1 sees the input's grid, conv2 the one that conv1's stride would have left.
+        dilations = (stage.first_dilation if first else stage.dilation, stage.dilation)
+    else:
+        # The original's rule; the same weights do not give the strided network's features.
+        dilations = (1, 2 if first and stage.flagged else stage.dilation)
+    y = keras.layers.ReLU(name=f"{name}_relu1")(conv_bn(x, width, 3, f"{name}_conv1", stride, dilations[0]))
+    y = conv_bn(y, width, 3, f"{name}_conv2", 1, dilations[1])
+    return _join(x, y, width, name, stride)
+
+
+def _bottleneck(x, width: int, name: str, stage: Stage, first: bool, consistent: bool):
+    stride = stage.stride if first else 1
+    dilation = stage.first_dilation if first else stage.dilation
+    y = keras.layers.ReLU(name=f"{name}_relu1")(conv_bn(x, width, 1, f"{name}_conv1"))
+    y = keras.layers.ReLU(name=f"{name}_relu2")(conv_bn(y, width, 3, f"{name}_conv2", stride, dilation))
+    y = conv_bn(y, width * EXPANSION, 1, f"{name}_conv3")
+    return _join(x, y, width * EXPANSION, name, stride)
+
+
+def _join(x, y, width: int, name: str, stride: int):
+    """Adds the shortcut, projected where the shape changes."""
+    if stride > 1 or x.shape[-1] != width:
+        x = conv_bn(x, width, 1, f"{name}_downsample", stride)
+    return keras.layers.ReLU(name=f"{name}_relu")(keras.layers.Add(name=f"{name}_add")([x, y]))
+
+
+def resnet(block, depths: tuple[int, ...], dilation: tuple[int, ...], consistent: bool) -> keras.Model:
+    """A torchvision ResNet without pooling and classifier.
+
+    Args:
+        block: builder of one residual block.
+        depths: blocks in each of the four stages.
+        dilation: for layers 2, 3, 4, whether the stride is traded for dilation.
+        consistent: BasicBlock only: dilate so that the same weights keep the strided network's features.
+    """
+    image = keras.Input((None, None, 3), name="image")
+    with scope("encoder"):
+        x = Whiten(IMAGENET_MEAN, IMAGENET_STD, name="whiten")(image)
+        x = keras.layers.ReLU(name="relu1")(conv_bn(x, 64, 7, "conv1", 2))
+        features, reduction = [(2, x)], 4
+        # Padding with zeros is padding with minus infinity here: the feature is never negative.
+        x = keras.layers.MaxPooling2D(3, 2, name="pool")(keras.layers.ZeroPadding2D(1, name="pool_pad")(x))
+        for number, (width, depth, stage) in enumerate(zip(WIDTHS, depths, stages(dilation), strict=True), 1):
+            for index in range(depth):
+                x = block(x, width, f"layer{number}_{index}", stage, index == 0, consistent)
+            reduction *= stage.stride
+            features.append((reduction, x))
+    return encoder_model(image, features)
+
+
+ENCODERS = {
+    "resnet18": functools.partial(resnet, _basic_block, (2, 2, 2, 2)),
+    "resnet34": functools.partial(resnet, _basic_block, (3, 4, 6, 3)),
+    "resnet50": functools.partial(resnet, _bottleneck, (3, 4, 6, 3)),
+}
