@@ -1,0 +1,111 @@
+"""From a network and a split to scores: over whole images, exact on any number of replicas."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mtl_tf.losses import loss_sum_and_count
+from mtl_tf.metrics import measure, scores, total_scores
+from mtl_tf.progress import Progress
+from mtl_tf.tasks import Task
+
+# Pooled scores say nothing new of a single image.
+_PER_IMAGE = {
+    "semseg": ("miou", "pixel_accuracy"),
+    "depth": ("si_log_rmse", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "mae", "delta1", "delta2", "delta3"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """The result.
+
+    Attributes:
+        scores: {"num_images", task: {metric: value}, "total", "grader"}.
+        losses: mean loss of each task's last prediction.
+        images: per image {"index", "TASK.METRIC": value}, in the order of the split.
+    """
+
+    scores: dict
+    losses: dict[str, float]
+    images: list[dict]
+
+
+class Evaluator:
+    """Measures a model; compiled once, used after every epoch.
+
+    Args:
+        strategy: where the model was made.
+        model: as `build_model` makes it, or any callable from images to raw heads (the baseline is one).
+        tasks: what is measured.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy, model: keras.Model, tasks: Sequence[Task]):
+        self._strategy, self._model, self._tasks = strategy, model, tuple(tasks)
+
+    def run(
+        self,
+        dataset: tf.data.Dataset,
+        steps: int = 0,
+        label: str = "evaluating",
+        after_batch: Callable[[], None] = lambda: None,
+    ) -> Evaluation:
+        """Evaluates all batches of `EvaluationData.dataset`.
+
+        Args:
+            dataset: batches; samples with index -1 are fill and do not count.
+            steps: number of batches, for the progress line.
+            label: of the progress line.
+            after_batch: called after each batch; may raise to leave.
+        """
+        totals: dict = {task.name: {} for task in self._tasks}
+        loss_sums = {task.name: np.zeros(2) for task in self._tasks}
+        images = []
+        progress = Progress(label, steps, "batches")
+        for batch in self._strategy.experimental_distribute_dataset(dataset):
+            indices, statistics, losses = self._step(batch)
+            index = self._gather(indices)
+            real = index >= 0
+            rows = [{"index": int(i)} for i in index[real]]
+            for task in self._tasks:
+                found = {name: self._gather(value)[real] for name, value in statistics[task.name].items()}
+                _add_image_scores(task, found, rows)
+                total = totals[task.name]
+                for name, value in found.items():
+                    total[name] = total.get(name, 0.0) + value.sum(0)
+                loss_sums[task.name] += np.sum([self._locals(part) for part in losses[task.name]], axis=1)
+            images += rows
+            progress.advance()
+            after_batch()
+        progress.close()
+        by_task = {task.name: scores(task, totals[task.name]) for task in self._tasks} if images else {}
+        return Evaluation(
+            {"num_images": len(images), **by_task, **total_scores(by_task)},
+            {name: float(total / count) if count else 0.0 for name, (total, count) in loss_sums.items()},
+            images,
+        )
+
+    @tf.function(reduce_retracing=True)
+    def _step(self, batch):
+        return self._strategy.run(self._measure, args=(batch,))
+
+    def _measure(self, batch):
+        outputs = self._model(tf.cast(batch["image"], tf.float32), training=False)
+        statistics = {task.name: measure(task, outputs[task.name], batch[task.name]) for task in self._tasks}
+        losses = {task.name: loss_sum_and_count(task, outputs[task.name], batch[task.name]) for task in self._tasks}
+        return batch["index"], statistics, losses
+
+    def _locals(self, value) -> list[np.ndarray]:
+        return [part.numpy() for part in self._strategy.experimental_local_results(value)]
+
+    def _gather(self, value) -> np.ndarray:
+        return np.concatenate(self._locals(value))
+
+
+def _add_image_scores(task, statistics, rows):
+    for position, row in enumerate(rows):
+        image = scores(task, {name: value[position] for name, value in statistics.items()})
+        row.update({f"{task.name}.{name}": image[name] for name in _PER_IMAGE[task.name]})

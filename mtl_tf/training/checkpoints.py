@@ -1,0 +1,113 @@
+"""Full-state checkpoints: everything a run needs to go on as if it had never stopped, written atomically."""
+
+import contextlib
+import os
+import pathlib
+
+import h5py
+import keras
+import tensorflow as tf
+
+from mtl_tf.errors import UsageError
+
+SAVE_ERRORS = (OSError, tf.errors.OpError)
+
+
+class Checkpoints:
+    """The last checkpoints of a run.
+
+    Args:
+        directory: where they are kept.
+        keep: how many.
+        tracked: name -> trackable object (model, optimiser, variables).
+    """
+
+    def __init__(self, directory: pathlib.Path, keep: int, **tracked):
+        self._directory = directory
+        self._checkpoint = tf.train.Checkpoint(**tracked)
+        self._manager = tf.train.CheckpointManager(self._checkpoint, str(directory), max_to_keep=keep)
+
+    def restore(self) -> bool:
+        """Restores the newest checkpoint that can be read; returns whether there is any."""
+        self._sweep()
+        for path in reversed(self._manager.checkpoints):
+            try:
+                self._checkpoint.restore(path).assert_consumed()
+                return True
+            except tf.errors.OpError:
+                continue
+        if self._manager.checkpoints:
+            raise UsageError(
+                f"none of the checkpoints in {self._directory} can be read; --train.fresh starts the run anew"
+            )
+        return False
+
+    def save(self):
+        """Writes a checkpoint; the earlier ones stay until it is complete.
+
+        Raises:
+            UsageError: it could not be written; the last good one is untouched.
+        """
+        try:
+            self._manager.save()
+        except SAVE_ERRORS as error:
+            latest = self._manager.latest_checkpoint
+            kept = f"the last good one is {pathlib.Path(latest).name}" if latest else "there is none yet"
+            raise UsageError(
+                f"cannot save a checkpoint in {self._directory} ({_reason(error)}); {kept}: "
+                "make room and run the same command again"
+            ) from None
+
+    def _sweep(self):
+        """Removes what a killed process left half written."""
+        if not self._directory.is_dir():
+            return
+        whole = {pathlib.Path(path).name for path in self._manager.checkpoints}
+        for file in self._directory.iterdir():
+            if file.name.startswith("ckpt-") and file.name.partition(".")[0] not in whole:
+                with contextlib.suppress(OSError):
+                    file.unlink() if file.is_file() else None
+
+
+def save_weights(model: keras.Model, path: pathlib.Path):
+    """Writes a model's weights to HDF5, one data set a variable under the variable's path, atomically.
+
+    Keras' own `.weights.h5` is written in place and names variables by their position in the model.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(temporary, "w") as file:
+            for variable in model.variables:
+                file.create_dataset(variable.path, data=keras.ops.convert_to_numpy(variable))
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise UsageError(f"cannot write {path} ({_reason(error)}); what was there is untouched") from None
+
+
+def load_weights(model: keras.Model, path: pathlib.Path):
+    """Reads what `save_weights` wrote into a model of the same configuration.
+
+    Raises:
+        UsageError: the file is missing or damaged, or holds the weights of another network.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            found = {}
+            file.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+            wrong = [v.path for v in model.variables if v.path not in found or found[v.path].shape != tuple(v.shape)]
+            if wrong:
+                raise UsageError(f"{path} holds the weights of another network: {len(wrong)} differ, e.g. {wrong[0]}")
+            for variable in model.variables:
+                variable.assign(found[variable.path][()])
+    except OSError as error:
+        raise UsageError(f"cannot read weights from {path}: {_reason(error)}") from None
+
+
+def _reason(error) -> str:
+    text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+    return " ".join(text.split())[:200]

@@ -1,0 +1,217 @@
+"""The run directory: who may write there, what it was made with, and its tables."""
+
+import contextlib
+import csv
+import fcntl
+import io
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+
+from mtl_tf import config as configuration
+from mtl_tf import flags
+from mtl_tf.config import Config
+from mtl_tf.errors import UsageError
+from mtl_tf.options import format_value
+
+_OURS = ("run.flags", "environment.json", "metrics.csv", "steps.csv", "metrics.json", "report.html", "diverged.json")
+_OUR_PATTERNS = ("evaluation_*.json", "per_image_*.csv")
+_OUR_FOLDERS = ("checkpoints", "best", "events", "pictures", "export", "predictions")
+_PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "absl-py", "h5py")
+
+
+class RunDirectory:
+    """A run directory that this process holds until it is closed.
+
+    Args:
+        config: `run_dir`, `train.resume` and `train.fresh` say where and how; the rest must fit what is there.
+
+    Raises:
+        UsageError: it is in use, foreign, not writable, or was made with another configuration.
+    """
+
+    def __init__(self, config: Config):
+        self.path = existing_path(config)
+        self.config = config
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / ".lock", "a")  # noqa: SIM115 (held until close)
+        except OSError as error:
+            raise UsageError(f"cannot write to --run_dir={self.path}: {error.strerror}; choose another folder") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise UsageError(f"another process is using --run_dir={self.path}; wait for it or choose another") from None
+        try:
+            self._claim()
+        except BaseException:
+            self.close()
+            raise
+
+    def _claim(self):
+        flag_file = self.path / "run.flags"
+        foreign = [file.name for file in self.path.iterdir() if file.name != ".lock"]
+        if not flag_file.exists():
+            if foreign:
+                raise UsageError(
+                    f"--run_dir={self.path} holds files but no run.flags, so it is no run; choose an empty or new folder"
+                )
+        elif self.config.train.fresh:
+            self._clear()
+        elif not self.config.train.resume:
+            raise UsageError(
+                f"--run_dir={self.path} holds a run and --train.resume is false; --train.fresh deletes it and starts anew"
+            )
+        else:
+            self._refuse_changes(flags.read_run_flags(flag_file))
+        if not flag_file.exists():
+            header = f"mtl_tf run; repeat it with: main.py train --flagfile={flag_file} --run_dir=NEW_FOLDER"
+            write_text(flag_file, flags.run_flags(self.config, header))
+        write_json(self.path / "environment.json", environment())
+
+    def _refuse_changes(self, before: Config):
+        changed = configuration.differences(before, self.config)
+        if changed:
+            named = "; ".join(
+                f"--{name} was {format_value(old) or 'empty'}, now {format_value(new) or 'empty'}"
+                for name, (old, new) in changed.items()
+            )
+            raise UsageError(
+                f"--run_dir={self.path} was made with another configuration ({named}); "
+                "use the old values, another folder, or --train.fresh to delete it and start anew"
+            )
+
+    def _clear(self):
+        for name in _OUR_FOLDERS:
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        for pattern in (*_OURS, *_OUR_PATTERNS):
+            for file in self.path.glob(pattern):
+                file.unlink()
+
+    def close(self):
+        """Lets other processes use the directory."""
+        self._lock.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def existing_path(config: Config) -> pathlib.Path:
+    """The run directory's path, which must be named."""
+    if not config.run_dir:
+        raise UsageError("--run_dir=FOLDER is missing: it names the folder that a run writes to and is read from")
+    return pathlib.Path(config.run_dir)
+
+
+class Table:
+    """A CSV file that grows by rows and can be cut back to a step.
+
+    Args:
+        path: the file.
+        until_step: rows of later steps, and a half-written last row, are dropped when it is opened.
+    """
+
+    def __init__(self, path: pathlib.Path, until_step: int):
+        self._path = path
+        self._columns: list[str] | None = None
+        if path.exists():
+            kept = [row for row in read_table(path) if row["step"].isdigit() and int(row["step"]) <= until_step]
+            self._columns = list(kept[0]) if kept else None
+            write_text(path, _csv_text(self._columns, *(row.values() for row in kept)) if kept else "")
+
+    def append(self, row: dict):
+        """Adds a row; the first one gives the columns."""
+        lines = [] if self._columns else [list(row)]
+        self._columns = self._columns or list(row)
+        lines.append([_cell(row.get(name)) for name in self._columns])
+        try:
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(_csv_text(*lines))
+        except OSError as error:
+            raise UsageError(
+                f"cannot write {self._path} ({error.strerror}); make room and run the same command again"
+            ) from None
+
+    def rows(self) -> list[dict[str, float | None]]:
+        """All rows, as numbers."""
+        return [{name: float(cell) if cell else None for name, cell in row.items()} for row in read_table(self._path)]
+
+
+def read_table(path: pathlib.Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return [row for row in csv.DictReader(file) if None not in row.values()]
+
+
+def _csv_text(*rows) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _cell(value) -> str:
+    return "" if value is None else repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def write_text(path: pathlib.Path, text: str):
+    """Writes a file atomically.
+
+    Raises:
+        UsageError: it could not be written; what was there is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise UsageError(f"cannot write {path} ({error.strerror}); what was there is untouched") from None
+
+
+def write_json(path: pathlib.Path, content):
+    """Writes JSON atomically; NaN and infinity, which JSON has not, are an error of the caller."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def environment() -> dict:
+    """Versions, commit and hardware that a run was made with."""
+    return {
+        "command": " ".join(sys.argv),
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "commit": _commit(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+    }
+
+
+def _commit() -> str | None:
+    command = ["git", "-C", str(pathlib.Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()

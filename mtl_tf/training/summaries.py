@@ -1,0 +1,72 @@
+"""What a run shows in TensorBoard: scalars, depth histograms and picture panels."""
+
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from mtl_tf import pictures
+from mtl_tf.tasks import Task
+
+
+class Summaries:
+    """A TensorBoard writer, or nothing where it is switched off.
+
+    Args:
+        directory: where the event files go.
+        enabled: False writes nothing.
+    """
+
+    def __init__(self, directory: pathlib.Path, enabled: bool):
+        self._writer = tf.summary.create_file_writer(str(directory)) if enabled else tf.summary.create_noop_writer()
+
+    def scalars(self, values: dict[str, float | None], step: int):
+        """Numbers by name; None is left out."""
+        with self._writer.as_default(step):
+            for name, value in values.items():
+                if value is not None:
+                    tf.summary.scalar(name, value)
+
+    def samples(self, name: str, tasks: Sequence[Task], batch: dict, answers: dict, step: int, most: int) -> list:
+        """Panels of the first samples of a batch, and histograms of true and predicted depth.
+
+        Args:
+            name: the tag.
+            tasks: the network's tasks.
+            batch: a batch of the data contract, as arrays.
+            answers: decoded answers by task, as arrays (B, H, W).
+            step: the global step.
+            most: number of samples.
+
+        Returns:
+            The panels, uint8 (h, w, 3).
+        """
+        panels = []
+        with self._writer.as_default(step):
+            for position in range(min(most, len(batch["image"]))):
+                truth = {task.name: batch[task.name][position] for task in tasks}
+                answer = {task.name: answers[task.name][position] for task in tasks}
+                panels.append(pictures.sample_panel(batch["image"][position], tasks, truth, answer))
+                tf.summary.image(f"{name}/{position}", panels[-1][None])
+            if "depth" in answers:
+                valid = batch["depth"] > 0
+                tf.summary.histogram(f"{name}/depth_metres/truth", batch["depth"][valid])
+                tf.summary.histogram(f"{name}/depth_metres/answer", answers["depth"][valid])
+        return panels
+
+    def flush(self):
+        """Makes everything written so far visible."""
+        self._writer.flush()
+
+    def close(self):
+        """Ends the event file."""
+        self._writer.close()
+
+
+def as_arrays(strategy: tf.distribute.Strategy, batch: dict) -> dict[str, np.ndarray]:
+    """A (distributed) batch as arrays of the whole global batch."""
+    return {
+        name: np.concatenate([part.numpy() for part in strategy.experimental_local_results(value)])
+        for name, value in batch.items()
+    }

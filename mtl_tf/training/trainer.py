@@ -1,0 +1,330 @@
+"""The training run, from a configuration to a finished run directory, in the order in which it happens."""
+
+import contextlib
+import math
+import signal
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from mtl_tf import pictures
+from mtl_tf.config import Config
+from mtl_tf.data.descriptors import describe
+from mtl_tf.data.pipeline import EvaluationData, TrainingData
+from mtl_tf.data.sources import open_split
+from mtl_tf.errors import DivergedError, StoppedError
+from mtl_tf.evaluation import Evaluation, Evaluator
+from mtl_tf.metrics import selection_score
+from mtl_tf.models import build_model
+from mtl_tf.models.weights import load_encoder_weights
+from mtl_tf.progress import Progress, format_seconds
+from mtl_tf.training import runtime
+from mtl_tf.training.checkpoints import Checkpoints, save_weights
+from mtl_tf.training.optimisers import build_optimizer, learning_rate_at
+from mtl_tf.training.run_directory import RunDirectory, Table, write_json
+from mtl_tf.training.step import TrainingStep, loss_weight
+from mtl_tf.training.summaries import Summaries, as_arrays
+
+
+def train(config: Config) -> dict:
+    """Trains a network, or continues to, and returns what metrics.json holds.
+
+    Raises:
+        UsageError: the configuration, the data or the run directory is wrong.
+        DivergedError: a loss was not finite.
+        StoppedError: a signal stopped it; everything is saved.
+    """
+    with RunDirectory(config) as run:
+        return _Training(config, run).run()
+
+
+class _Training:
+    def __init__(self, config: Config, run: RunDirectory):
+        self.config, self.run_directory = config, run
+
+        # === Data ===
+        descriptor = describe(config.data)
+        self.tasks = descriptor.tasks(config)
+        self.data = TrainingData(open_split(config, config.data.train_split), config, descriptor)
+        self.validation = EvaluationData(open_split(config, config.data.val_split), config, descriptor)
+        self.steps_per_epoch = self.data.steps_per_epoch
+        self.steps = self.steps_per_epoch * config.train.epochs
+
+        # === Network and optimiser ===
+        self.runtime = runtime.start(config)
+        self.strategy = self.runtime.strategy
+        with self.strategy.scope():
+            self.model = build_model(config.model, self.tasks)
+            self.optimizer = build_optimizer(config.optim)
+            self.optimizer.build(self.model.trainable_variables)
+            self.step_function = TrainingStep(self.strategy, self.model, self.optimizer, self.tasks, config)
+        self.evaluator = Evaluator(self.strategy, self.model, self.tasks)
+
+        # === State: all that continuing needs besides the network ===
+        self.step = 0
+        self.validated_epochs = 0
+        self.best_score, self.best_epoch = -math.inf, 0
+        # Losses of the epoch so far, summed over its steps.
+        self.loss_names = ["loss", *(f"loss_{task.name}" for task in self.tasks)]
+        self.loss_sums = np.zeros(len(self.loss_names))
+        self.saved_state = tf.Variable(np.zeros(4 + len(self.loss_names)), dtype=tf.float64, trainable=False)
+        self.checkpoints = Checkpoints(
+            run.path / "checkpoints",
+            config.train.keep_checkpoints,
+            model=self.model,
+            optimizer=self.optimizer,
+            state=self.saved_state,
+            loss_scale=self.step_function.loss_scale,
+            good_steps=self.step_function.good_steps,
+        )
+        self.stop_signal = 0  # the number of the signal that asked for a stop
+        self.wait_seconds = self.step_seconds = 0.0
+
+    # === The run ===
+
+    def run(self) -> dict:
+        started = time.monotonic()
+        restored = self.checkpoints.restore()
+        if restored:
+            self._unpack_state()
+        else:
+            self._start_weights()
+        if self.validated_epochs == self.config.train.epochs and (self.run_directory.path / "metrics.json").exists():
+            print(f"{self.run_directory.path} is finished: {self.steps} steps; --train.fresh starts it anew")
+            return {}
+        print(self._headline(restored), flush=True)
+        self.metrics_table = Table(self.run_directory.path / "metrics.csv", self.step)
+        self.steps_table = Table(self.run_directory.path / "steps.csv", self.step)
+        self.summaries = Summaries(self.run_directory.path / "events", self.config.log.tensorboard)
+        with self._signals(), self.data.naming_errors():
+            self._train()
+        result = self._result(time.monotonic() - started)
+        write_json(self.run_directory.path / "metrics.json", result)
+        self.summaries.close()
+        return result
+
+    def _start_weights(self):
+        report = load_encoder_weights(self.model.get_layer("encoder"), self.config.model)
+        if report:
+            print(report)
+
+    def _headline(self, restored):
+        parameters = sum(int(np.prod(variable.shape)) for variable in self.model.trainable_variables)
+        model = self.config.model
+        begin = f"continues after step {self.step}" if restored else "starts"
+        return (
+            f"{self.run_directory.path} {begin}: {model.architecture} {model.encoder}, {parameters / 1e6:.2f} M parameters; "
+            f"{len(self.data.source)} training and {len(self.validation.source)} validation images; "
+            f"{self.config.train.epochs} epochs of {self.steps_per_epoch} steps; "
+            f"{len(self.runtime.devices)} x {self.runtime.devices[0].partition(':')[0]}, {self.config.train.precision}"
+        )
+
+    # === Steps ===
+
+    def _train(self):
+        """Trains from the current step on and validates wherever an epoch ends."""
+        batch_size = self.config.train.batch_size
+        batches = iter(self.strategy.experimental_distribute_dataset(self.data.dataset(self.step)))
+        progress = Progress("training", self.steps * batch_size, "images", self.step * batch_size)
+        while self.validated_epochs < self.config.train.epochs:
+            while self.step < (self.validated_epochs + 1) * self.steps_per_epoch:
+                self._one_step(batches, progress)
+            progress.close()
+            self._finish_epoch()
+
+    def _one_step(self, batches, progress):
+        rate = learning_rate_at(self.config.optim, self.step, self.steps_per_epoch, self.config.train.epochs)
+        self.optimizer.learning_rate.assign(rate)
+        before = time.perf_counter()
+        batch = next(batches)
+        waited = time.perf_counter() - before
+        losses = {name: float(value) for name, value in self.step_function(batch).items()}
+        seconds = time.perf_counter() - before
+        if not losses.pop("good"):
+            self._diverged(batch, losses)
+        self.step += 1
+        self.wait_seconds += waited
+        self.step_seconds += seconds
+        self.loss_sums += [losses[name] for name in self.loss_names]
+        note = f"epoch {self._epoch()}/{self.config.train.epochs}  loss {losses['loss']:.4f}"
+        progress.advance(self.config.train.batch_size, note)
+        self._log_step(batch, losses, rate, seconds, waited)
+        at_epoch_end = self.step % self.steps_per_epoch == 0
+        if self.step % self.config.train.checkpoint_every == 0 and not at_epoch_end:
+            self._save()
+        self._leave_if_stopped()
+
+    def _log_step(self, batch, losses, rate, seconds, waited):
+        every, panels = self.config.log.every, self.config.log.panels_every
+        if self.step % every == 0 or self.step == self.steps:
+            row = {"step": self.step, "epoch": self._epoch(), **losses, "learning_rate": rate}
+            speed = {
+                "images_per_second": round(self.config.train.batch_size / seconds, 3),
+                "step_ms": round(seconds * 1e3, 2),
+                "wait_ms": round(waited * 1e3, 2),
+            }
+            self.steps_table.append(row | speed)
+            named = {f"train/{name}": value for name, value in losses.items()}
+            self.summaries.scalars(named | {"learning_rate": rate, **speed}, self.step)
+        if panels and self.step % panels == 0:
+            arrays = as_arrays(self.strategy, batch)
+            self.summaries.samples("train", self.tasks, arrays, self._answers(arrays["image"]), self.step, 4)
+
+    def _diverged(self, batch, losses):
+        indices = as_arrays(self.strategy, {"index": batch["index"]})["index"].tolist()
+        samples = [self.data.source.ids[index] for index in indices]
+        named = ", ".join(f"{name} {value}" for name, value in losses.items())
+        found = {
+            "step": self.step + 1,
+            "samples": samples,
+            "losses": {name: repr(value) for name, value in losses.items()},
+        }
+        write_json(self.run_directory.path / "diverged.json", found)
+        raise DivergedError(
+            f"training diverged: non-finite loss or gradient at step {self.step + 1} ({named}), samples "
+            f"{', '.join(samples)}; the checkpoints up to the last good one are kept: start a new run with a lower "
+            f"--optim.learning_rate (now {self.config.optim.learning_rate})"
+        )
+
+    # === The end of an epoch ===
+
+    def _finish_epoch(self):
+        epoch = self.validated_epochs + 1
+        evaluation = self._validate(f"validating epoch {epoch}")
+        means = dict(zip(self.loss_names, self.loss_sums / self.steps_per_epoch, strict=True))
+        unweighted = sum(evaluation.losses.values())
+        weighted = sum(loss_weight(self.config, task) * evaluation.losses[task.name] for task in self.tasks)
+        score = selection_score({**evaluation.scores, "loss": unweighted}, self.config.train.best_metric)
+        # Ties go to the later epoch.
+        if score >= self.best_score:
+            self.best_score, self.best_epoch = score, epoch
+            save_weights(self.model, self.run_directory.path / "best" / "weights.h5")
+            write_json(self.run_directory.path / "best" / "metrics.json", {"epoch": epoch, **evaluation.scores})
+        row = {
+            "epoch": epoch,
+            "step": self.step,
+            "learning_rate": float(self.optimizer.learning_rate.numpy()),
+            **{f"train_{name}": float(value) for name, value in means.items()},
+            "val_loss": unweighted,
+            "val_loss_weighted": weighted,
+            **{f"val_loss_{name}": value for name, value in evaluation.losses.items()},
+            **flatten(evaluation.scores),
+        }
+        self.metrics_table.append(row)
+        self._show_epoch(row)
+        self.validated_epochs = epoch
+        self.loss_sums[:] = 0.0
+        self._save()
+
+    def _validate(self, label) -> Evaluation:
+        batch_size = self._validation_batch()
+        with self.validation.naming_errors():
+            dataset = self.validation.dataset(batch_size)
+            return self.evaluator.run(dataset, self.validation.steps(batch_size), label, self._leave_if_stopped)
+
+    def _validation_batch(self):
+        """Whole images of different sizes cannot share a batch."""
+        return self.config.train.batch_size if self.validation.one_size() else len(self.runtime.devices)
+
+    def _show_epoch(self, row):
+        names = ("train_loss", "val_loss", "semseg.miou", "depth.si_log_rmse", "total")
+        shown = "  ".join(f"{name} {row[name]:.4g}" for name in names if row.get(name) is not None)
+        print(f"epoch {row['epoch']}/{self.config.train.epochs}  {shown}", flush=True)
+        skip = ("epoch", "step", "num_images", "learning_rate")
+        scalars = {f"val/{name}": value for name, value in row.items() if name not in skip and "train_" not in name}
+        scalars |= {f"epoch/{name}": value for name, value in row.items() if name.startswith("train_")}
+        self.summaries.scalars(scalars, self.step)
+        self._observe()
+        self.summaries.flush()
+
+    def _observe(self):
+        """Pictures of the same few validation samples after every epoch."""
+        batch = self.validation.observed(self.config.log.observed)
+        if not batch:
+            return
+        panels = []
+        for position, sample in enumerate(batch):
+            answers = self._answers(sample["image"])
+            panels += self.summaries.samples(f"observed{position}", self.tasks, sample, answers, self.step, 1)
+        for position, panel in enumerate(panels):
+            folder = self.run_directory.path / "pictures"
+            folder.mkdir(exist_ok=True)
+            pictures.write_png(folder / f"observed{position}.png", panel)
+
+    def _answers(self, images) -> dict[str, np.ndarray]:
+        """Decoded answers for images (B, H, W, 3)."""
+        outputs = self._predict(tf.cast(images, tf.float32))
+        return {task.name: task.decode(outputs[task.name]).numpy() for task in self.tasks}
+
+    @tf.function(reduce_retracing=True)
+    def _predict(self, images):
+        return self.model(images, training=False)
+
+    # === State ===
+
+    def _save(self):
+        state = [self.step, self.validated_epochs, self.best_score, self.best_epoch, *self.loss_sums]
+        self.saved_state.assign(np.array(state))
+        self.checkpoints.save()
+
+    def _unpack_state(self):
+        step, validated, self.best_score, best_epoch, *sums = self.saved_state.numpy()
+        self.step, self.validated_epochs, self.best_epoch = int(step), int(validated), int(best_epoch)
+        self.loss_sums = np.array(sums)
+
+    @contextlib.contextmanager
+    def _signals(self):
+        """Inside, SIGTERM and SIGINT ask for a stop at the next step; a second one ends at once."""
+
+        def ask(number, frame):
+            self.stop_signal = number
+            signal.signal(number, signal.SIG_DFL)
+
+        try:
+            before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        except ValueError:  # not in the main thread: the caller decides
+            before = {}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _leave_if_stopped(self):
+        if self.stop_signal:
+            self._save()
+            self.summaries.close()
+            name = signal.Signals(self.stop_signal).name
+            raise StoppedError(
+                f"stopped by {name} after step {self.step} of {self.steps}, saved; the same command continues"
+            )
+
+    def _epoch(self):
+        return (self.step - 1) // self.steps_per_epoch + 1
+
+    def _result(self, seconds):
+        rows = self.metrics_table.rows()
+        bad = {**self.data.bad, **self.validation.bad}
+        if bad:
+            print(f"skipped {len(bad)} bad files: {', '.join(sorted(bad))}")
+        share = self.wait_seconds / max(self.step_seconds, 1e-9)
+        print(f"done in {format_seconds(seconds)}; best epoch {self.best_epoch}; {share:.1%} of the time waited for data")
+        return {
+            "epochs": self.config.train.epochs,
+            "steps": self.step,
+            "best_epoch": self.best_epoch,
+            "best": rows[self.best_epoch - 1],
+            "final": rows[-1],
+            "parameters": sum(int(np.prod(v.shape)) for v in self.model.trainable_variables),
+            "data_wait_share": round(share, 5),
+            "bad_files": bad,
+        }
+
+
+def flatten(scores: dict, prefix: str = "") -> dict:
+    """Nested scores as one row: {"semseg": {"miou": 1}} -> {"semseg.miou": 1}."""
+    row = {}
+    for name, value in scores.items():
+        row.update(flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value})
+    return row
