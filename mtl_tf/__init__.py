@@ -14,7 +14,7 @@ _PUBLIC = {
     "cityscapes_tasks": "mtl_tf.tasks",
     "Segmentation": "mtl_tf.tasks",
     "Depth": "mtl_tf.tasks",
-    "load": "mtl_tf.prediction",
+    "load": "mtl_tf.inference",
 }
 __all__ = list(_PUBLIC)
 

@@ -194,6 +194,7 @@ class Config(Section):
         choices=("fit", "native"),
         free=True,
     )
+    baseline: bool = option(False, "evaluate: also score the position baseline.", free=True)
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()
     model: ModelConfig = ModelConfig()

@@ -20,11 +20,11 @@ from mtl_tf.options import Section, coerce, format_value
 _HELP = ("help", "helpshort", "helpfull", "h")
 
 # What would make a copy of a run overwrite it, or undo its continuation, is not written to run.flags.
-_NOT_SAVED = ("run_dir", "input", "output", "scale", "train.resume", "train.fresh")
+_NOT_SAVED = ("run_dir", "input", "output", "scale", "baseline", "train.resume", "train.fresh")
 
 
 class Parsed(NamedTuple):
-    """What a command line says: the configuration, the tool's own options, the names given, and whether help is asked."""
+    """What a command line says: configuration, a tool's own options, the names given, whether help is asked for."""
 
     config: Config
     own: Any

@@ -67,7 +67,9 @@ def _score_segmentation(task: Segmentation, statistics):
         # The original counts a class that neither truth nor answer holds as 0.
         "miou_all_classes": float(iou.mean()) if present.any() else None,
         "pixel_accuracy": float(100 * right.sum() / total) if total else None,
-        "iou": {name: float(value) if here else None for name, value, here in zip(task.classes, iou, present)},
+        "iou": {
+            name: float(value) if here else None for name, value, here in zip(task.classes, iou, present, strict=True)
+        },
     }
 
 
@@ -120,9 +122,9 @@ def _score_depth(task: Depth, statistics):
     names = ("abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "mae", "delta1", "delta2", "delta3")
     if not images:
         return {name: None for name in ("si_log_rmse", *names, *(f"{name}_pixels" for name in ("si_log_rmse", *names)))}
-    means = dict(zip(_PIXEL_MEANS, np.asarray(statistics["image_means"]) / images))
+    means = dict(zip(_PIXEL_MEANS, np.asarray(statistics["image_means"]) / images, strict=True))
     si, rmse, rmse_log = np.asarray(statistics["image_roots"]) / images
-    pooled = dict(zip(_PIXEL_MEANS, np.asarray(statistics["pixel_sums"]) / pixels))
+    pooled = dict(zip(_PIXEL_MEANS, np.asarray(statistics["pixel_sums"]) / pixels, strict=True))
     by_image = means | {"rmse": rmse, "rmse_log": rmse_log}
     by_pixel = pooled | {"rmse": math.sqrt(pooled["square"]), "rmse_log": math.sqrt(pooled["log_square"])}
     si_pixels = math.sqrt(max(pooled["log_square"] - pooled["log"] ** 2, 0.0))
@@ -165,8 +167,10 @@ def selection_score(evaluation: dict, metric: str) -> float:
     if metric == "total":
         found = None if miou is None and si is None else (miou or 0.0) - (si or 0.0)
     elif metric == "grader":
-        found = None if miou is None and si is None else max((miou or 0) - 50, 0.0) + (
-            0.0 if si is None else max(50 - si, 0.0)
+        found = (
+            None
+            if miou is None and si is None
+            else max((miou or 0) - 50, 0.0) + (0.0 if si is None else max(50 - si, 0.0))
         )
     else:
         tasks = (evaluation, evaluation.get("semseg", {}), evaluation.get("depth", {}))

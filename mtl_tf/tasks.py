@@ -121,7 +121,7 @@ Task = Segmentation | Depth
 
 
 def cityscapes_tasks() -> tuple[Segmentation, Depth]:
-    """The two tasks of the study: 19 classes, depth 4..300 m with the published statistics (Synscapes training split)."""
+    """The two tasks of the study: 19 classes, and depth 4..300 m with the published statistics."""
     return (
         Segmentation(classes=tuple(CITYSCAPES_CLASSES), palette=tuple(CITYSCAPES_CLASSES.values())),
         Depth(4.0, 300.0, mean=27.0727, std=29.1264, log_mean=2.89, log_std=0.866, codec="inverse_uint8"),

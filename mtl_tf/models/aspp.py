@@ -1,4 +1,7 @@
-"""Atrous spatial pyramid pooling: Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation", 2017."""
+"""Atrous spatial pyramid pooling.
+
+Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation", 2017.
+"""
 
 import keras
 

@@ -64,7 +64,13 @@ class BatchNorm(keras.layers.Layer):
         if context is None or context.num_replicas_in_sync == 1:
             nothing = tf.constant([], tf.float32)
             fused = tf.raw_ops.FusedBatchNormV3(
-                x=inputs, scale=gamma, offset=beta, mean=nothing, variance=nothing, epsilon=self.epsilon, is_training=True
+                x=inputs,
+                scale=gamma,
+                offset=beta,
+                mean=nothing,
+                variance=nothing,
+                epsilon=self.epsilon,
+                is_training=True,
             )
             outputs, mean, variance = fused.y, fused.batch_mean, fused.batch_variance
         else:

@@ -56,7 +56,7 @@ def _misfit(encoder, source, wrong, total):
 def _from_file(encoder, path):
     if not path.is_file():
         raise UsageError(
-            f"--model.encoder_weights={path}: there is no such file; it takes none, imagenet or the path of an HDF5 file"
+            f"--model.encoder_weights={path}: no such file; the option takes none, imagenet or the path of an HDF5 file"
         )
     try:
         with h5py.File(path, "r") as file:
@@ -66,7 +66,9 @@ def _from_file(encoder, path):
     except OSError:
         raise UsageError(f"--model.encoder_weights={path} is no HDF5 file, or a damaged one") from None
     if not keras_file:
-        raise UsageError(f"--model.encoder_weights={path} holds neither a run's weights nor those of keras.applications")
+        raise UsageError(
+            f"--model.encoder_weights={path} holds neither a run's weights nor those of keras.applications"
+        )
     return _from_keras(encoder, str(path))
 
 
@@ -141,7 +143,9 @@ def _differences(model, path):
             number = counts[kind] = counts.get(kind, -1) + 1
             stored = layers.get(f"{kind}_{number}" if number else kind)
             expected = [tuple(variable.shape) for variable in layer.variables]
-            found = [] if stored is None else [np.shape(stored["vars"][name]) for name in sorted(stored["vars"], key=int)]
+            found = (
+                [] if stored is None else [np.shape(stored["vars"][name]) for name in sorted(stored["vars"], key=int)]
+            )
             if found != expected:
                 wrong.append(f"layer {layer.name} is {found or 'missing'}, expected {expected}")
     return wrong

@@ -20,7 +20,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.options import format_value
 
 _OURS = ("run.flags", "environment.json", "metrics.csv", "steps.csv", "metrics.json", "report.html", "diverged.json")
-_OUR_PATTERNS = ("evaluation_*.json", "per_image_*.csv")
+_OUR_PATTERNS = ("evaluation_*.json", "baseline_*.json", "per_image_*.csv")
 _OUR_FOLDERS = ("checkpoints", "best", "events", "pictures", "export", "predictions")
 _PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "absl-py", "h5py")
 
@@ -42,7 +42,9 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = open(self.path / ".lock", "a")  # noqa: SIM115 (held until close)
         except OSError as error:
-            raise UsageError(f"cannot write to --run_dir={self.path}: {error.strerror}; choose another folder") from None
+            raise UsageError(
+                f"cannot write to --run_dir={self.path}: {error.strerror}; choose another folder"
+            ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -150,6 +152,13 @@ def read_table(path: pathlib.Path) -> list[dict[str, str]]:
     """The rows of a CSV file."""
     with open(path, encoding="utf-8", newline="") as file:
         return [row for row in csv.DictReader(file) if None not in row.values()]
+
+
+def write_table(path: pathlib.Path, rows: list[dict]):
+    """Writes rows of one shape as a CSV file, atomically."""
+    write_text(
+        path, _csv_text(list(rows[0]), *([_cell(cell) for cell in row.values()] for row in rows)) if rows else ""
+    )
 
 
 def _csv_text(*rows) -> str:

@@ -96,7 +96,7 @@ class TrainingStep:
         norm = tf.add_n([tf.nn.l2_loss(gradient) for gradient in gradients])
         if self._l2:
             share = self._l2 / context.num_replicas_in_sync
-            gradients = [g + share * tf.convert_to_tensor(v) for g, v in zip(gradients, variables)]
+            gradients = [g + share * tf.convert_to_tensor(v) for g, v in zip(gradients, variables, strict=True)]
         return {"loss": loss, **{f"loss_{name}": value for name, value in losses.items()}}, norm, gradients
 
     def _update(self, gradients):

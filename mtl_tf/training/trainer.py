@@ -309,7 +309,9 @@ class _Training:
         if bad:
             print(f"skipped {len(bad)} bad files: {', '.join(sorted(bad))}")
         share = self.wait_seconds / max(self.step_seconds, 1e-9)
-        print(f"done in {format_seconds(seconds)}; best epoch {self.best_epoch}; {share:.1%} of the time waited for data")
+        print(
+            f"done in {format_seconds(seconds)}; best epoch {self.best_epoch}; {share:.1%} of the time waited for data"
+        )
         return {
             "epochs": self.config.train.epochs,
             "steps": self.step,

@@ -1,0 +1,113 @@
+"""The commands: each reads the configuration, does its one job and says where its results are.
+
+Start-up only: what a command needs is imported when it runs, so that `--help` and wrong usage answer at once.
+"""
+
+import difflib
+import sys
+from collections.abc import Callable
+
+from mtl_tf import flags
+from mtl_tf.config import Config
+from mtl_tf.errors import MtlError, UsageError
+from mtl_tf.quiet import start_tensorflow
+
+
+def train(config: Config):
+    """Train a network, or continue a run."""
+    from mtl_tf.training.trainer import train as run
+
+    run(config)
+
+
+def evaluate(config: Config):
+    """Score the best weights of a run on a split: evaluation_SPLIT.json and per_image_SPLIT.csv."""
+    from mtl_tf.inference.scoring import evaluate_run
+    from mtl_tf.report.scores import results_table
+
+    scores, baseline = evaluate_run(config)
+    print(f"{scores['num_images']} images of {scores['split']}, best weights of {config.run_dir}")
+    print(results_table(scores, baseline or {}))
+
+
+def predict(config: Config):
+    """Answer for pictures with the best weights of a run, or with a SavedModel: overlays, class maps, depth."""
+    from mtl_tf.inference.files import predict_files
+
+    print(predict_files(config))
+
+
+def export(config: Config):
+    """Write the best weights of a run as a SavedModel that needs none of this code."""
+    from mtl_tf.export.saved_model import export_run
+
+    print(export_run(config))
+
+
+def report(config: Config):
+    """Write an offline HTML page of a run: scores, curves, the worst, median and best images."""
+    from mtl_tf.report.run import report_run
+
+    print(report_run(config))
+
+
+COMMANDS: dict[str, Callable[[Config], None]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "export": export,
+    "report": report,
+}
+
+# The commands that take everything else from the run's run.flags.
+_OF_A_RUN = ("evaluate", "predict", "export", "report")
+
+
+def main(argv: list[str]) -> int:
+    """Runs a command.
+
+    Args:
+        argv: command and options.
+
+    Returns:
+        The exit status: 0 done; 2 wrong usage, configuration or data; 3 training diverged; 4 stopped, resumable.
+    """
+    try:
+        return _run(argv)
+    except MtlError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 4
+    except BrokenPipeError:
+        return 0
+
+
+def _run(argv):
+    if not argv or argv[0].lstrip("-") in ("help", "h", "helpshort", "helpfull"):
+        print(_overview())
+        return 0 if argv else 2
+    name, rest = argv[0], argv[1:]
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"the commands are {', '.join(COMMANDS)}"
+        raise UsageError(f"unknown command {name!r}; {hint}")
+    parsed = flags.parse(rest)
+    if parsed.help:
+        print(flags.help_text(f"main.py {name} --option=value ...\n\n{COMMANDS[name].__doc__}"))
+        return 0
+    config = parsed.config
+    start_tensorflow()
+    if name in _OF_A_RUN:
+        from mtl_tf.inference.runs import configuration_of_run
+
+        config = configuration_of_run(parsed, rest)
+    COMMANDS[name](config)
+    return 0
+
+
+def _overview():
+    lines = ["main.py COMMAND --option=value ...", ""]
+    lines += [f"  {name:<10}{command.__doc__}" for name, command in COMMANDS.items()]
+    return "\n".join([*lines, "", "main.py COMMAND --helpshort lists the options of a command."])

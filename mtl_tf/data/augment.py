@@ -1,0 +1,190 @@
+"""Training augmentation: one perspective crop for all modalities of a sample, then colour. A pure function of a seed.
+
+A quad of the picture, the crop's rectangle jittered at its corners, scaled, rotated and moved, is mapped onto the crop.
+Coordinates are in pixels, x to the right, y down, (0, 0) the top left corner of the picture; pixel centres stand at
+halves. So a crop that is only moved by whole pixels, or mirrored, copies pixels exactly.
+"""
+
+import tensorflow as tf
+
+from mtl_tf.config import AugmentConfig
+
+# The uniform numbers of a sample: scale, tilt, 8 corner shifts, 2 offsets, flip; then one for each colour change.
+_GEOMETRY, _COLOUR = 13, 4
+
+
+def augment(sample, seed, config: AugmentConfig, crop_size=(), ignore=255, depth_range=(0.0, float("inf"))):
+    """One sample, augmented; returned as it is where nothing is asked for.
+
+    Args:
+        sample: "image" (H, W, 3) in 0..255, and where present "semseg" int (H, W) and "depth" float32 (H, W) metres.
+        seed: int (2,); the same seed gives the same result.
+        config: what may change, and by how much.
+        crop_size: (height, width) of the result, pixels; empty = the size of the sample.
+        ignore: the class id of what lies outside the picture.
+        depth_range: metres; zoom_depth drops what leaves it.
+
+    Returns:
+        The same keys, with a float32 image.
+    """
+    draws = tf.random.stateless_uniform([_GEOMETRY + _COLOUR], tf.cast(seed, tf.int64), dtype=tf.float64, alg="philox")
+    result = sample | {"image": tf.cast(sample["image"], tf.float32)}
+    if crop_size or _bends(config) or config.reflect:
+        result = _crop(result, draws[:_GEOMETRY], config, crop_size, ignore, depth_range)
+    if any(_colour_strengths(config)):
+        result["image"] = jitter_colour(result["image"], draws[_GEOMETRY:], config)
+    return result
+
+
+def _bends(config):
+    return (config.scale_min, config.scale_max) != (1.0, 1.0) or config.tilt > 0 or config.wiggle > 0
+
+
+def _crop(sample, draws, config, crop_size, ignore, depth_range):
+    size = tf.shape(sample["image"])[:2]
+    crop = tf.constant(crop_size, tf.int32) if crop_size else size
+    scale, quad = source_quad(draws, config, crop, size)
+    coefficients = projective(quad, crop)
+    result = dict(sample)
+    result["image"] = warp(sample["image"], coefficients, crop, "BILINEAR", 0.0)
+    if "semseg" in sample:
+        result["semseg"] = warp(sample["semseg"][..., None], coefficients, crop, "NEAREST", float(ignore))[..., 0]
+    if "depth" in sample:
+        result["depth"] = warp(sample["depth"][..., None], coefficients, crop, "NEAREST", 0.0)[..., 0]
+        if config.zoom_depth:
+            result["depth"] = zoom_depth(result["depth"], scale, depth_range)
+    static = crop_size or sample["image"].shape[:2]
+    for value in result.values():
+        value.set_shape((*static, *value.shape[2:]))
+    return result
+
+
+# === Geometry ===
+
+
+def source_quad(draws, config: AugmentConfig, crop, size):
+    """The part of the picture that becomes the crop.
+
+    Args:
+        draws: float64 (13,), uniform in [0, 1).
+        config: the ranges.
+        crop, size: int (2,), height and width of the crop and of the picture, pixels.
+
+    Returns:
+        The scale, float64, and the corners, float64 (4, 2) of (x, y), in the order of the crop's top left, top right,
+        bottom right, bottom left; a mirrored crop has left and right exchanged.
+    """
+    half = tf.cast(crop[::-1], tf.float64) / 2.0  # (x, y)
+    corners = half * tf.constant([[-1, -1], [1, -1], [1, 1], [-1, 1]], tf.float64)
+    scale = config.scale_min + draws[0] * (config.scale_max - config.scale_min)
+    if config.wiggle > 0:
+        corners += (2.0 * tf.reshape(draws[2:10], (4, 2)) - 1.0) * config.wiggle * half
+    corners *= scale
+    if config.tilt > 0:
+        angle = (2.0 * draws[1] - 1.0) * config.tilt * (3.141592653589793 / 180.0)
+        cos, sin = tf.cos(angle), tf.sin(angle)
+        x, y = corners[:, 0], corners[:, 1]
+        corners = tf.stack([cos * x - sin * y, sin * x + cos * y], axis=1)
+    low, high = tf.reduce_min(corners, axis=0), tf.reduce_max(corners, axis=0)
+    quad = corners - low + whole_offset(draws[10:12], tf.cast(size[::-1], tf.float64) - (high - low))
+    if config.reflect:
+        quad = tf.where(draws[12] < 0.5, tf.gather(quad, [1, 0, 3, 2]), quad)
+    return scale, quad
+
+
+def whole_offset(draws, room):
+    """A uniform whole-pixel offset in 0..floor(room); half of it where there is none (room < 0: the crop is larger)."""
+    # Whole pixels, so that a crop that is only moved does not blur.
+    choices = tf.floor(room) + 1.0
+    return tf.where(room >= 0, tf.minimum(tf.floor(draws * choices), choices - 1.0), tf.floor(room / 2.0))
+
+
+def projective(quad, crop):
+    """The coefficients, float32 (8,), by which a pixel (column, row) of the crop finds its source in the picture.
+
+    The perspective map of a rectangle onto a quad in closed form: P. Heckbert, Fundamentals of Texture Mapping and
+    Image Warping, 1989, section 2.2.3.
+
+    Args:
+        quad: float64 (4, 2), corners (x, y) in the order top left, top right, bottom right, bottom left of the crop.
+        crop: int (2,), height and width of the crop.
+    """
+    p0, p1, p2, p3 = tf.unstack(quad)
+    bend, right, below = p0 - p1 + p2 - p3, p1 - p2, p3 - p2
+    area = _cross(right, below)
+    g, h = _cross(bend, below) / area, _cross(right, bend) / area
+    # Rows of [x, y, 1] from the unit square; then from the crop's pixels, whose centres are at halves.
+    column_u = tf.concat([p1 - p0 + g * p1, [g]], axis=0)
+    column_v = tf.concat([p3 - p0 + h * p3, [h]], axis=0)
+    height, width = tf.unstack(tf.cast(crop, tf.float64))
+    column_u, column_v = column_u / width, column_v / height
+    origin = tf.concat([p0, [1.0]], axis=0) + 0.5 * column_u + 0.5 * column_v
+    matrix = tf.stack([column_u, column_v, origin], axis=1)
+    # The picture's pixel i covers i..i+1: subtract half a pixel from x and y.
+    matrix -= tf.constant([[0.5], [0.5], [0.0]], tf.float64) * matrix[2]
+    matrix = tf.reshape(matrix, [9])
+    return tf.cast(matrix[:8] / matrix[8], tf.float32)
+
+
+def _cross(a, b):
+    return a[0] * b[1] - a[1] * b[0]
+
+
+def warp(image, coefficients, crop, interpolation, fill):
+    """An image (H, W, C) seen through `projective` coefficients: (h, w, C) of the crop; `fill` outside the picture."""
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=image[None],
+        transforms=coefficients[None],
+        output_shape=crop,
+        fill_value=fill,
+        interpolation=interpolation,
+        fill_mode="CONSTANT",
+    )[0]
+
+
+def zoom_depth(depth, scale, depth_range):
+    """Depth as a pinhole camera of the same focal length would see the scaled window; 0 what leaves the range."""
+    depth = depth * tf.cast(scale, tf.float32)
+    return tf.where((depth >= depth_range[0]) & (depth <= depth_range[1]), depth, 0.0)
+
+
+# === Colour ===
+
+
+def _colour_strengths(config):
+    return config.brightness, config.contrast, config.saturation, config.hue
+
+
+def jitter_colour(image, draws, config: AugmentConfig):
+    """Changes brightness, contrast, saturation and hue, in this order.
+
+    Args:
+        image: float32 (H, W, 3), 0..255.
+        draws: float64 (4,), uniform in [0, 1).
+        config: the strengths; a factor is uniform in 1 +- strength, hue turns by up to its strength.
+    """
+    strengths = _colour_strengths(config)
+    changes = tf.cast(2.0 * draws - 1.0, tf.float32)
+    brightness, contrast, saturation, hue = (changes[i] * strengths[i] for i in range(_COLOUR))
+    if config.brightness:
+        image = _clip(image * (1.0 + brightness))
+    if config.contrast:
+        image = _blend(tf.reduce_mean(_grey(image)), image, 1.0 + contrast)
+    if config.saturation:
+        image = _blend(_grey(image), image, 1.0 + saturation)
+    if config.hue:
+        image = _clip(tf.image.adjust_hue(image / 255.0, hue) * 255.0)
+    return image
+
+
+def _grey(image):
+    """Luma (H, W, 1), ITU-R BT.601."""
+    return tf.reduce_sum(image * tf.constant([0.299, 0.587, 0.114]), axis=-1, keepdims=True)
+
+
+def _blend(base, image, factor):
+    return _clip(base + (image - base) * factor)
+
+
+def _clip(image):
+    return tf.clip_by_value(image, 0.0, 255.0)

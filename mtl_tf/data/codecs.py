@@ -1,0 +1,59 @@
+"""How depth is stored in PNG files: quantised inverse depth (8 bit) and scaled metres (16 bit). NumPy only."""
+
+import numpy as np
+
+MINIMUM, MAXIMUM = 4.0, 300.0  # metres, the range of the Miniscapes codec
+
+# A code is one of 254 equal steps of inverse depth. The codec truncates; without this nudge a depth that stands exactly
+# on a step falls below it by rounding, and decode followed by encode would not give the same code.
+_NUDGE = 1e-4
+
+
+def encode_inverse_uint8(depth, minimum=MINIMUM, maximum=MAXIMUM, clamp=False):
+    """The Miniscapes codec: v = floor(1 + 254 (1/z - 1/maximum) / (1/minimum - 1/maximum)).
+
+    Args:
+        depth: metres, any shape.
+        minimum, maximum: the depths of codes 255 and 1, metres.
+        clamp: False (labels): a depth outside the range becomes 0, invalid. True (predictions): it becomes the code of
+            the nearer end of the range.
+
+    Returns:
+        uint8, the same shape; 0 = invalid. Truncation gives code 255 to depths a little nearer than `minimum` as well
+        (3.9845 m to 4 m in the default range). NaN is always invalid.
+    """
+    depth = np.asarray(depth, np.float64)
+    valid = depth > 0  # also False for NaN
+    if clamp:
+        valid = ~np.isnan(depth)
+        depth = np.clip(depth, minimum, maximum)
+    inverse = 1.0 / np.where(valid, depth, maximum)
+    steps = 254.0 * (inverse - 1.0 / maximum) / (1.0 / minimum - 1.0 / maximum)
+    codes = np.floor(1.0 + steps + _NUDGE)
+    return np.where(valid & (codes >= 1) & (codes <= 255), codes, 0).astype(np.uint8)
+
+
+def decode_inverse_uint8(codes, minimum=MINIMUM, maximum=MAXIMUM):
+    """Metres (float32) of codes, 0 for code 0: z = 1 / ((1/minimum - 1/maximum) (v - 1) / 254 + 1/maximum)."""
+    every = np.arange(256, dtype=np.float64)
+    table = 1.0 / ((1.0 / minimum - 1.0 / maximum) * np.maximum(every - 1.0, 0.0) / 254.0 + 1.0 / maximum)
+    table[0] = 0.0
+    return table.astype(np.float32)[np.asarray(codes, np.uint8)]
+
+
+def encode_uint16_scaled(depth, scale=0.001):
+    """The multiples of `scale` metres nearest to a depth in metres, uint16; 0 = invalid.
+
+    A depth that is not positive, not finite or beyond the 65535th multiple is invalid; one that is valid never rounds
+    to 0.
+    """
+    depth = np.asarray(depth, np.float64)
+    valid = np.isfinite(depth) & (depth > 0)
+    codes = np.maximum(np.rint(np.where(valid, depth, 0.0) / scale), 1.0)
+    return np.where(valid & (codes <= 65535), codes, 0).astype(np.uint16)
+
+
+def decode_uint16_scaled(codes, scale=0.001):
+    """Metres, float32, of 16-bit values: value * scale; 0 = invalid."""
+    # The product is taken in float64, so that a depth on the end of the valid range does not round out of it.
+    return (np.asarray(codes, np.float64) * scale).astype(np.float32)

@@ -1,0 +1,213 @@
+"""From samples to batches: read, resize, augment, batch, with tf.data.
+
+A batch is a dict: "image" float32 (B, H, W, 3) RGB in 0..255; "semseg" int32 (B, H, W), `ignore` where there is no class;
+"depth" float32 (B, H, W) metres, 0 = invalid; "index" int64 (B,), the sample. Only the labels of `config.tasks` are in it.
+"""
+
+import contextlib
+
+import numpy as np
+import tensorflow as tf
+
+from mtl_tf.config import Config
+from mtl_tf.data.augment import augment
+from mtl_tf.data.descriptors import Descriptor
+from mtl_tf.data.reading import Reader
+from mtl_tf.errors import UsageError
+
+# Separate the random streams that grow from one seed.
+_ORDER, _AUGMENT = 0, 1
+
+
+class TrainingData:
+    """Endless augmented batches in an order of their own each epoch.
+
+    Every sample is a pure function of (seed, epoch, index): training can go on from any step without the state of an
+    iterator, and sees the same data on any number of devices.
+    """
+
+    def __init__(self, source, config: Config, descriptor: Descriptor):
+        """Reads one sample, where its size is not set by an option.
+
+        Args:
+            source: the samples (`sources.open_split`).
+            config: data, augment, tasks, seed and train are used.
+            descriptor: of the data set.
+
+        Raises:
+            UsageError: there are fewer samples than a batch has, or none with the labels of a task.
+        """
+        self.config, self.descriptor, self.source = config, descriptor, source
+        self.batch_size = config.train.batch_size
+        self.steps_per_epoch = len(source) // self.batch_size
+        if not self.steps_per_epoch:
+            raise UsageError(
+                f"train.batch_size={self.batch_size} is more than the {len(source)} samples of split "
+                f"{config.data.train_split}; set --train.batch_size={len(source)} or less, or use more samples"
+            )
+        for task in config.tasks:
+            if not source.labelled[task]:
+                raise UsageError(
+                    f"no sample of split {config.data.train_split} has a {task} label; leave the task out (--tasks), or "
+                    f"put the labels into its folder {task}"
+                )
+        self._reader = Reader(source, config)
+        fixed = config.data.image_size or config.data.crop_size
+        self._size = (None, None) if fixed else self._reader.demand_one_size()
+
+    @property
+    def bad(self) -> dict[str, str]:
+        """File name -> fault of the samples skipped so far (data.skip_bad)."""
+        return self._reader.bad
+
+    def naming_errors(self) -> contextlib.AbstractContextManager:
+        """Inside, iterating raises the UsageError that names the bad file."""
+        return self._reader.naming_errors()
+
+    def dataset(self, start_step: int = 0) -> tf.data.Dataset:
+        """The batches from a global step on to the end of the last epoch (train.epochs).
+
+        Memory does not grow with the number of samples.
+        """
+        per_epoch = self.steps_per_epoch * self.batch_size  # samples; those of the last incomplete batch rest
+        total = self.config.train.epochs * per_epoch
+        positions = tf.data.Dataset.range(start_step * self.batch_size, max(total, start_step * self.batch_size))
+
+        def one(position):
+            epoch = position // per_epoch
+            index = epoch_order(position % per_epoch, epoch, len(self.source), self.config.seed)
+            return self._sample(index, epoch)
+
+        samples = positions.map(one, num_parallel_calls=self._reader.parallel, deterministic=True)
+        batches = samples.batch(self.batch_size, drop_remainder=True)
+        return batches.prefetch(self.config.data.prefetch)
+
+    def _sample(self, index, epoch):
+        data = self.config.data
+        sample = self._reader.in_graph(index, self._size)
+        read, _ = sample.pop("index"), sample.pop("asked")
+        descriptor = self.descriptor
+        sample = augment(
+            resize(sample, data.image_size),
+            fold(self.config.seed, _AUGMENT, epoch, index),
+            self.config.augment,
+            data.crop_size,
+            descriptor.ignore,
+            (descriptor.depth_minimum, descriptor.depth_maximum),
+        )
+        return sample | {"index": read}
+
+
+class EvaluationData:
+    """Whole pictures in natural order, once."""
+
+    def __init__(self, source, config: Config, descriptor: Descriptor):
+        """Reads nothing yet.
+
+        Args:
+            source: the samples (`sources.open_split`).
+            config: data and tasks are used.
+            descriptor: of the data set.
+        """
+        self.config, self.descriptor, self.source = config, descriptor, source
+        self._reader = Reader(source, config)
+
+    @property
+    def bad(self) -> dict[str, str]:
+        """File name -> fault of the samples left out so far (data.skip_bad)."""
+        return self._reader.bad
+
+    def naming_errors(self) -> contextlib.AbstractContextManager:
+        """Inside, iterating raises the UsageError that names the bad file."""
+        return self._reader.naming_errors()
+
+    def steps(self, batch_size: int) -> int:
+        """The number of batches."""
+        return -(-len(self.source) // batch_size)
+
+    def one_size(self) -> bool:
+        """Whether batches of more than one sample can be made."""
+        return bool(self.config.data.image_size) or self.source.one_size()
+
+    def single(self, index: int) -> dict[str, np.ndarray]:
+        """One sample as a batch of one, as arrays."""
+        return self._as_batches([index])[0]
+
+    def observed(self, count: int) -> list[dict[str, np.ndarray]]:
+        """Batches of one sample each, as arrays: `count` samples at equal distances over the split."""
+        return self._as_batches(range(0, len(self.source), max(len(self.source) // count, 1))[:count]) if count else []
+
+    def _as_batches(self, indices):
+        positions = tf.data.Dataset.from_tensor_slices(np.array(indices, np.int64))
+        samples = positions.map(lambda position: self._sample(position, len(self.source), (None, None)))
+        with self.naming_errors():
+            return list(samples.batch(1).as_numpy_iterator())
+
+    def dataset(self, batch_size: int) -> tf.data.Dataset:
+        """All samples at data.image_size (or as they are, cropped to the data set's `crop_multiple`).
+
+        The last batch is filled up by repeating a sample, with index -1 and no labels; so are samples that cannot be
+        read (data.skip_bad). Samples of different sizes need data.image_size or a batch size of 1.
+        """
+        size = (None, None)
+        if batch_size > 1 and not self.config.data.image_size:
+            size = self._reader.demand_one_size()
+        count = len(self.source)
+        positions = tf.data.Dataset.range(self.steps(batch_size) * batch_size)
+
+        def one(position):
+            return self._sample(position, count, size)
+
+        samples = positions.map(one, num_parallel_calls=self._reader.parallel, deterministic=True)
+        return samples.batch(batch_size, drop_remainder=True).prefetch(self.config.data.prefetch)
+
+    def _sample(self, position, count, size):
+        sample = self._reader.in_graph(tf.minimum(position, count - 1), size)
+        index, real = sample.pop("index"), sample.pop("asked") & (position < count)
+        sample = resize(sample, self.config.data.image_size)
+        if not self.config.data.image_size:
+            sample = top_left(sample, self.descriptor.crop_multiple)
+        empty = {"semseg": self.descriptor.ignore, "depth": 0.0}
+        for task in self.config.tasks:
+            sample[task] = tf.where(real, sample[task], tf.cast(empty[task], sample[task].dtype))
+        return sample | {"image": tf.cast(sample["image"], tf.float32), "index": tf.where(real, index, -1)}
+
+
+# === The parts, each a pure function ===
+
+
+def fold(seed: int, *data):
+    """A random seed, int64 (2,), that depends on every number given."""
+    state = tf.constant([seed, 0], tf.int64)
+    for number in data:
+        state = tf.random.experimental.stateless_fold_in(state, tf.cast(number, tf.int64))
+    return state
+
+
+def epoch_order(position, epoch, count: int, seed: int):
+    """The sample, int64, at a position of an epoch: a permutation of 0..count-1 that no memory is needed for."""
+    if count == 1:
+        return tf.zeros_like(position)
+    return tf.random.experimental.index_shuffle(position, fold(seed, _ORDER, epoch), count - 1)
+
+
+def resize(sample, size):
+    """A sample at (height, width) `size`, pixels: rgb bilinear with anti-aliasing, labels the nearest pixel; () = as is."""
+    if not size:
+        return sample
+    result = {"image": tf.image.resize(sample["image"], size, antialias=True)}
+    for name in sample.keys() - {"image"}:
+        result[name] = tf.image.resize(sample[name][..., None], size, method="nearest")[..., 0]
+    return result
+
+
+def top_left(sample, multiple: int):
+    """The largest part from the top left whose sides are multiples of `multiple` pixels; a shorter side stays."""
+    if not multiple:
+        return sample
+    height, width = (_floor_to(side, multiple) for side in tf.unstack(tf.shape(sample["image"])[:2]))
+    return {name: value[:height, :width] for name, value in sample.items()}
+
+
+def _floor_to(side, multiple):
+    return tf.where(side < multiple, side, side // multiple * multiple)

@@ -1,0 +1,106 @@
+"""Reads samples for a tf.data pipeline: keeps the error that TensorFlow would hide, and goes round bad samples."""
+
+import contextlib
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from mtl_tf.errors import UsageError
+
+LABEL_TYPES = {"semseg": tf.int32, "depth": tf.float32}
+
+
+class Reader:
+    """Access to the samples of a source from inside a tf.data graph.
+
+    Attributes:
+        bad: file name -> what is wrong with it, of the samples that `data.skip_bad` went round so far.
+    """
+
+    def __init__(self, source, config):
+        self.source = source
+        self.tasks = config.tasks
+        self.skip_bad = config.data.skip_bad
+        self.bad: dict[str, str] = {}
+        self.parallel = config.data.workers or os.cpu_count() or 1
+        self._memory = {} if config.data.cache else None
+        self._error: Exception | None = None
+        self._size: tuple[int, int] | None = None
+
+    def sample(self, index: int) -> dict[str, np.ndarray]:
+        """A sample; raises the UsageError of a bad one."""
+        if self._memory is None:
+            return self.source.read(index)
+        if index not in self._memory:
+            self._memory[index] = self.source.read(index)
+        return self._memory[index]
+
+    def readable(self, index: int) -> tuple[int, dict[str, np.ndarray]]:
+        """The sample at `index`; with data.skip_bad the next one that can be read. Also says which one it is.
+
+        Which sample stands in for a bad one depends on the files alone, so a run can be repeated.
+        """
+        if not self.skip_bad:
+            return index, self.sample(index)
+        count = len(self.source)
+        for candidate in (*range(index, count), *range(index)):
+            try:
+                if self.source.path(candidate) not in self.bad:
+                    return candidate, self.sample(candidate)
+            except UsageError as error:
+                self.bad[self.source.path(candidate)] = str(error)
+        raise UsageError(f"none of the {count} samples can be read; the first: {next(iter(self.bad.values()))}")
+
+    def demand_one_size(self) -> tuple[int, int]:
+        """Makes every sample that differs in size from the first an error, since a batch has one size; returns it."""
+        self._size = self.readable(0)[1]["image"].shape[:2]
+        return self._size
+
+    def in_graph(self, index, size=(None, None)):
+        """A sample inside a tf.data graph.
+
+        Args:
+            index: int64 scalar tensor.
+            size: height and width where all samples have the same.
+
+        Returns:
+            A dict of tensors: "image", the labels of the tasks, "index" (of the sample that was read), and "asked",
+            whether that is the one that was asked for.
+        """
+        types = [tf.int64, tf.uint8, *(LABEL_TYPES[task] for task in self.tasks)]
+        read, *values = tf.numpy_function(self._read, [index], types, stateful=False)
+        read.set_shape(())
+        sample = dict(zip(("image", *self.tasks), values, strict=True))
+        for name, value in sample.items():
+            value.set_shape((*size, 3) if name == "image" else size)
+        return sample | {"index": read, "asked": read == index}
+
+    def _read(self, index):
+        try:
+            found, sample = self.readable(int(index))
+            self._check_size(found, sample["image"].shape[:2])
+            return np.int64(found), *(sample[name] for name in ("image", *self.tasks))
+        except Exception as error:
+            # TensorFlow turns it into the text of an error of its own; naming_errors() gives it back.
+            self._error = self._error or error
+            raise
+
+    def _check_size(self, index, size):
+        if self._size and size != self._size:
+            first = f"{self._size[1]}x{self._size[0]}"
+            raise UsageError(
+                f"{self.source.path(index)} is {size[1]}x{size[0]} pixels, but the first sample is {first}, and a batch "
+                "has one size: set --data.image_size=H,W (resize all), or --data.crop_size=H,W (training crops)"
+            )
+
+    @contextlib.contextmanager
+    def naming_errors(self):
+        """Inside, iterating over a pipeline raises the error of the sample itself instead of TensorFlow's."""
+        try:
+            yield
+        except tf.errors.OpError:
+            if self._error is None:
+                raise
+            error, self._error = self._error, None
+            raise error from None

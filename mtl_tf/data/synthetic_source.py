@@ -1,0 +1,86 @@
+"""Samples that are rendered: road scenes, made when the split is opened and kept in memory."""
+
+import concurrent.futures
+import functools
+import multiprocessing
+import os
+from concurrent.futures.process import BrokenProcessPool
+
+import numpy as np
+
+from mtl_tf.config import Config
+
+SIZE = (256, 256)  # pixels, where data.image_size is unset
+
+# Starting processes costs about as much as rendering this many scenes.
+_FEW = 24
+
+
+class SyntheticSource:
+    """The rendered scenes of one split; a pure function of data.synthetic_seed, the split's name and the size.
+
+    Attributes:
+        ids: the numbers of the scenes.
+        labelled: task name -> number of samples that have its label (all of them).
+    """
+
+    def __init__(self, config: Config, split: str):
+        data = config.data
+        count = data.synthetic_train if split == data.train_split else data.synthetic_val
+        count = min(count, data.limit) if data.limit else count
+        self.split = split
+        self.tasks = config.tasks
+        self.ids = [str(index) for index in range(count)]
+        self.labelled = dict.fromkeys(self.tasks, count)
+        self._scenes = _render_all(data.synthetic_seed, split, count, data.image_size or SIZE)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def path(self, index: int) -> str:
+        """The name of a scene, for messages."""
+        return f"synthetic {self.split} scene {self.ids[index]}"
+
+    def read(self, index: int) -> dict[str, np.ndarray]:
+        """One sample: "image" uint8 (H, W, 3), "semseg" int32 (H, W), "depth" float32 (H, W) metres, 0 = invalid."""
+        scene = self._scenes[index]
+        kinds = {"image": np.uint8, "semseg": np.int32, "depth": np.float32}
+        return {name: scene[name].astype(kinds[name]) for name in ("image", *self.tasks)}
+
+    def one_size(self) -> bool:
+        """Whether all pictures have the same size."""
+        return True
+
+
+def _render_all(seed, split, count, size):
+    render = functools.partial(_render, seed, split, size)
+    processes = min(os.cpu_count() or 1, count)
+    if count <= _FEW or processes == 1:
+        return list(_progress(map(render, range(count)), split, count))
+    # Spawned, not forked: the parent may already run TensorFlow's threads, the children never import it.
+    context = multiprocessing.get_context("spawn")
+    scenes = []
+    try:
+        with concurrent.futures.ProcessPoolExecutor(processes, context) as pool:
+            for scene in _progress(pool.map(render, range(count), chunksize=4), split, count):
+                scenes.append(scene)
+    except BrokenProcessPool:
+        # Processes cannot be started from everywhere (an unguarded script, a machine short of memory); go on alone.
+        scenes += [render(index) for index in range(len(scenes), count)]
+    return scenes
+
+
+def _render(seed, split, size, index):
+    from mtl_tf.data.synthetic import render, sample_seed
+
+    scene = render(sample_seed(seed, split), index, *size)
+    return scene | {"semseg": scene["semseg"].astype(np.uint8)}  # a quarter of the memory; ids and 255 fit
+
+
+def _progress(scenes, split, count):
+    if count <= _FEW:
+        return scenes
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(scenes, f"rendering {count} {split} scenes", total=count, console=Console(stderr=True), transient=True)

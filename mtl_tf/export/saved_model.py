@@ -1,0 +1,63 @@
+"""SavedModel: a folder that answers without this project's code."""
+
+import os
+import pathlib
+import tempfile
+
+import tensorflow as tf
+
+from mtl_tf.config import Config
+from mtl_tf.errors import UsageError
+from mtl_tf.inference.predictor import ASSET, answer_module, tasks_to_json
+from mtl_tf.inference.runs import is_saved_model, read_configuration
+
+
+def export_run(config: Config) -> str:
+    """Exports the best weights of a run.
+
+    The signature `serving_default` takes `image` uint8 (B, H, W, 3) of any size and gives `semseg` int32 (B, H, W)
+    class ids and `depth` float32 (B, H, W) metres in the same size; assets/tasks.json holds classes, colours and depth
+    range. The functions `fit` and `native` of the loaded object also give `semseg_probability`.
+
+    Args:
+        config: `run_dir`; `output`, by default RUN_DIR/export.
+
+    Returns:
+        A line that says what was written where.
+
+    Raises:
+        UsageError: the run has no weights, or the output folder holds something else or cannot be written.
+    """
+    run_dir = pathlib.Path(config.run_dir)
+    output = pathlib.Path(config.output or run_dir / "export")
+    if output.exists() and not is_saved_model(output) and (not output.is_dir() or any(output.iterdir())):
+        raise UsageError(f"--output={output} exists and is no SavedModel; choose an empty or new folder")
+    module, tasks = answer_module(run_dir)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as temporary:
+            asset = pathlib.Path(temporary) / ASSET
+            asset.write_text(tasks_to_json(tasks, read_configuration(run_dir).data.image_size), encoding="utf-8")
+            module.description = tf.saved_model.Asset(str(asset))
+            written = pathlib.Path(temporary) / "model"
+            tf.saved_model.save(module, str(written), signatures={"serving_default": _serving(module, tasks)})
+            # A reader sees the old export or the new one, never half of either.
+            if output.exists():
+                os.replace(output, pathlib.Path(temporary) / "old") if any(output.iterdir()) else output.rmdir()
+            os.replace(written, output)
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        raise UsageError(f"cannot write {output}: {reason}") from None
+    size = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
+    return f"exported to {output} ({size / 2**20:.0f} MiB)"
+
+
+def _serving(module, tasks):
+    names = [task.name for task in tasks]
+
+    @tf.function(input_signature=module.fit.input_signature)
+    def serve(image):
+        answers = module.fit(image)
+        return {name: answers[name] for name in names}
+
+    return serve

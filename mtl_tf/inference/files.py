@@ -1,0 +1,130 @@
+"""Predictions as files: colour overlay, class PNG, depth PNG, depth picture with a metre bar."""
+
+import glob
+import pathlib
+
+import numpy as np
+
+from mtl_tf import pictures
+from mtl_tf.config import Config
+from mtl_tf.data.codecs import encode_inverse_uint8
+from mtl_tf.data.folder import read_rgb
+from mtl_tf.data.sources import open_split
+from mtl_tf.errors import UsageError
+from mtl_tf.inference.predictor import Prediction, load
+from mtl_tf.inference.runs import is_saved_model
+from mtl_tf.progress import Progress
+from mtl_tf.tasks import Segmentation, Task
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
+
+
+def predict_files(config: Config) -> str:
+    """Predicts what `input` names, or the whole `data.split`, into folders by kind under `output`.
+
+    Returns:
+        A line that says what was written where.
+
+    Raises:
+        UsageError: nothing to predict; or some pictures could not be read, after all others were written.
+    """
+    predictor = load(config.run_dir)
+    names, read = _inputs(config)
+    output = pathlib.Path(config.output or _default_output(config))
+    progress, bad = Progress("predicting", len(names)), []
+    for position, name in enumerate(names):
+        try:
+            image = read(position)
+            write_prediction(output, name, image, predictor(image, config.scale), predictor.tasks)
+        except UsageError as error:
+            bad.append(str(error))
+        except OSError as error:
+            raise UsageError(f"cannot write to {output}: {error.strerror}; {position} pictures are done") from None
+        progress.advance()
+    progress.close()
+    done = len(names) - len(bad)
+    if bad:
+        raise UsageError(f"{len(bad)} of {len(names)} pictures cannot be predicted: {'; '.join(bad[:5])} ({done} done)")
+    return f"{done} pictures predicted: {output}/{{{','.join(_folders(predictor.tasks))}}}"
+
+
+def write_prediction(
+    folder: pathlib.Path, name: str, image: np.ndarray, answer: Prediction, tasks: tuple[Task, ...]
+) -> None:
+    """Writes one prediction.
+
+    Args:
+        folder: gets a folder of each kind: overlay, semseg (class ids, palette PNG), depth (16-bit PNG, 0.01 m a
+            step), depth_picture, and for Miniscapes' codec depth_codec (uint8 PNG).
+        name: of the files, without suffix.
+        image: uint8 (H, W, 3).
+        answer: the predictor's, of this image.
+        tasks: the predictor's.
+    """
+    for task in tasks:
+        if isinstance(task, Segmentation):
+            pictures.write_png(folder / "overlay" / f"{name}.png", pictures.overlay(image, answer.semseg, task.palette))
+            pictures.write_png(folder / "semseg" / f"{name}.png", answer.semseg.astype(np.uint8), task.palette)
+            continue
+        pictures.write_depth_png16(folder / "depth" / f"{name}.png", answer.depth)
+        bar = pictures.depth_with_bar(answer.depth, *pictures.depth_range(answer.depth))
+        pictures.write_png(folder / "depth_picture" / f"{name}.png", bar)
+        if task.codec == "inverse_uint8":
+            codes = encode_inverse_uint8(answer.depth, task.minimum, task.maximum, clamp=True)
+            pictures.write_png(folder / "depth_codec" / f"{name}.png", codes)
+
+
+def _folders(tasks):
+    found = []
+    for task in tasks:
+        if isinstance(task, Segmentation):
+            found += ["overlay", "semseg"]
+        else:
+            found += ["depth", "depth_picture"] + (["depth_codec"] if task.codec == "inverse_uint8" else [])
+    return found
+
+
+def _default_output(config):
+    if is_saved_model(pathlib.Path(config.run_dir)):
+        raise UsageError("--output=FOLDER is missing: a SavedModel has no run directory to write predictions to")
+    kind = "input" if config.input else config.data.split
+    return f"{config.run_dir}/predictions/{kind}"
+
+
+def _inputs(config):
+    """Names of the predictions, and a function from position to picture."""
+    if not config.input:
+        if is_saved_model(pathlib.Path(config.run_dir)):
+            raise UsageError("--input=PICTURE, FOLDER or GLOB is missing: a SavedModel has no data set of its own")
+        source = open_split(config, config.data.split)
+        return source.ids, lambda position: source.read(position)["image"]
+    files = _files(config.input)
+    return _names(files), lambda position: read_rgb(files[position])
+
+
+def _files(given):
+    path = pathlib.Path(given)
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES)
+        if not files:
+            raise UsageError(f"--input={given} holds no pictures ({', '.join(PICTURES)})")
+        return files
+    files = [path] if path.exists() else [pathlib.Path(found) for found in sorted(glob.glob(given, recursive=True))]
+    if not files:
+        raise UsageError(f"--input={given}: there is no such file, folder or match")
+    return files
+
+
+def _names(files):
+    """Names by which no two pictures are told alike: with folders below the common one, with the suffix if need be."""
+    common = pathlib.Path(*_common_parts([file.parent.parts for file in files]))
+    names = [str(file.relative_to(common).with_suffix("")) for file in files]
+    if len(set(names)) < len(names):
+        names = [str(file.relative_to(common)) for file in files]
+    return names
+
+
+def _common_parts(paths):
+    first, last = min(paths), max(paths)
+    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return first[:length]

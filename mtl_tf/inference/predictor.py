@@ -1,0 +1,165 @@
+"""Pictures in, answers out: class ids, metres and the certainty of the class, in each picture's own size."""
+
+import dataclasses
+import json
+import pathlib
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mtl_tf.config import replace
+from mtl_tf.errors import UsageError
+from mtl_tf.inference.runs import is_saved_model, open_run, read_configuration
+from mtl_tf.tasks import Depth, Segmentation, Task
+
+SCALES = ("fit", "native")
+ASSET = "tasks.json"
+
+
+class Prediction(NamedTuple):
+    """Answers for one picture, or for a batch (then with a leading axis); None for a task that the network has not.
+
+    Attributes:
+        semseg: int32 (H, W) class ids.
+        depth: float32 (H, W) metres.
+        semseg_probability: float32 (H, W) of the answered class, 0..1.
+    """
+
+    semseg: np.ndarray | None
+    depth: np.ndarray | None
+    semseg_probability: np.ndarray | None
+
+
+class AnswerModule(tf.Module):
+    """The network with what comes before and after it, as two TensorFlow functions; this is what is exported.
+
+    Args:
+        model: as `build_model` makes it.
+        tasks: what it predicts.
+        image_size: (H, W) that it was trained at, or () for any.
+    """
+
+    def __init__(self, model: keras.Model, tasks: tuple[Task, ...], image_size: tuple[int, ...]):
+        super().__init__()
+        self._model, self._tasks, self._image_size = model, tasks, image_size
+        pictures = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")
+        self.fit = tf.function(self._fit, input_signature=[pictures])
+        self.native = tf.function(self._native, input_signature=[pictures])
+
+    def _fit(self, image):
+        """At the largest size that fits into the training size, its aspect kept."""
+        if not self._image_size:
+            return self._native(image)
+        size = tf.shape(image)[1:3]
+        ratio = tf.reduce_min(tf.constant(self._image_size, tf.float64) / tf.cast(size, tf.float64))
+        inner = tf.maximum(tf.cast(tf.round(tf.cast(size, tf.float64) * ratio), tf.int32), 1)
+        return self._answer(tf.image.resize(image, inner, antialias=True), size)
+
+    def _native(self, image):
+        """At the picture's own size."""
+        return self._answer(tf.cast(image, tf.float32), tf.shape(image)[1:3])
+
+    def _answer(self, image, size):
+        outputs = self._model(image, training=False)
+        answers = {}
+        for task in self._tasks:
+            raw = tf.image.resize(outputs[task.name], size)
+            answers[task.name] = task.decode(raw)
+            if isinstance(task, Segmentation):
+                answers[f"{task.name}_probability"] = tf.reduce_max(tf.nn.softmax(raw), -1)
+        return answers
+
+
+class Predictor:
+    """Answers for pictures; made by `load`.
+
+    Attributes:
+        tasks: what it predicts: classes, colours, depth range.
+    """
+
+    def __init__(self, functions, tasks: tuple[Task, ...], owner):
+        self._functions = functions
+        self._owner = owner  # a SavedModel's functions die with it
+        self.tasks = tasks
+
+    def __call__(self, image: np.ndarray, scale: str = "fit") -> Prediction:
+        """Answers for one picture or a batch.
+
+        Args:
+            image: uint8 RGB, (H, W, 3) or (B, H, W, 3).
+            scale: "fit" resizes to the largest size inside `data.image_size` of the training, aspect kept, and the
+                answers back; "native" does not.
+
+        Raises:
+            UsageError: the picture is of another type or shape.
+        """
+        image = np.asarray(image)
+        if image.dtype != np.uint8 or image.ndim not in (3, 4) or image.shape[-1] != 3 or 0 in image.shape:
+            raise UsageError(
+                f"a picture must be uint8 RGB of shape (H, W, 3) or (B, H, W, 3), got {image.dtype} {image.shape}"
+            )
+        if scale not in SCALES:
+            raise UsageError(f"scale takes one of {', '.join(SCALES)}; got {scale!r}")
+        answers = self._functions[scale](tf.constant(image[None] if image.ndim == 3 else image))
+        arrays = {name: value.numpy()[0] if image.ndim == 3 else value.numpy() for name, value in answers.items()}
+        return Prediction(*(arrays.get(name) for name in Prediction._fields))
+
+
+def load(path: str | pathlib.Path) -> Predictor:
+    """A predictor from a run directory (its best weights) or from an exported SavedModel.
+
+    Raises:
+        UsageError: the path is neither.
+    """
+    path = pathlib.Path(path)
+    if is_saved_model(path):
+        return _from_saved_model(path)
+    module, tasks = answer_module(path)
+    return Predictor({"fit": module.fit, "native": module.native}, tasks, module)
+
+
+def answer_module(run_dir: pathlib.Path) -> tuple[AnswerModule, tuple[Task, ...]]:
+    """The functions of a run's best weights, in float32 whatever it was trained in."""
+    config = replace(read_configuration(run_dir), run_dir=str(run_dir))
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        run = open_run(config)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    return AnswerModule(run.model, run.tasks, config.data.image_size), run.tasks
+
+
+def _from_saved_model(path):
+    asset = path / "assets" / ASSET
+    try:
+        tasks = tasks_from_json(asset.read_text(encoding="utf-8"))
+        loaded = tf.saved_model.load(str(path))
+        functions = {"fit": loaded.fit, "native": loaded.native}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UsageError(f"{path} is not a SavedModel that `main.py export` wrote, or is damaged ({reason})") from None
+    return Predictor(functions, tasks, loaded)
+
+
+# === The description that travels with a SavedModel ===
+
+
+def tasks_to_json(tasks: tuple[Task, ...], image_size: tuple[int, ...]) -> str:
+    """Classes, colours and depth range as JSON."""
+    described = {task.name: dataclasses.asdict(task) for task in tasks}
+    return json.dumps({"image_size": image_size, "tasks": described}, indent=1)
+
+
+def tasks_from_json(text: str) -> tuple[Task, ...]:
+    """What `tasks_to_json` wrote."""
+    kinds = {"semseg": Segmentation, "depth": Depth}
+    tasks = []
+    for name, fields in json.loads(text)["tasks"].items():
+        if name == "semseg":
+            fields["classes"] = tuple(fields["classes"])
+            fields["palette"] = tuple(map(tuple, fields["palette"]))
+        tasks.append(kinds[name](**fields))
+    return tuple(tasks)

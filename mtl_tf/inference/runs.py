@@ -1,0 +1,86 @@
+"""Opens a run directory for reading: its configuration, and its network with the best weights."""
+
+import dataclasses
+import pathlib
+
+import keras
+
+from mtl_tf import config as configuration
+from mtl_tf import flags
+from mtl_tf.config import Config
+from mtl_tf.data.descriptors import Descriptor, describe
+from mtl_tf.errors import UsageError
+from mtl_tf.models import build_model
+from mtl_tf.options import format_value
+from mtl_tf.tasks import Task
+from mtl_tf.training.checkpoints import load_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedRun:
+    """A run that has weights.
+
+    Attributes:
+        config: what it was trained with.
+        descriptor: of its data set.
+        tasks: what it predicts.
+        model: with the best weights.
+    """
+
+    config: Config
+    descriptor: Descriptor
+    tasks: tuple[Task, ...]
+    model: keras.Model
+
+
+def configuration_of_run(parsed: flags.Parsed, argv: list[str]) -> Config:
+    """The configuration of the run in --run_dir, with the options that the command line adds.
+
+    Raises:
+        UsageError: there is no run, or the command line names an option that a trained run cannot change.
+    """
+    folder = pathlib.Path(_run_dir(parsed.config))
+    if is_saved_model(folder):
+        return parsed.config
+    config = flags.parse(argv, base=read_configuration(folder)).config
+    changed = configuration.differences(read_configuration(folder), config)
+    if changed:
+        name, (old, _) = next(iter(changed.items()))
+        raise UsageError(f"--{name} is fixed by the run in {folder} ({format_value(old) or 'empty'}); leave it out")
+    return config
+
+
+def read_configuration(folder: pathlib.Path) -> Config:
+    """The configuration that a run directory was made with."""
+    if not (folder / "run.flags").is_file():
+        known = sorted(path.parent for path in folder.glob("*/run.flags")) if folder.is_dir() else []
+        hint = f"did you mean {known[0]}?" if known else "train one first (main.py train)"
+        raise UsageError(f"--run_dir={folder} is no run: it has no run.flags; {hint}")
+    return flags.read_run_flags(folder / "run.flags")
+
+
+def open_run(config: Config) -> TrainedRun:
+    """Builds the run's network under the current dtype policy and loads its best weights.
+
+    Raises:
+        UsageError: the run has no weights yet, or they are damaged.
+    """
+    weights = pathlib.Path(config.run_dir) / "best" / "weights.h5"
+    if not weights.is_file():
+        raise UsageError(f"{config.run_dir} has no best/weights.h5: its first epoch is not finished; train it further")
+    descriptor = describe(config.data)
+    tasks = descriptor.tasks(config)
+    model = build_model(config.model, tasks)
+    load_weights(model, weights)
+    return TrainedRun(config, descriptor, tasks, model)
+
+
+def is_saved_model(folder: pathlib.Path) -> bool:
+    """Whether a folder is a SavedModel."""
+    return (folder / "saved_model.pb").is_file()
+
+
+def _run_dir(config):
+    if not config.run_dir:
+        raise UsageError("--run_dir=FOLDER is missing: the run whose best weights are used")
+    return config.run_dir

@@ -1,0 +1,107 @@
+"""Scores of a run's best weights on a split, beside a baseline that knows nothing but a pixel's position."""
+
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from mtl_tf.config import Config
+from mtl_tf.data.pipeline import EvaluationData
+from mtl_tf.data.sources import open_split
+from mtl_tf.errors import UsageError
+from mtl_tf.evaluation import Evaluation, Evaluator
+from mtl_tf.inference.runs import TrainedRun, open_run
+from mtl_tf.progress import Progress
+from mtl_tf.tasks import Segmentation, Task
+from mtl_tf.training import runtime
+from mtl_tf.training.run_directory import write_json, write_table
+
+
+def evaluate_run(config: Config) -> tuple[dict, dict | None]:
+    """Evaluates the best weights on `data.split` and writes evaluation_SPLIT.json and per_image_SPLIT.csv.
+
+    Args:
+        config: of the run; `baseline` also scores the position baseline (baseline_SPLIT.json).
+
+    Returns:
+        The scores, and the baseline's or None.
+    """
+    started = runtime.start(config)
+    with started.strategy.scope():
+        run = open_run(config)
+    split = config.data.split
+    data = EvaluationData(open_split(config, split), config, run.descriptor)
+    batch = config.train.batch_size if data.one_size() else len(started.devices)
+    found = _evaluate(Evaluator(started.strategy, run.model, run.tasks), data, batch, f"evaluating {split}")
+    folder = pathlib.Path(config.run_dir)
+    scores = {"split": split, **found.scores}
+    if data.bad:
+        scores["bad_files"] = data.bad
+    write_json(folder / f"evaluation_{split}.json", scores)
+    rows = [{"id": data.source.ids[row.pop("index")], **row} for row in found.images]
+    write_table(folder / f"per_image_{split}.csv", rows)
+    baseline = None
+    if config.baseline:
+        measured = Evaluator(tf.distribute.get_strategy(), position_baseline(run), run.tasks)
+        found = _evaluate(measured, data, config.train.batch_size, "evaluating the baseline")
+        baseline = {"split": split, **found.scores}
+        write_json(folder / f"baseline_{split}.json", baseline)
+    return scores, baseline
+
+
+def _evaluate(evaluator: Evaluator, data: EvaluationData, batch: int, label: str) -> Evaluation:
+    with data.naming_errors():
+        return evaluator.run(data.dataset(batch), data.steps(batch), label)
+
+
+def position_baseline(run: TrainedRun) -> "PositionBaseline":
+    """The baseline of a run: fitted to its training split at the size that it is evaluated at."""
+    config = run.config
+    data = EvaluationData(open_split(config, config.data.train_split), config, run.descriptor)
+    if not data.one_size():
+        raise UsageError("the position baseline needs pictures of one size: set --data.image_size=H,W in training")
+    baseline = PositionBaseline(run.tasks)
+    progress = Progress("fitting the baseline", len(data.source))
+    with data.naming_errors():
+        for batch in data.dataset(1).as_numpy_iterator():
+            baseline.add({task.name: batch[task.name][0] for task in run.tasks})
+            progress.advance()
+    progress.close()
+    return baseline
+
+
+class PositionBaseline:
+    """Per pixel position the most frequent class and the mean depth of the training split: what any network must beat.
+
+    Called like a network, it gives the same answer for every image.
+    """
+
+    def __init__(self, tasks: Sequence[Task]):
+        self._tasks = tuple(tasks)
+        self._sums: dict[str, np.ndarray] = {}
+
+    def add(self, labels: dict[str, np.ndarray]):
+        """Counts the labels of one image, (H, W)."""
+        for task in self._tasks:
+            label = labels[task.name]
+            valid = np.asarray(task.valid(label))
+            if isinstance(task, Segmentation):
+                counted = np.eye(task.channels, dtype=np.float32)[np.where(valid, label, 0)] * valid[..., None]
+            else:
+                counted = np.stack([np.where(valid, label, 0), valid], -1).astype(np.float64)
+            self._sums[task.name] = self._sums.get(task.name, 0) + counted
+
+    def __call__(self, images, training=False):
+        """Raw heads (B, H, W, channels) for images (B, H, W, 3)."""
+        batch = tf.shape(images)[0]
+        raws = {}
+        for task in self._tasks:
+            sums = self._sums[task.name]
+            if isinstance(task, Segmentation):
+                raw = tf.constant(sums, tf.float32)
+            else:
+                mean = np.where(sums[..., 1] > 0, sums[..., 0] / np.maximum(sums[..., 1], 1), task.mean)
+                raw = task.encode(tf.constant(mean, tf.float32))[..., None]
+            raws[task.name] = tf.tile(raw[None], [batch, 1, 1, 1])
+        return raws

@@ -1,0 +1,350 @@
+"""The report of a run: one HTML page that needs no network, no script and no other file.
+
+Every section comes from a file of the run directory and is left out where that file is missing, so a run that is
+still training has a page as well.
+"""
+
+import base64
+import csv
+import dataclasses
+import io
+import json
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import jinja2
+import numpy as np
+from PIL import Image
+
+from mtl_tf import config as configuration
+from mtl_tf.errors import UsageError
+from mtl_tf.options import format_value
+from mtl_tf.report import scores
+from mtl_tf.report.curves import Curve, chart, histogram
+from mtl_tf.tasks import Segmentation, Task
+
+RANKS = {"worst": "Worst", "median": "Median", "best": "Best"}
+WIDEST_PICTURE = 1800  # pixels; sharp on a wide screen, and a page of ten panels stays below a few megabytes
+TRAIN, VAL, SECOND, THIRD = range(4)  # colours of curves
+HEADLINES = ("semseg.miou", "semseg.pixel_accuracy", "depth.si_log_rmse", "depth.abs_rel", "depth.rmse", "total")
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """The picture of one validation image.
+
+    Attributes:
+        rank: "worst", "median" or "best".
+        id: of the sample.
+        scores: dotted metric name -> score of this image.
+        picture: uint8 (H, W, 3), for example from `pictures.sample_panel`.
+    """
+
+    rank: str
+    id: str
+    scores: dict[str, float]
+    picture: np.ndarray
+
+
+def write_report(run_dir: Path, panels: list[Panel], baseline: dict | None = None, tasks: Sequence[Task] = ()) -> Path:
+    """Writes `report.html` into a run directory.
+
+    Args:
+        run_dir: the run directory; what it does not hold yet is left out of the page.
+        panels: pictures of validation images.
+        baseline: an evaluation, in the format of evaluation_<split>.json, to compare with.
+        tasks: of the run; the palette of a segmentation gives the page a legend.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UsageError: `run_dir` is no folder, or a file in it cannot be read.
+    """
+    run_dir = Path(run_dir)
+    if not run_dir.is_dir():
+        raise UsageError(f"{run_dir} is not a run directory; train a run first, or correct --run_dir")
+    evaluations = _evaluations(run_dir)
+    epochs = _rows(run_dir / "metrics.csv")
+    steps = _rows(run_dir / "steps.csv")
+    options = _options(run_dir / "run.flags")
+    split, evaluation = next(iter(evaluations.items()), (None, {}))
+    page = _template().render(
+        name=run_dir.resolve().name,
+        summary=_summary(options),
+        command=_command(run_dir) if options else None,
+        state=_state(options, epochs, split, evaluation),
+        headlines=_headlines(evaluation, epochs, baseline),
+        splits={name: found.get("num_images") for name, found in evaluations.items()},
+        score_groups=_score_groups(evaluations, baseline),
+        class_split=split,
+        colours=_colours(tasks),
+        classes=_classes(evaluation, baseline),
+        has_baseline=baseline is not None,
+        charts=_charts(epochs, steps),
+        panels=[(RANKS.get(p.rank, p.rank), p.id, _panel_scores(p), _data_uri(p.picture)) for p in panels],
+        extremes={
+            path.stem.removeprefix("per_image_"): _extremes(_rows(path)) for path in _splits(run_dir, "per_image_*.csv")
+        },
+        changed=[option for option in options if option[1] != option[2]],
+        unchanged=[option for option in options if option[1] == option[2]],
+        environment=_flat(_json(run_dir / "environment.json")),
+    )
+    path = run_dir / "report.html"
+    temporary = path.with_name(f".report.html.{os.getpid()}.tmp")
+    temporary.write_text(page, encoding="utf-8")
+    os.replace(temporary, path)
+    return path
+
+
+def _template():
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html.jinja")
+
+
+# === Files of the run directory ===
+
+
+def _splits(run_dir, pattern):
+    """The files of all splits, validation first."""
+    return sorted(run_dir.glob(pattern), key=lambda path: (not path.stem.endswith("_val"), path.name))
+
+
+def _evaluations(run_dir):
+    """Split -> evaluation, validation first."""
+    found = {path.stem.removeprefix("evaluation_"): _json(path) for path in _splits(run_dir, "evaluation_*.json")}
+    return {split: evaluation for split, evaluation in found.items() if evaluation}
+
+
+def _json(path):
+    """The object in a JSON file; empty if there is no such file."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path} is not valid JSON ({error}); remove it or write it anew") from None
+    if not isinstance(found, dict):
+        raise UsageError(f"{path} must hold a JSON object; remove it or write it anew")
+    return found
+
+
+def _rows(path):
+    """The rows of a CSV file: "id" as text, the rest as numbers or None. No file, no rows."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            {key: value if key == "id" else scores.number(value) for key, value in row.items() if key is not None}
+            for row in csv.DictReader(file)
+        ]
+
+
+def _options(path):
+    """(name, value, default) of every line of run.flags, as text."""
+    if not path.is_file():
+        return []
+    defaults = {name: format_value(value) for name, value in configuration.values(configuration.Config()).items()}
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    pairs = [line.lstrip("-").partition("=")[::2] for line in lines if line.startswith("-")]
+    return [(name, value, defaults.get(name)) for name, value in pairs]
+
+
+# === Sections ===
+
+
+def _summary(options):
+    """What the run is, in a line."""
+    value = {name: value for name, value, _ in options}
+    parts = [value.get(f"model.{name}") for name in ("architecture", "encoder")]
+    parts += [value.get("tasks", "").replace(",", " + "), value.get("data.name")]
+    return [part for part in parts if part]
+
+
+def _command(run_dir):
+    """The parts of the command that runs it again, into a directory of its own."""
+    shown = run_dir if not run_dir.is_absolute() else Path(os.path.relpath(run_dir))
+    shown = run_dir if shown.parts[:1] == ("..",) else shown
+    flagfile, again = shlex.quote(f"{shown / 'run.flags'}"), shlex.quote(f"{shown}-again")
+    return ["python main.py train", f"--flagfile={flagfile}", f"--run_dir={again}"]
+
+
+def _state(options, epochs, split, evaluation):
+    """How far the run is and what the scores at the top are of."""
+    planned = next((value for name, value, _ in options if name == "train.epochs"), None)
+    parts = []
+    if done := len({row["epoch"] for row in epochs if row.get("epoch") is not None}):
+        parts.append(f"{done} of {planned} epochs" if planned else f"{done} epochs")
+    if evaluation:
+        images = evaluation.get("num_images")
+        parts.append(f"scores on {images} images of split {split}" if images else f"scores on split {split}")
+    elif epochs:
+        parts.append("not evaluated yet: scores of the last epoch's validation")
+    return parts
+
+
+def _headlines(evaluation, epochs, baseline):
+    """(metric, score, baseline's score) of the scores at the top."""
+    flat = scores.flatten(evaluation) if evaluation else (epochs[-1] if epochs else {})
+    other = scores.flatten(baseline or {})
+    return [
+        (scores.describe(name), scores.describe(name).show(flat[name]), scores.describe(name).show(other.get(name)))
+        for name in HEADLINES
+        if flat.get(name) is not None
+    ]
+
+
+def _score_groups(evaluations, baseline):
+    """Group -> rows (metric, score on each split, baseline's score, ratio to it on its own split)."""
+    columns = {split: scores.flatten(evaluation) for split, evaluation in evaluations.items()}
+    other = scores.flatten(baseline or {})
+    compared = columns.get((baseline or {}).get("split"), next(iter(columns.values()), {}))
+    present = {name: None for flat in columns.values() for name in flat}
+    known = [name for name in scores.METRICS if name in present]
+    groups = {name: [] for name in scores.GROUPS}
+    for name in known + [name for name in present if name not in scores.METRICS]:
+        if scores.group(name) == scores.GROUPS[0] and all(flat.get(name) is None for flat in columns.values()):
+            continue  # total and grader do not exist where a task was not trained
+        metric = scores.describe(name)
+        shown = [metric.show(flat.get(name)) for flat in columns.values()]
+        # A ratio says nothing of scores that may be negative.
+        ratio = "" if name in ("total", "grader") else scores.ratio(compared.get(name), other.get(name))
+        groups[scores.group(name)].append((metric, shown, metric.show(other.get(name)), ratio))
+    return {name: rows for name, rows in groups.items() if rows}
+
+
+def _classes(evaluation, baseline):
+    """(class, IoU, baseline's IoU), best first, absent classes last."""
+    other = scores.class_iou(baseline or {})
+    rows = [(name, iou, other.get(name)) for name, iou in scores.class_iou(evaluation).items()]
+    return sorted(rows, key=lambda row: (row[1] is None, -(row[1] or 0)))
+
+
+def _colours(tasks):
+    """Class -> "#rrggbb"."""
+    found = {}
+    for task in tasks:
+        if isinstance(task, Segmentation):
+            found.update(zip(task.classes, task.palette, strict=True))
+    return {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in found.items()}
+
+
+def _charts(epochs, steps):
+    """The curves by epoch, then those by step; without data, none."""
+
+    def by_epoch(title, *curves, note="", scale="tight"):
+        return chart(title, [_curve(*curve, epochs, "epoch") for curve in curves], "epoch", note, scale)
+
+    def by_step(title, *curves, scale="tight"):
+        return chart(title, [_curve(*curve, steps, "step") for curve in curves], "step", scale=scale)
+
+    def score(title, name, *others, scale="tight"):
+        return by_epoch(title, (scores.describe(name).label, name, VAL), *others, note=_best(epochs, name), scale=scale)
+
+    charts = [
+        by_epoch(
+            "Loss",
+            ("train", "train_loss", TRAIN),
+            ("val", "val_loss", VAL),
+            ("val, weighted", "val_loss_weighted", SECOND),
+            scale="log",
+        ),
+        by_epoch(
+            "Segmentation loss",
+            ("train", "train_loss_semseg", TRAIN),
+            ("val", "val_loss_semseg", VAL),
+            scale="log",
+        ),
+        by_epoch("Depth loss", ("train", "train_loss_depth", TRAIN), ("val", "val_loss_depth", VAL), scale="log"),
+        score("Segmentation, %", "semseg.miou", ("Pixel accuracy", "semseg.pixel_accuracy", SECOND), scale="zero"),
+        score("SI-logRMSE", "depth.si_log_rmse"),
+        score("Total", "total"),
+        score("Depth RMSE, m", "depth.rmse"),
+        by_epoch("Learning rate", ("learning rate", "learning_rate", TRAIN), scale="zero"),
+        by_step(
+            "Training loss by step",
+            ("total", "loss", TRAIN),
+            ("semseg", "loss_semseg", SECOND),
+            ("depth", "loss_depth", THIRD),
+            scale="log",
+        ),
+        by_step("Images a second", ("training", "images_per_second", TRAIN), scale="zero"),
+        by_step(
+            "Step time, ms",
+            ("step", "step_ms", TRAIN),
+            ("waiting for data", "wait_ms", SECOND),
+            scale="zero",
+        ),
+    ]
+    return [drawn for drawn in charts if drawn]
+
+
+def _curve(label, name, colour, rows, x):
+    return Curve(label, [(row[x], row.get(name)) for row in rows if row.get(x) is not None], colour)
+
+
+def _best(epochs, name):
+    """The best value of a column and its epoch, in words."""
+    found = [(row[name], row["epoch"]) for row in epochs if row.get(name) is not None and row.get("epoch") is not None]
+    if not found:
+        return ""
+    value, epoch = (max if scores.describe(name).higher else min)(found)
+    return f"best {scores.describe(name).show(value)} at epoch {epoch:g}"
+
+
+def _panel_scores(panel):
+    return [
+        (scores.describe(name).label, scores.describe(name).show(scores.number(v))) for name, v in panel.scores.items()
+    ]
+
+
+def _extremes(rows):
+    """(metric, histogram, worst, median, best) over the images; the ends as (score, id)."""
+    table = []
+    for name in [name for name in scores.METRICS if any(row.get(name) is not None for row in rows)]:
+        metric = scores.describe(name)
+        found = sorted((row[name], row.get("id") or "") for row in rows if row.get(name) is not None)
+        low, high = found[0], found[-1]
+        worst, best = (low, high) if metric.higher else (high, low)
+        values = [value for value, _ in found]
+        ends = [(metric.show(value), name) for value, name in (worst, best)]
+        table.append((metric, histogram(values), ends[0], metric.show(median(values)), ends[1]))
+    return table
+
+
+def _flat(nested, prefix=""):
+    """(dotted name, text) of everything in a nested dict."""
+    found = []
+    for name, value in nested.items():
+        if isinstance(value, dict):
+            found += _flat(value, f"{prefix}{name}.")
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+            found.append((prefix + name, text))
+    return found
+
+
+def _data_uri(picture):
+    """A picture inside the page: PNG or JPEG, whichever is smaller."""
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    if image.width > WIDEST_PICTURE:
+        height = max(1, round(image.height * WIDEST_PICTURE / image.width))
+        image = image.resize((WIDEST_PICTURE, height), Image.Resampling.LANCZOS)
+    # Full colour resolution: the usual half would smear the edges of label colours.
+    encodings = (("png", {"optimize": True}), ("jpeg", {"quality": 88, "subsampling": 0}))
+    smallest = min(
+        ((kind, _encoded(image, kind, settings)) for kind, settings in encodings), key=lambda pair: len(pair[1])
+    )
+    kind, data = smallest
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}", image.width, image.height
+
+
+def _encoded(image, kind, settings):
+    buffer = io.BytesIO()
+    image.save(buffer, kind.upper(), **settings)
+    return buffer.getvalue()

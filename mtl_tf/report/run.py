@@ -1,0 +1,78 @@
+"""The report of a run directory: evaluates it where that was not done, and pictures its extremes."""
+
+import json
+import pathlib
+
+import numpy as np
+
+from mtl_tf import pictures
+from mtl_tf.config import Config
+from mtl_tf.data.pipeline import EvaluationData
+from mtl_tf.data.sources import open_split
+from mtl_tf.inference.runs import open_run
+from mtl_tf.inference.scoring import evaluate_run
+from mtl_tf.metrics import selection_score
+from mtl_tf.report.page import Panel, write_report
+from mtl_tf.training.run_directory import read_table
+
+OF_EACH_RANK = 3
+
+
+def report_run(config: Config) -> str:
+    """Writes report.html, and its panels as pictures/RANK_ID.png.
+
+    Returns:
+        A line that says what was written where.
+    """
+    folder, split = pathlib.Path(config.run_dir), config.data.split
+    if not (folder / f"evaluation_{split}.json").is_file() or not (folder / f"per_image_{split}.csv").is_file():
+        evaluate_run(config)
+    baseline_file = folder / f"baseline_{split}.json"
+    baseline = json.loads(baseline_file.read_text()) if baseline_file.is_file() else None
+    run = open_run(config)
+    path = write_report(folder, _panels(config, run, folder, split), baseline, run.tasks)
+    return f"report written to {path}"
+
+
+def _panels(config, run, folder, split):
+    data = EvaluationData(open_split(config, split), config, run.descriptor)
+    positions = {name: position for position, name in enumerate(data.source.ids)}
+    panels = []
+    for rank, rows in extremes(read_table(folder / f"per_image_{split}.csv")).items():
+        for name, scores in rows:
+            sample = data.single(positions[name])
+            outputs = run.model(sample["image"], training=False)
+            answers = {task.name: task.decode(outputs[task.name]).numpy()[0] for task in run.tasks}
+            truth = {task.name: sample[task.name][0] for task in run.tasks}
+            picture = pictures.sample_panel(sample["image"][0], run.tasks, truth, answers)
+            pictures.write_png(folder / "pictures" / f"{split}_{rank}_{pathlib.Path(name).name}.png", picture)
+            panels.append(Panel(rank, name, scores, picture))
+    return panels
+
+
+def extremes(rows: list[dict[str, str]]) -> dict[str, list[tuple[str, dict[str, float]]]]:
+    """The worst, median and best images by mIoU - SI-logRMSE (or the one of them that there is).
+
+    Args:
+        rows: of per_image_SPLIT.csv.
+
+    Returns:
+        Rank -> (id, scores) of up to three images each, no image twice.
+    """
+    scored = []
+    for row in rows:
+        scores = {name: float(cell) for name, cell in row.items() if name != "id" and cell}
+        by_task = {
+            "semseg": {"miou": scores.get("semseg.miou")},
+            "depth": {"si_log_rmse": scores.get("depth.si_log_rmse")},
+        }
+        total = selection_score(by_task, "total")
+        if np.isfinite(total):
+            scored.append((total, row["id"], scores))
+    scored.sort(key=lambda found: found[:2])
+    count = min(OF_EACH_RANK, len(scored) // 3) or min(1, len(scored))
+    middle = (len(scored) - count) // 2
+    ranks = {"worst": scored[:count], "median": scored[middle : middle + count], "best": scored[::-1][:count]}
+    if len(scored) < 3:
+        ranks = {"worst": scored[:1], "best": scored[1:]}
+    return {rank: [(name, scores) for _, name, scores in found] for rank, found in ranks.items()}

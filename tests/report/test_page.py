@@ -1,0 +1,316 @@
+"""The report: complete, offline, safe against what names contain, and happy with whatever is not there yet."""
+
+import html.parser
+import json
+import re
+
+import numpy as np
+import pytest
+
+from mtl_tf import config, flags
+from mtl_tf.errors import UsageError
+from mtl_tf.report import Panel, results_table, write_report
+from mtl_tf.report.curves import Curve, chart, histogram, short
+from mtl_tf.tasks import cityscapes_tasks
+
+NASTY = "<script>alert('&')</script>"
+VOID = {"meta", "img", "br", "rect", "path", "circle", "polyline"}
+
+EVALUATION = {
+    "split": "val",
+    "num_images": 12,
+    "semseg": {
+        "miou": 41.25,
+        "miou_all_classes": 27.5,
+        "pixel_accuracy": 80.0,
+        "iou": {"road": 90.0, "car": 12.5, NASTY: 1.0, "train": None},
+    },
+    "depth": {"si_log_rmse": 20.0, "abs_rel": 0.15, "rmse": 4.0, "delta1": 75.0, "rmse_pixels": 5.0, "log10": None},
+    "total": 21.25,
+    "grader": 30.0,
+}
+BASELINE = {
+    "split": "val",
+    "semseg": {"miou": 16.5, "pixel_accuracy": 40.0, "iou": {"road": 45.0}},
+    "depth": {"si_log_rmse": 50.0, "abs_rel": 0.6, "rmse": 10.0, "delta1": 25.0},
+    "total": -33.5,
+}
+
+
+class Reader(html.parser.HTMLParser):
+    """Checks that elements nest, and gathers tags, attributes and text."""
+
+    def __init__(self):
+        super().__init__()
+        self.stack, self.tags, self.attributes, self.text = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.stack.pop() == tag
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def read(path):
+    reader = Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    assert reader.stack == []
+    return reader, " ".join(" ".join(reader.text).split())
+
+
+def write_run(run_dir):
+    run_dir.mkdir()
+    (run_dir / "evaluation_val.json").write_text(json.dumps(EVALUATION))
+    (run_dir / "evaluation_test.json").write_text(json.dumps({**EVALUATION, "split": "test", "depth": None}))
+    (run_dir / "metrics.csv").write_text(
+        "epoch,step,learning_rate,train_loss,val_loss,semseg.miou,depth.si_log_rmse,total\n"
+        "1,100,0.01,2.5,2.75,10.5,40,-29.5\n"
+        "2,200,0.005,2.0,,nan,30,\n"
+        "3,300,0.001,1.5,2.25,41.25,20,21.25\n"
+    )
+    (run_dir / "steps.csv").write_text("step,loss,images_per_second,step_ms,wait_ms\n20,3,50,80,1\n40,2,50,80,1\n60,1")
+    (run_dir / "per_image_val.csv").write_text(
+        "id,semseg.miou,depth.si_log_rmse\n7,10.5,33\n8,60.25,\n" + f'"{NASTY}",40,11\n'
+    )
+    settings = config.replace(config.Config(), train__epochs=3, data__root=NASTY)
+    (run_dir / "run.flags").write_text(flags.run_flags(settings, "a comment"))
+    (run_dir / "environment.json").write_text(json.dumps({"python": "3.11", "host": {"cores": 2, "note": NASTY}}))
+    return run_dir
+
+
+def panels():
+    picture = np.random.default_rng(0).integers(0, 256, (40, 2000, 3), dtype=np.uint8)
+    return [
+        Panel("worst", "7", {"semseg.miou": 10.5}, picture),
+        Panel("median", NASTY, {"semseg.miou": float("nan")}, np.zeros((8, 8, 3), np.uint8)),
+        Panel("best", "8", {"semseg.miou": 60.25, "depth.si_log_rmse": None}, np.zeros((8, 8, 3), np.uint8)),
+    ]
+
+
+@pytest.fixture
+def page(tmp_path):
+    return write_report(write_run(tmp_path / "street <b>run"), panels(), BASELINE, cityscapes_tasks())
+
+
+def test_sections_and_scores(page):
+    reader, text = read(page)
+    assert reader.tags.count("h1") == 1
+    headings = ("Scores", "IoU of each class", "Worst, median and best images", "Image by image", "Curves", "Options")
+    for wanted in (*headings, "Environment", "41.25 %", "20.00", "0.1500", "4.000 m", "3 of 3 epochs", "12 images"):
+        assert wanted in text
+    assert "16.50 %" in text  # the baseline
+    assert "2.50\N{MULTIPLICATION SIGN}" in text  # and the ratio to it
+    assert "host.cores 2" in text
+
+
+def test_page_asks_for_nothing(page):
+    reader, _ = read(page)
+    assert not {"script", "link", "iframe", "object", "a"} & set(reader.tags)
+    assert not re.search(r"https?://|//[a-z]+\.|@import|url\(", page.read_text(encoding="utf-8"))
+    sources = [value for name, value in reader.attributes if name in ("src", "href", "srcset", "xlink:href")]
+    assert len(sources) == 3
+    assert all(re.match(r"data:image/(png|jpeg);base64,", source) for source in sources)
+    assert ("content", "default-src 'none'; img-src data:; style-src 'unsafe-inline'") in reader.attributes
+
+
+def test_names_are_escaped(page):
+    source = page.read_text(encoding="utf-8")
+    assert NASTY not in source
+    assert "<b>run" not in source
+    # A class, a sample in a table and in a panel, an option and an entry of the environment.
+    assert source.count("&lt;script&gt;") >= 5
+
+
+def test_nulls_are_dashes(page):
+    _, text = read(page)
+    assert "log10 \N{DOWNWARDS ARROW} \N{EN DASH}" in text
+    assert "train \N{EN DASH}" in text
+    assert "None" not in text
+    assert "nan" not in text.lower().split()
+
+
+def test_options_that_differ_come_first(page):
+    source = page.read_text(encoding="utf-8")
+    assert source.index("train.epochs") < source.index("<details>", source.index('id="options"'))
+    assert source.index("<details>", source.index('id="options"')) < source.index("optim.momentum")
+
+
+def test_command_runs_it_again_elsewhere(page):
+    _, text = read(page)
+    folder = page.parent
+    assert f"python main.py train --flagfile='{folder}/run.flags' --run_dir='{folder}-again'" in text
+
+
+def test_wide_pictures_are_shrunk(page):
+    reader, _ = read(page)
+    assert [value for name, value in reader.attributes if name == "width" and len(value) == 4] == ["1800"]
+
+
+FILES = (
+    "evaluation_val.json",
+    "evaluation_test.json",
+    "metrics.csv",
+    "steps.csv",
+    "per_image_val.csv",
+    "run.flags",
+    "environment.json",
+)
+
+
+@pytest.mark.parametrize("missing", FILES)
+def test_a_missing_file_leaves_its_section_out(tmp_path, missing):
+    run_dir = write_run(tmp_path / "run")
+    (run_dir / missing).unlink()
+    _, text = read(write_report(run_dir, [], BASELINE))
+    heading = {"per_image_val.csv": "Image by image", "run.flags": "Options", "environment.json": "Environment"}
+    if missing in heading:
+        assert heading[missing] not in text
+
+
+@pytest.mark.parametrize("present", FILES)
+def test_a_single_file_is_enough(tmp_path, present):
+    run_dir = write_run(tmp_path / "run")
+    for name in set(FILES) - {present}:
+        (run_dir / name).unlink()
+    read(write_report(run_dir, []))
+
+
+def test_an_empty_run_has_a_page(tmp_path):
+    run_dir = tmp_path / "empty"
+    run_dir.mkdir()
+    reader, text = read(write_report(run_dir, []))
+    assert "empty" in text
+    assert "h2" not in reader.tags
+
+
+def test_a_run_in_training_shows_its_last_epoch(tmp_path):
+    run_dir = write_run(tmp_path / "run")
+    for name in ("evaluation_val.json", "evaluation_test.json"):
+        (run_dir / name).unlink()
+    _, text = read(write_report(run_dir, []))
+    assert "not evaluated yet" in text
+    assert "mIoU 41.25 %" in text
+    assert "best 41.25 % at epoch 3" in text
+
+
+def test_one_task_alone(tmp_path):
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    only = {"split": "val", "num_images": 2, "depth": {"rmse": 4.0}, "total": None, "grader": None}
+    (run_dir / "evaluation_val.json").write_text(json.dumps(only))
+    _, text = read(write_report(run_dir, [], {"split": "val", "semseg": None, "depth": {"rmse": 0.0}}))
+    assert "4.000 m" in text
+    assert "IoU of each class" not in text
+    assert "Segmentation" not in text
+    assert "Grader" not in text
+
+
+def test_headers_without_rows(tmp_path):
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    for name in ("metrics.csv", "steps.csv", "per_image_val.csv"):
+        (run_dir / name).write_text("id,epoch,step,loss,semseg.miou\n")
+    reader, _ = read(write_report(run_dir, []))
+    assert "h2" not in reader.tags
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(UsageError, match="not a run directory"):
+        write_report(tmp_path / "nowhere", [])
+    (tmp_path / "evaluation_val.json").write_text('{"split"')
+    with pytest.raises(UsageError, match=r"evaluation_val\.json is not valid JSON"):
+        write_report(tmp_path, [])
+    (tmp_path / "evaluation_val.json").write_text("[1]")
+    with pytest.raises(UsageError, match="JSON object"):
+        write_report(tmp_path, [])
+
+
+def test_writing_twice_replaces_the_page(tmp_path):
+    run_dir = write_run(tmp_path / "run")
+    first = write_report(run_dir, []).read_bytes()
+    assert write_report(run_dir, []).read_bytes() == first
+    assert not list(run_dir.glob("*.tmp"))
+
+
+# === Curves ===
+
+
+def test_chart_draws_each_curve_once():
+    figure = chart("Loss", [Curve("train", [(1, 3.0), (2, None), (3, 1.0)]), Curve("none", [(1, None)])], "epoch")
+    assert figure.count("<polyline") == 1
+    assert figure.count("<circle") == 2
+    assert "none" not in figure
+    assert chart("Loss", [Curve("none", [])], "epoch") is None
+
+
+def test_chart_places_values():
+    figure = chart("Loss", [Curve("a", [(0, 0.0), (10, 1.0)])], "step", scale="zero")
+    (x0, y0), (x1, y1) = (map(float, p.split(",")) for p in re.search(r'points="([^"]+)"', figure)[1].split())
+    assert (x0, x1) == (46, 388)
+    assert y0 > y1  # up is more
+
+
+@pytest.mark.parametrize("points", [[(1, 5.0)], [(1, 5.0), (2, 5.0)], [(1, 0.0), (2, 0.0)], [(1, -1e9), (2, 1e9)]])
+@pytest.mark.parametrize("scale", ["tight", "zero", "log"])
+def test_chart_of_any_values_is_finite(points, scale):
+    figure = chart("x", [Curve("a", points)], "epoch", scale=scale)
+    assert "nan" not in figure
+    assert "inf" not in figure
+
+
+def test_log_scale_only_where_it_helps():
+    assert "log scale" in chart("x", [Curve("a", [(1, 0.001), (2, 10.0)])], "step", scale="log")
+    assert "log scale" not in chart("x", [Curve("a", [(1, 1.0), (2, 2.0)])], "step", scale="log")
+    assert "log scale" not in chart("x", [Curve("a", [(1, 0.0), (2, 2e3)])], "step", scale="log")
+
+
+def test_long_curves_are_averaged_and_repeated_steps_count_once():
+    curve = Curve("a", [(step, 1.0) for step in range(5000)] + [(4999, 3.0)])
+    drawn = curve.drawn()
+    assert len(drawn) <= 240
+    assert drawn[0] == (10, 1.0)
+    assert drawn[-1][1] > 1.0
+
+
+def test_histogram_counts_everything():
+    assert histogram([1.0, 1.0, 2.0]).count("<rect") == 2
+    assert histogram([3.0]).count("<rect") == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.25, "0.25"), (1e-4, "1e-4"), (12345.6, "12346"), (2e7, "2e7"), (-40, "-40"), (0.52361, "0.5236")],
+)
+def test_short_numbers(value, text):
+    assert short(value) == text
+
+
+# === Terminal ===
+
+
+def test_results_table():
+    lines = results_table(EVALUATION, BASELINE).splitlines()
+    assert [line.split() for line in lines[2:4]] == [
+        ["mIoU", "41.25", "%", "16.50", "%", "2.50x", "higher"],
+        ["Pixel", "accuracy", "80.00", "%", "40.00", "%", "2.00x", "higher"],
+    ]
+    assert lines[4].split() == ["SI-logRMSE", "20.00", "50.00", "0.40x", "lower"]
+    assert [line.split()[0] for line in lines[5:]] == ["abs", "RMSE", "delta1"]
+    assert "\n".join(lines).isascii()
+
+
+def test_results_table_of_one_task():
+    table = results_table({"depth": {"rmse": 4.0}, "semseg": None}, {"depth": {"rmse": 0.0}})
+    assert table.splitlines()[2].split() == ["RMSE", "4.000", "m", "0.000", "m", "-", "lower"]
+    assert "mIoU" not in table
