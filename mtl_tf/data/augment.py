@@ -46,7 +46,7 @@ def _crop(sample, draws, config, crop_size, ignore, depth_range):
     scale, quad = source_quad(draws, config, crop, size)
     coefficients = projective(quad, crop)
     result = dict(sample)
-    result["image"] = warp(sample["image"], coefficients, crop, "BILINEAR", 0.0)
+    result["image"] = warp_rgb(sample["image"], coefficients, crop)
     if "semseg" in sample:
         result["semseg"] = warp(sample["semseg"][..., None], coefficients, crop, "NEAREST", float(ignore))[..., 0]
     if "depth" in sample:
@@ -130,7 +130,14 @@ def _cross(a, b):
     return a[0] * b[1] - a[1] * b[0]
 
 
-def warp(image, coefficients, crop, interpolation, fill):
+def warp_rgb(image, coefficients, crop):
+    """A picture (H, W, 3) seen through `projective` coefficients, bilinear; black where the labels have no value."""
+    inside = warp(tf.ones_like(image[..., :1]), coefficients, crop, "NEAREST", 0.0)
+    # Beyond its outermost pixel centres the picture goes on as it ends, so that its rim is not mixed with black.
+    return warp(image, coefficients, crop, "BILINEAR", 0.0, beyond="NEAREST") * inside
+
+
+def warp(image, coefficients, crop, interpolation, fill, beyond="CONSTANT"):
     """An image (H, W, C) seen through `projective` coefficients: (h, w, C) of the crop; `fill` outside the picture."""
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=image[None],
@@ -138,7 +145,7 @@ def warp(image, coefficients, crop, interpolation, fill):
         output_shape=crop,
         fill_value=fill,
         interpolation=interpolation,
-        fill_mode="CONSTANT",
+        fill_mode=beyond,
     )[0]
 
 

@@ -147,6 +147,8 @@ NYUV2 = Descriptor(
     depth_std=1.402,
     depth_log_mean=0.914,
     depth_log_std=0.479,
+    rgb_mean=(123.96, 106.56, 101.62),
+    rgb_std=(73.03, 74.69, 78.01),
     splits=("train", "val"),
 )
 
@@ -213,7 +215,7 @@ def read(root: str | os.PathLike) -> Descriptor:
         raise UsageError(
             f"{path}: {(error.strerror or str(error)).lower()}; a data set read with --data.name=folder has a "
             f"{FILE_NAME} there, beside the folders of its splits (Miniscapes and NYUv2 folders need none: "
-            "--data.name=miniscapes, --data.name=nyuv2)"
+            f"--data.name=miniscapes, --data.name=nyuv2){_elsewhere(path.parent)}"
         ) from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not a UTF-8 text; save it as UTF-8 JSON") from None
@@ -237,6 +239,14 @@ def read(root: str | os.PathLike) -> Descriptor:
     if not {"semseg", "depth"} & set(content):
         top.fail("semseg", f'an entry "semseg" or "depth", for example "depth": {_EXAMPLES["depth"]}', None)
     return Descriptor(**found)
+
+
+def _elsewhere(root):
+    """A hint where the file is when the root is one level too high or too low."""
+    for folder in (root.absolute().parent, *sorted(root.glob("*/"))):
+        if (folder / FILE_NAME).is_file():
+            return f"; did you mean --data.root={folder}?"
+    return ""
 
 
 _DEPTH_KEYS = ("encoding", "scale", "minimum", "maximum", "mean", "std", "log_mean", "log_std")

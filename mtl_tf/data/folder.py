@@ -1,7 +1,7 @@
 """Samples in a folder: `<root>/<split>/{rgb,semseg,depth}/<id>.<ext>`. Reads; never writes."""
 
-import os
 import contextlib
+import os
 import pathlib
 import re
 import struct
@@ -208,10 +208,10 @@ def natural_order(name: str) -> tuple:
     return tuple((0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts if part)
 
 
-def splits_in(folder: pathlib.Path) -> list[str]:
+def splits_in(folder: str | pathlib.Path) -> list[str]:
     """The names of the splits (folders with pictures) in a folder."""
     try:
-        return sorted(entry.name for entry in folder.iterdir() if (entry / "rgb").is_dir())
+        return sorted(entry.name for entry in pathlib.Path(folder).iterdir() if (entry / "rgb").is_dir())
     except OSError:
         return []
 
@@ -237,7 +237,8 @@ def find_split(root: str, split: str) -> pathlib.Path:
     if (folder / "rgb").is_dir():
         hint = f"{root} is a split itself: did you mean --data.root={folder.absolute().parent}?"
     else:
-        below = [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and splits_in(entry)]
+        below = [entry for entry in sorted(folder.iterdir()) if splits_in(entry)]
+        below.sort(key=lambda entry: split not in splits_in(entry))
         hint = f"did you mean --data.root={below[0]}?" if below else f"it has {_shown(folder)}"
     raise UsageError(f"--data.root={root}: no split {split!r} in it, expected {_LAYOUT}; {hint}")
 

@@ -1,7 +1,8 @@
 """From samples to batches: read, resize, augment, batch, with tf.data.
 
-A batch is a dict: "image" float32 (B, H, W, 3) RGB in 0..255; "semseg" int32 (B, H, W), `ignore` where there is no class;
-"depth" float32 (B, H, W) metres, 0 = invalid; "index" int64 (B,), the sample. Only the labels of `config.tasks` are in it.
+A batch is a dict: "image" float32 (B, H, W, 3) RGB in 0..255; "semseg" int32 (B, H, W), `ignore` where there is no
+class; "depth" float32 (B, H, W) metres, 0 = invalid; "index" int64 (B,), the sample. Only the labels of `config.tasks`
+are in it.
 """
 
 import contextlib
@@ -48,8 +49,8 @@ class TrainingData:
         for task in config.tasks:
             if not source.labelled[task]:
                 raise UsageError(
-                    f"no sample of split {config.data.train_split} has a {task} label; leave the task out (--tasks), or "
-                    f"put the labels into its folder {task}"
+                    f"no sample of split {config.data.train_split} has a {task} label; leave the task out "
+                    f"(--tasks), or put the labels into its folder {task}"
                 )
         self._reader = Reader(source, config)
         fixed = config.data.image_size or config.data.crop_size
@@ -192,7 +193,7 @@ def epoch_order(position, epoch, count: int, seed: int):
 
 
 def resize(sample, size):
-    """A sample at (height, width) `size`, pixels: rgb bilinear with anti-aliasing, labels the nearest pixel; () = as is."""
+    """A sample at `size` (height, width), pixels; () = as is. RGB bilinear with anti-aliasing, labels the nearest."""
     if not size:
         return sample
     result = {"image": tf.image.resize(sample["image"], size, antialias=True)}

@@ -1,12 +1,18 @@
 """Reads samples for a tf.data pipeline: keeps the error that TensorFlow would hide, and goes round bad samples."""
 
+import atexit
 import contextlib
 import os
+import threading
+import time
+import weakref
 
 import numpy as np
 import tensorflow as tf
 
 from mtl_tf.errors import UsageError
+
+_readers: weakref.WeakSet = weakref.WeakSet()
 
 LABEL_TYPES = {"semseg": tf.int32, "depth": tf.float32}
 
@@ -25,8 +31,11 @@ class Reader:
         self.bad: dict[str, str] = {}
         self.parallel = config.data.workers or os.cpu_count() or 1
         self._memory = {} if config.data.cache else None
-        self._error: Exception | None = None
+        self._errors: list[Exception] = []
         self._size: tuple[int, int] | None = None
+        self._lock = threading.Lock()
+        self._calls, self._active, self._closing = 0, 0, False
+        _readers.add(self)
 
     def sample(self, index: int) -> dict[str, np.ndarray]:
         """A sample; raises the UsageError of a bad one."""
@@ -77,21 +86,29 @@ class Reader:
         return sample | {"index": read, "asked": read == index}
 
     def _read(self, index):
+        with self._lock:
+            self._calls += 1
+            self._active += 1
         try:
+            if self._closing:
+                raise RuntimeError("the program is ending")
             found, sample = self.readable(int(index))
             self._check_size(found, sample["image"].shape[:2])
             return np.int64(found), *(sample[name] for name in ("image", *self.tasks))
-        except Exception as error:
+        except UsageError as error:
             # TensorFlow turns it into the text of an error of its own; naming_errors() gives it back.
-            self._error = self._error or error
+            self._errors.append(error)
             raise
+        finally:
+            with self._lock:
+                self._active -= 1
 
     def _check_size(self, index, size):
         if self._size and size != self._size:
             first = f"{self._size[1]}x{self._size[0]}"
             raise UsageError(
-                f"{self.source.path(index)} is {size[1]}x{size[0]} pixels, but the first sample is {first}, and a batch "
-                "has one size: set --data.image_size=H,W (resize all), or --data.crop_size=H,W (training crops)"
+                f"{self.source.path(index)} is {size[1]}x{size[0]} pixels, but the first sample is {first}, and a "
+                "batch has one size: set --data.image_size=H,W (resize all), or --data.crop_size=H,W (training crops)"
             )
 
     @contextlib.contextmanager
@@ -99,8 +116,26 @@ class Reader:
         """Inside, iterating over a pipeline raises the error of the sample itself instead of TensorFlow's."""
         try:
             yield
-        except tf.errors.OpError:
-            if self._error is None:
-                raise
-            error, self._error = self._error, None
-            raise error from None
+        except tf.errors.OpError as error:
+            # Several samples may have failed in parallel, or have been read ahead; this one is the first in order.
+            for known in self._errors:
+                if str(known) in str(error):
+                    raise known from None
+            raise
+
+    def close(self, quiet=0.05, patience=5.0):
+        """Refuses further samples and waits until the pipelines have stopped asking for `quiet` seconds."""
+        self._closing = True
+        deadline = time.monotonic() + patience
+        calls = -1
+        while (self._active or calls != self._calls) and time.monotonic() < deadline:
+            calls = self._calls
+            time.sleep(quiet)
+
+
+@atexit.register
+def _close_all():
+    # A pipeline reads ahead. If one of its threads enters Python while the interpreter shuts down, the interpreter ends
+    # that thread, and the destructor of the pipeline waits for it for ever.
+    for reader in list(_readers):
+        reader.close()

@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 import numpy as np
 
 from mtl_tf.config import Config
+from mtl_tf.progress import Progress
 
 SIZE = (256, 256)  # pixels, where data.image_size is unset
 
@@ -78,9 +79,11 @@ def _render(seed, split, size, index):
 
 
 def _progress(scenes, split, count):
-    if count <= _FEW:
-        return scenes
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(scenes, f"rendering {count} {split} scenes", total=count, console=Console(stderr=True), transient=True)
+    """The same scenes; a line says how far it is where there are more than a few."""
+    progress = Progress(f"rendering {split}", count, "scenes") if count > _FEW else None
+    for scene in scenes:
+        if progress:
+            progress.advance()
+        yield scene
+    if progress:
+        progress.close()

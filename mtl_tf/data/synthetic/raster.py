@@ -109,10 +109,9 @@ def _cylinder(primitive, origin, direction):
 
 def _panel(primitive, origin, direction):
     slope = direction[1]
-    if origin[1] > 0:
-        at = origin[1] / np.maximum(-slope, _TINY)
-    else:
-        at = -origin[1] / np.maximum(slope, _TINY)
+    # Towards the plate the slope has the sign opposite to the camera's side.
+    side = 1 if origin[1] > 0 else -1
+    at = side * origin[1] / np.maximum(-side * slope, _TINY)
     u = direction[0] * at + origin[0]
     v = direction[2] * at + origin[2]
     hx, hz = primitive.half[0], primitive.half[2]
@@ -152,6 +151,61 @@ def outline_mask(outline, u: np.ndarray, v: np.ndarray, half_width: float) -> np
         phase = (v + 1) * (outline[1] / 2)
         mask &= (phase - np.floor(phase) >= 1 - outline[2]) | (across * half_width > half_width - 0.08)
     return mask
+
+
+def ground_shadow(primitives, camera, sun, x, y, ground) -> np.ndarray:
+    """Find the ground that primitives shade.
+
+    Boxes stand for solids, cylinders and panels here; shadows concern the colours only.
+
+    Args:
+        primitives: the primitives.
+        camera: the camera.
+        sun: unit vector towards the sun.
+        x, y: (H, W) world coordinates of the ground in metres.
+        ground: (H, W) whether the ground is visible.
+
+    Returns:
+        (H, W) float32, 1 in shadow.
+    """
+    height, width = ground.shape
+    shade = np.zeros((height, width), np.float32)
+    casters = [p for p in primitives if p.shadow]
+    if not casters:
+        return shade
+    foot = shapes.corners(casters)
+    foot = foot - foot[..., 2:] * (np.array(sun) / sun[2])
+    boxes, nearest = camera.screen_boxes(foot, height, width)
+    for primitive, box, near in zip(casters, boxes.tolist(), nearest.tolist(), strict=True):
+        top, bottom, left, right = box
+        if top >= bottom or left >= right or near > 120:
+            continue
+        window = (slice(top, bottom), slice(left, right))
+        if not ground[window].any():
+            continue
+        cos, sin, (cx, cy, cz) = primitive.cos, primitive.sin, primitive.centre
+        wx, wy = x[window] - cx, y[window] - cy
+        ox, oy = cos * wx - sin * wy, sin * wx + cos * wy
+        direction = (cos * sun[0] - sin * sun[1], sin * sun[0] + cos * sun[1], sun[2])
+        shaded = _shaded(primitive, ox, oy, -cz, direction)
+        np.copyto(shade[window], 1, where=shaded)
+    return shade
+
+
+def _shaded(primitive, ox, oy, oz, direction):
+    """Tell whether lines from local points (ox, oy, oz) in a fixed direction meet a primitive."""
+    hx, hy, hz = (max(h, 0.03) for h in primitive.half)
+    dx, dy, dz = direction
+    if primitive.shape == shapes.ELLIPSOID:
+        ox, oy, oz, dx, dy, dz = ox / hx, oy / hy, oz / hz, dx / hx, dy / hy, dz / hz
+        b = ox * dx + oy * dy + oz * dz
+        return b * b > (dx * dx + dy * dy + dz * dz) * (ox * ox + oy * oy + (oz * oz - 1))
+    low, high = (-hz - oz) / dz, (hz - oz) / dz
+    for offset, slope, half in ((ox, dx, hx), (oy, dy, hy)):
+        slope = slope if abs(slope) > 1e-6 else 1e-6
+        first, second = (-half - offset) / slope, (half - offset) / slope
+        low, high = np.maximum(low, np.minimum(first, second)), np.minimum(high, np.maximum(first, second))
+    return low <= high
 
 
 _INTERSECT = {

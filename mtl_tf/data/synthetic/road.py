@@ -23,13 +23,14 @@ class Strip(NamedTuple):
 
 
 class Line(NamedTuple):
-    """Paint (or a rail) along the road: lateral position, width, dash period (0: unbroken), share painted."""
+    """Paint or a rail along the road: lateral position, width, dash period (0: unbroken), share painted."""
 
     lateral: float
     width: float
     period: float
     share: float
     colour: tuple[float, float, float]
+    rail: bool = False
 
 
 class Crossing(NamedTuple):
@@ -101,6 +102,11 @@ class Road:
         root = np.sqrt(np.maximum(1 - 2 * k * right + k * k * square, 0))
         return right, ahead, (2 * right - k * square) / (1 + root)
 
+    def along_crossing(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return how far ahead of the middle of the crossing road each point lies, in metres."""
+        frame = self.crossing.frame
+        return frame.sin * (x - frame.x) + frame.cos * (y - frame.y)
+
     def zones(self, x: np.ndarray, y: np.ndarray, lateral: np.ndarray) -> np.ndarray:
         """Return the number of the strip each ground point belongs to.
 
@@ -115,8 +121,8 @@ class Road:
         for bound in self.bounds:
             zone += lateral >= bound
         if self.crossing is not None:
-            frame, half, end = self.crossing
-            along = frame.sin * (x - frame.x) + frame.cos * (y - frame.y)
+            _, half, end = self.crossing
+            along = self.along_crossing(x, y)
             zone[np.abs(along) <= half] = self.middle
             if end is not None:
                 zone[along > half] = end

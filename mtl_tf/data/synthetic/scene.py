@@ -6,11 +6,11 @@ import zlib
 
 import numpy as np
 
-from mtl_tf.data.synthetic import layout, traffic
+from mtl_tf.data.synthetic import layout, roadside, traffic
 from mtl_tf.data.synthetic.camera import Camera
 from mtl_tf.data.synthetic.dice import Dice
 from mtl_tf.data.synthetic.road import Road
-from mtl_tf.data.synthetic.shapes import Frame, Primitive
+from mtl_tf.data.synthetic.shapes import Primitive
 from mtl_tf.data.synthetic.textures import Material
 
 
@@ -92,13 +92,13 @@ def build_scene(seed: int, index: int) -> Scene:
     light = _light(dice)
     plan = layout.plan_road(dice)
     height = dice.uniform(1.15, 1.8) if dice.chance(0.75) else dice.uniform(1.8, 2.8)
-    pitch, roll = dice.uniform(-0.10, 0.17), dice.uniform(-0.05, 0.05)
+    pitch, roll = dice.uniform(-0.15, 0.11), dice.uniform(-0.05, 0.05)
     camera = Camera.tilted(height, dice.uniform(0.78, 1.3), pitch, roll)
     stage = Stage()
     traffic.fill_lanes(stage, dice, plan)
-    layout.fill_sides(stage, dice, plan)
+    roadside.fill_sides(stage, dice, plan)
     traffic.fill_walks(stage, dice, plan)
-    layout.fill_horizon(stage, dice, plan)
+    roadside.fill_horizon(stage, dice, plan)
     return Scene(camera, light, plan.road, stage.primitives, stage.materials)
 
 
@@ -132,7 +132,7 @@ def _light(dice: Dice) -> Light:
         zenith=zenith,
         clouds=clouds,
         visibility=visibility,
-        exposure=dice.uniform(0.8, 1.15),
+        exposure=dice.uniform(0.92, 1.4),
         balance=tuple(dice.uniform(0.95, 1.05) for _ in range(3)),
         grain=dice.uniform(1.0, 5.0),
     )

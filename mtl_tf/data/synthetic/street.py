@@ -14,7 +14,7 @@ PLASTER = (
     (0.56, 0.60, 0.62),
 )
 ROOFS = ((0.46, 0.22, 0.16), (0.30, 0.24, 0.23), (0.36, 0.33, 0.32))
-LEAVES = ((0.16, 0.32, 0.09), (0.22, 0.36, 0.10), (0.10, 0.26, 0.11), (0.30, 0.38, 0.13))
+LEAVES = ((0.20, 0.40, 0.11), (0.28, 0.45, 0.13), (0.13, 0.33, 0.14), (0.38, 0.47, 0.17))
 BARK = (0.24, 0.18, 0.13)
 _WINDOW = (0.20, 0.25, 0.31)
 
@@ -100,11 +100,11 @@ def add_fence(stage, style, frame, length):
     )
 
 
-def leaf_paint(stage, dice):
-    """Return the material of one plant's leaves."""
+def leaf_paint(stage, dice, grain=9.0):
+    """Return the material of one plant's leaves; `grain` is their noise's cells per metre."""
     colour = dice.colour(dice.pick(LEAVES), 0.25)
     light = tuple(min(1.0, 1.3 * c + 0.03) for c in colour)
-    return stage.paint(Material(textures.LEAVES, colour, light, (9.0, dice.uniform(0.5, 0.8))))
+    return stage.paint(Material(textures.LEAVES, colour, light, (grain, dice.uniform(0.5, 0.8))))
 
 
 def add_tree(stage, dice, frame, far=False):

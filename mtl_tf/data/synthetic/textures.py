@@ -54,7 +54,7 @@ class Points(NamedTuple):
         top: True on faces that look up.
         depth: metres.
         primitive: number of the primitive.
-        numbers: (N, 4).
+        numbers: (4, N).
     """
 
     u: np.ndarray
@@ -84,7 +84,7 @@ def tiles() -> tuple[np.ndarray, np.ndarray]:
     return white, clouds
 
 
-def noise(tile: np.ndarray, u: np.ndarray, v: np.ndarray, scale: float) -> np.ndarray:
+def noise(tile: np.ndarray, u: np.ndarray, v: np.ndarray, scale) -> np.ndarray:
     """Look up a noise tile at (u, v) metres with `scale` cells per metre."""
     # The offset keeps the numbers positive for the cast, which rounds towards zero.
     row = (v * scale + 8192).astype(np.int32) & 255
@@ -93,10 +93,10 @@ def noise(tile: np.ndarray, u: np.ndarray, v: np.ndarray, scale: float) -> np.nd
 
 
 def colours(kind: int, points: Points, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the colours (N, 3) of points whose material is of `kind`, with its two colours (N, 3) given."""
+    """Return the colours (3, N) of points whose material is of `kind`, with its two colours (3, N) given."""
     gain, share = _TEXTURES[kind](points)
-    colour = first if share is None else first + share[:, None] * (second - first)
-    return colour * gain[:, None]
+    colour = first if share is None else first + share * (second - first)
+    return colour * gain
 
 
 # Each texture returns a brightness factor (N,) and the share of the second colour (N,) or None.
@@ -104,29 +104,29 @@ def colours(kind: int, points: Points, first: np.ndarray, second: np.ndarray) ->
 
 def _plain(p: Points):
     """Plain with a little dirt; numbers: amplitude."""
-    return 1 + p.numbers[:, 0] * noise(tiles()[1], p.u, p.v, 12.0), None
+    return 1 + p.numbers[0] * noise(tiles()[1], p.u, p.v, 12.0), None
 
 
 def _concrete(p: Points):
     """Stained concrete with joints; numbers: joint distance in metres."""
     gain = 1 + 0.13 * noise(tiles()[1], p.u, p.v, 14.0) + 0.05 * noise(tiles()[0], p.u, p.v, 30.0)
-    joint = np.abs(_phase(p.u, p.numbers[:, 0]) - 0.5) * p.numbers[:, 0] < 0.03 + 0.001 * p.depth
+    joint = np.abs(_phase(p.u, p.numbers[0]) - 0.5) * p.numbers[0] < 0.03 + 0.001 * p.depth
     return gain - 0.3 * joint - 0.15 * (p.v < 0.25), None
 
 
 def _facade(p: Points):
     """Windows on plaster; numbers: cell width, storey height, window share of the cell, seed."""
     white, clouds = tiles()
-    storeys = np.maximum(np.rint(p.high / p.numbers[:, 1]), 1)
-    cells = np.maximum(np.rint(2 * p.half / p.numbers[:, 0]), 1)
+    storeys = np.maximum(np.rint(p.high / p.numbers[1]), 1)
+    cells = np.maximum(np.rint(2 * p.half / p.numbers[0]), 1)
     across = (p.u + p.half) / (2 * p.half) * cells
     up = p.v / p.high * storeys
     cell, storey = np.floor(across), np.floor(up)
     x, y = np.abs(across - cell - 0.5), np.abs(up - storey - 0.52)
     ground = storey < 1
-    share = p.numbers[:, 2]
+    share = p.numbers[2]
     # Ground floors have wide shop windows on some houses.
-    shop = ground & (p.numbers[:, 3] > 0.5)
+    shop = ground & (p.numbers[3] > 0.5)
     wide = np.where(shop, 0.43, 0.5 * share)
     tall = np.where(shop, 0.36, 0.5 * np.minimum(share + 0.12, 0.8))
     window = (x < wide) & (y < tall) & ~p.top
@@ -142,32 +142,32 @@ def _facade(p: Points):
 def _brick(p: Points):
     """Rows of stones; numbers: stone length, stone height, contrast of single stones."""
     white, clouds = tiles()
-    row = np.floor(p.v / p.numbers[:, 1])
-    shifted = p.u / p.numbers[:, 0] + 0.5 * (row % 2) + 100
+    row = np.floor(p.v / p.numbers[1])
+    shifted = p.u / p.numbers[0] + 0.5 * (row % 2) + 100
     stone = np.floor(shifted)
     lot = white[(row * 3 + p.primitive).astype(np.int32) & 255, stone.astype(np.int32) & 255]
-    x = np.abs(shifted - stone - 0.5) * p.numbers[:, 0]
-    y = np.abs(_phase(p.v, p.numbers[:, 1]) - 0.5) * p.numbers[:, 1]
-    mortar = ((x > 0.5 * p.numbers[:, 0] - 0.02) | (y > 0.5 * p.numbers[:, 1] - 0.02)).astype(np.float32)
+    x = np.abs(shifted - stone - 0.5) * p.numbers[0]
+    y = np.abs(_phase(p.v, p.numbers[1]) - 0.5) * p.numbers[1]
+    mortar = ((x > 0.5 * p.numbers[0] - 0.02) | (y > 0.5 * p.numbers[1] - 0.02)).astype(np.float32)
     # Far away the joints are finer than a pixel and melt into the stones.
     near = np.clip(12 / p.depth, 0, 1)
-    gain = 1 + p.numbers[:, 2] * lot * near + 0.1 * noise(clouds, p.u, p.v, 6.0)
+    gain = 1 + p.numbers[2] * lot * near + 0.1 * noise(clouds, p.u, p.v, 6.0)
     return gain, mortar * near + 0.15 * (1 - near)
 
 
 def _leaves(p: Points):
-    """Foliage; numbers: grain per metre, contrast."""
+    """Foliage; numbers: noise cells per metre, contrast."""
     white, clouds = tiles()
     turned = p.u + 0.37 * p.primitive
-    rough = noise(clouds, turned, p.v, 9.0)
-    fine = noise(white, turned, p.v, 11.0) * np.clip(25 / p.depth, 0.25, 1)
+    rough = noise(clouds, turned, p.v, p.numbers[0])
+    fine = noise(white, turned, p.v, 1.2 * p.numbers[0]) * np.clip(25 / p.depth, 0.25, 1)
     deep = 0.62 + 0.5 * np.clip(p.v / p.high, 0, 1)
-    return deep * (1 + p.numbers[:, 1] * (0.45 * rough + 0.55 * fine)), np.clip(0.5 * rough, 0, 1)
+    return deep * (1 + p.numbers[1] * (0.45 * rough + 0.55 * fine)), np.clip(0.5 * rough, 0, 1)
 
 
 def _tiles(p: Points):
     """Roof tiles; numbers: pitch of the rows in metres."""
-    rows = _phase(p.v, p.numbers[:, 0])
+    rows = _phase(p.v, p.numbers[0])
     near = np.clip(20 / p.depth, 0, 1)
     return 1 + near * (0.25 * rows - 0.12) + 0.12 * noise(tiles()[0], p.u, p.v, 3.0), None
 
@@ -185,8 +185,8 @@ def _car_end(p: Points):
     """Front or rear of a car: lamps in the second colour, number plate, dark bumper; numbers: 1 at the rear."""
     across, up = np.abs(p.u) / p.half, p.v / p.high
     lamp = (across > 0.62) & (across < 0.96) & (up > 0.52) & (up < 0.86)
-    plate = (across < 0.3) & (np.abs(up - np.where(p.numbers[:, 0] > 0, 0.62, 0.3)) < 0.12)
-    grill = (across < 0.55) & (np.abs(up - 0.62) < 0.14) & (p.numbers[:, 0] < 1)
+    plate = (across < 0.3) & (np.abs(up - np.where(p.numbers[0] > 0, 0.62, 0.3)) < 0.12)
+    grill = (across < 0.55) & (np.abs(up - 0.62) < 0.14) & (p.numbers[0] < 1)
     gain = np.where(plate, 2.2, np.where(lamp, 1.25, 1.0))
     gain = np.where((up < 0.22) | grill, 0.3, gain)
     return gain, np.where(lamp, 1.0, np.where(plate, 0.75, 0.0)).astype(np.float32)
@@ -203,10 +203,10 @@ def _cabin(p: Points):
 def _coach_side(p: Points):
     """Side of a bus or train; numbers: window band low, high (shares of height), pillar distance, stripe 0..1."""
     up = p.v / p.high
-    band = (up > p.numbers[:, 0]) & (up < p.numbers[:, 1]) & ~p.top & (np.abs(p.u) < p.half - 0.15)
-    pillar = _phase(p.u, p.numbers[:, 2]) < 0.1
-    door = (_phase(p.u + 1.0, 4.5) < 0.24) & (up > 0.1) & (up < p.numbers[:, 1]) & ~p.top
-    stripe = (np.abs(up - 0.5 * p.numbers[:, 0]) < 0.06 + 0.1 * p.numbers[:, 3]) & ~p.top
+    band = (up > p.numbers[0]) & (up < p.numbers[1]) & ~p.top & (np.abs(p.u) < p.half - 0.15)
+    pillar = _phase(p.u, p.numbers[2]) < 0.1
+    door = (_phase(p.u + 1.0, 4.5) < 0.24) & (up > 0.1) & (up < p.numbers[1]) & ~p.top
+    stripe = (np.abs(up - 0.5 * p.numbers[0]) < 0.06 + 0.1 * p.numbers[3]) & ~p.top
     glass = (band | door) & ~pillar
     skirt = (up < 0.06) & ~p.top
     gain = np.where(glass, 0.16 + 0.1 * up, np.where(skirt, 0.3, 1.0)) + 0.03 * noise(tiles()[1], p.u, p.v, 5.0)
@@ -216,9 +216,9 @@ def _coach_side(p: Points):
 def _coach_end(p: Points):
     """Front or rear of a bus, train or truck cab: windscreen and lamps; numbers: screen low, high, 1 at the rear."""
     across, up = np.abs(p.u) / p.half, p.v / p.high
-    glass = (up > p.numbers[:, 0]) & (up < p.numbers[:, 1]) & (across < 0.88) & ~p.top
+    glass = (up > p.numbers[0]) & (up < p.numbers[1]) & (across < 0.88) & ~p.top
     lamp = (up > 0.13) & (up < 0.2) & (across > 0.6) & (across < 0.9)
-    sign = (up > p.numbers[:, 1] + 0.03) & (up < 0.96) & (across < 0.55) & (p.numbers[:, 3] > 0)
+    sign = (up > p.numbers[1] + 0.03) & (up < 0.96) & (across < 0.55) & (p.numbers[3] > 0)
     gain = np.where(glass, 0.15 + 0.2 * up, np.where(lamp, 1.2, np.where(up < 0.08, 0.3, 1.0)))
     return np.where(sign, 0.1, gain), lamp.astype(np.float32)
 
@@ -226,8 +226,8 @@ def _coach_end(p: Points):
 def _cargo(p: Points):
     """Box of a truck: ribs, a band in the second colour; numbers: rib distance, band low, band high."""
     up = p.v / p.high
-    rib = np.clip(20 / p.depth, 0, 1) * (_phase(p.u, p.numbers[:, 0]) < 0.18)
-    band = (up > p.numbers[:, 1]) & (up < p.numbers[:, 2]) & (np.abs(p.u) < 0.75 * p.half) & ~p.top
+    rib = np.clip(20 / p.depth, 0, 1) * (_phase(p.u, p.numbers[0]) < 0.18)
+    band = (up > p.numbers[1]) & (up < p.numbers[2]) & (np.abs(p.u) < 0.75 * p.half) & ~p.top
     edge = (np.abs(p.u) > p.half - 0.1) | (up < 0.06) | (up > 0.94)
     return 1 - 0.16 * rib - 0.3 * (edge & ~p.top), band.astype(np.float32)
 
@@ -235,7 +235,7 @@ def _cargo(p: Points):
 def _sign(p: Points):
     """Face of a sign; numbers: style 0 ring, 1 arrow, 2 rim, 3 bar, 4 lines of text."""
     across, up = np.abs(p.u) / p.half, 2 * p.v / p.high - 1
-    style = p.numbers[:, 0]
+    style = p.numbers[0]
     radius = np.sqrt(across * across + up * up)
     ring = (radius < 0.68) & ~((across < 0.12) & (np.abs(up) < 0.4))
     arrow = ((across < 0.13) & (up < 0.6) & (up > -0.7)) | ((across < 0.65 - up) & (up > 0.05) & (up < 0.6))
@@ -251,7 +251,7 @@ def _lights(p: Points):
     slot = np.clip(np.floor(3 * p.v / p.high), 0, 2)
     y = (3 * p.v / p.high - slot - 0.5) * p.high / 3
     lamp = p.u * p.u + y * y < (0.42 * p.high / 3) ** 2
-    lit = lamp & (slot == 2 - p.numbers[:, 0])
+    lit = lamp & (slot == 2 - p.numbers[0])
     return np.where(lit, 1.0, np.where(lamp, 0.45, 1.0)), lit.astype(np.float32)
 
 

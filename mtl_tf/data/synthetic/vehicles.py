@@ -137,7 +137,7 @@ def add_train(stage, dice, frame_at):
     Args:
         stage: where to add it.
         dice: random numbers.
-        frame_at: function that returns the frame of the track at a station in metres, 0 the front of the train.
+        frame_at: function that returns the frame of the track at a distance in metres from the near end of the train.
     """
     colour = dice.colour(dice.pick(TRAIN_COLOURS), 0.1)
     stripe = dice.colour(dice.pick(((0.08, 0.42, 0.38), (0.12, 0.22, 0.48), (0.10, 0.5, 0.62))), 0.15)
@@ -149,9 +149,9 @@ def add_train(stage, dice, frame_at):
     high = dice.uniform(3.3, 3.7)
     count = dice.integer(2, 4)
     for number in range(count):
-        frame = frame_at(-half - number * (2 * half + 0.5))
-        nose = 0.5 if number == 0 else 0.0
-        tail = 0.5 if number == count - 1 else 0.0
+        frame = frame_at(half + number * (2 * half + 0.5))
+        tail = 0.5 if number == 0 else 0.0
+        nose = 0.5 if number == count - 1 else 0.0
         stage.add(
             shapes.solid(
                 classes.TRAIN,
@@ -164,5 +164,7 @@ def add_train(stage, dice, frame_at):
             ),
             shapes.solid(classes.TRAIN, frame, (-0.7, 0.7), (-half * 0.6, half * 0.5), (high, high + 0.35), roof),
             shapes.solid(classes.TRAIN, frame, (-1.0, 1.0), (-half + 0.8, half - 0.8), (0.05, 0.35), dark),
-            shapes.solid(classes.TRAIN, frame, (-0.95, 0.95), (-half - 0.5, -half), (0.5, high - 0.25), dark),
         )
+        if number:  # bellows between two coaches
+            bellows = shapes.solid(classes.TRAIN, frame, (-0.95, 0.95), (-half - 0.5, -half), (0.5, high - 0.25), dark)
+            stage.add(bellows)

@@ -1,0 +1,43 @@
+"""Fixtures that all tests share: a clean Keras, the real data where they are, a tiny data set."""
+
+import gc
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+
+from tests.helpers import write_dataset
+
+
+def pytest_collection_finish():
+    """Takes what the imports made out of the garbage collection that `clean_keras` ends in: half a second a test."""
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def clean_keras():
+    """Undoes what a test does to Keras' global state."""
+    yield
+    if "keras" in sys.modules:
+        import keras
+
+        keras.config.set_dtype_policy("float32")
+        keras.backend.clear_session()
+
+
+@pytest.fixture(scope="session")
+def shared() -> pathlib.Path:
+    """The folder of real data and weights."""
+    folder = os.environ.get("MTL_TF_SHARED", "")
+    if not folder or not pathlib.Path(folder).is_dir():
+        pytest.skip("MTL_TF_SHARED does not name the folder of real data and weights")
+    return pathlib.Path(folder).resolve()
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory) -> pathlib.Path:
+    """A folder data set with 6 training and 3 validation samples of 32x48 pixels."""
+    return write_dataset(tmp_path_factory.mktemp("tiny") / "data", {"train": 6, "val": 3})

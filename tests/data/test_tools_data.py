@@ -1,0 +1,183 @@
+"""The data tools as a user runs them: exit status and text."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mtl_tf.data import descriptors
+from tests.helpers import ROOT, one_line_error, write_dataset
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_dataset(tmp_path / "data", {"train": 4, "val": 2})
+
+
+def tool(name, *arguments):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT.parent,
+    )
+
+
+def check(root, *arguments):
+    return tool("check_dataset", "--data.name=folder", f"--data.root={root}", *arguments)
+
+
+def statistics(root, *arguments):
+    return tool("dataset_statistics", "--data.name=folder", f"--data.root={root}", *arguments)
+
+
+def test_a_sound_data_set(root):
+    done = check(root)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "train: 4 samples, 0 of them with faults",
+        "val: 2 samples, 0 of them with faults",
+        f"no fault in 6 samples of {root}",
+    ]
+
+
+def test_every_fault_is_found_in_one_pass(root):
+    train = root / "train"
+    (train / "rgb/0.png").unlink()
+    (train / "semseg/1.png").unlink()
+    depth = train / "depth/2.png"
+    depth.write_bytes(depth.read_bytes()[:-60])
+    Image.new("L", (48, 32), 77).save(train / "semseg/2.png")
+    Image.new("I;16", (10, 10)).save(train / "depth/3.png")
+    Image.new("RGB", (48, 32)).save(train / "semseg/3.png")
+    Image.new("L", (48, 32), 255).save(root / "val/semseg/1.png")
+    done = check(root)
+    line = one_line_error(done.returncode, done.stderr)
+    assert line == f"error: 8 faults in 5 of 6 samples of {root}; they are listed above"
+    expected = [
+        "train/rgb/0.jpg: no such image",
+        "train/semseg/1.png: no such label",
+        "train/semseg/2.png: label value 77 (1536 pixels)",
+        "train/depth/2.png: cannot be decoded",
+        "train/semseg/3.png: expected a class id per pixel",
+        "train/depth/3.png: no pixel has a valid depth",
+        "train/depth/3.png: 10x10 pixels, but its image 3.png is 48x32",
+        "train: 4 samples, 4 of them with faults",
+        "val/semseg/1.png: no pixel has a class",
+        "val: 2 samples, 1 of them with faults",
+    ]
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(expected)
+    for text in expected:
+        assert any(text in line for line in lines), text
+
+
+def test_splits_limit_and_tasks_of_the_check(root):
+    (root / "train/semseg/3.png").unlink()
+    assert check(root, "--splits=val").returncode == 0
+    assert check(root, "--data.limit=3").returncode == 0
+    assert check(root, "--tasks=depth").returncode == 0
+    assert check(root).returncode == 2
+
+
+def test_a_split_that_dataset_json_names_must_be_there(root):
+    (root / "val").rename(root.parent / "val")
+    done = check(root)
+    assert "has no split 'val'; it has train" in one_line_error(done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("name", ["check_dataset", "dataset_statistics"])
+def test_wrong_usage_is_one_line(name, tmp_path):
+    for arguments, expected in (
+        (["--data.rot=x"], "did you mean --data.root"),
+        (["--data.name=nyuv2"], "needs --data.root"),
+        (["--data.name=folder", f"--data.root={tmp_path}"], "dataset.json: no such file"),
+        (["--data.name=nyuv2", f"--data.root={tmp_path}/none"], "no such folder"),
+    ):
+        done = tool(name, *arguments)
+        assert expected in one_line_error(done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("name", ["check_dataset", "dataset_statistics"])
+def test_help(name):
+    done = tool(name, "--helpshort")
+    assert done.returncode == 0
+    assert f"tools/{name}.py" in done.stdout and "--data.root" in done.stdout
+
+
+def expected_statistics(root):
+    split = root / "train"
+    images = [np.asarray(Image.open(split / f"rgb/{index}.png"), np.float64) for index in range(4)]
+    depth = np.stack([np.asarray(Image.open(split / f"depth/{index}.png")) for index in range(4)]) * 0.01
+    depth = depth[(depth >= 1) & (depth <= 50)]
+    pixels = np.concatenate([image.reshape(-1, 3) for image in images])
+    return pixels, depth
+
+
+def test_statistics_are_written_where_told(root):
+    before = (root / "dataset.json").read_text()
+    done = statistics(root)
+    assert done.returncode == 0, done.stderr
+    assert (root / "dataset.json").read_text() == before
+    done = statistics(root, "--write")
+    assert done.returncode == 0, done.stderr
+    assert f"written to {root}/dataset.json" in done.stdout
+    found = descriptors.read(root)
+    pixels, depth = expected_statistics(root)
+    np.testing.assert_allclose(found.rgb_mean, pixels.mean(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(found.rgb_std, pixels.std(axis=0), rtol=1e-4)
+    np.testing.assert_allclose([found.depth_mean, found.depth_std], [depth.mean(), depth.std()], rtol=1e-4)
+    logs = np.log(depth)
+    np.testing.assert_allclose([found.depth_log_mean, found.depth_log_std], [logs.mean(), logs.std()], rtol=1e-3)
+    old = json.loads(before)
+    new = json.loads((root / "dataset.json").read_text())
+    assert new["semseg"] == old["semseg"] and new["splits"] == old["splits"]
+
+
+def test_the_table_shows_the_share_of_each_class(root):
+    labels = np.stack([np.asarray(Image.open(root / f"train/semseg/{index}.png")) for index in range(4)])
+    shares = {row.split()[0]: row.split()[-1] for row in statistics(root).stdout.splitlines() if row}
+    for number, name in enumerate(("left", "middle", "right")):
+        assert shares[name] == f"{100 * (labels == number).mean():.3f}"
+    assert shares["(ignore)"] == f"{100 * (labels == 255).mean():.3f}"
+
+
+def test_statistics_make_an_unmeasured_data_set_trainable(root):
+    bare = dataclasses.replace(
+        descriptors.read(root), depth_mean=None, depth_std=None, depth_log_mean=None, depth_log_std=None
+    )
+    descriptors.write(root, bare)
+    assert statistics(root, "--write").returncode == 0
+    assert descriptors.read(root).depth_mean > 0
+
+
+def test_statistics_of_a_built_in_layout_make_a_dataset_json(root):
+    (root / "dataset.json").unlink()
+    arguments = ("--data.name=nyuv2", f"--data.root={root}")
+    assert tool("dataset_statistics", *arguments).returncode == 0
+    assert not (root / "dataset.json").exists()
+    assert tool("dataset_statistics", *arguments, "--write").returncode == 0
+    found = descriptors.read(root)
+    assert found.classes == descriptors.NYUV2.classes
+    assert found.depth_mean != descriptors.NYUV2.depth_mean
+
+
+def test_what_cannot_be_written(root):
+    done = statistics(root, "--write", "--data.limit=2")
+    assert "needs the whole split" in one_line_error(done.returncode, done.stderr)
+    done = tool("dataset_statistics", "--write")
+    assert "rendered scenes have no dataset.json" in one_line_error(done.returncode, done.stderr)
+
+
+def test_a_bad_file_ends_the_statistics_unless_told_to_skip(root):
+    path = root / "train/rgb/1.png"
+    path.write_bytes(b"nothing")
+    done = statistics(root)
+    assert f"{path}: not a picture" in one_line_error(done.returncode, done.stderr)
+    done = statistics(root, "--data.skip_bad")
+    assert done.returncode == 0
+    assert "1 samples that cannot be read are left out" in done.stderr

@@ -1,0 +1,75 @@
+"""What several tests need: a tiny data set, the smallest network, commands run as a user runs them."""
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+from PIL import Image
+
+from mtl_tf.data import descriptors
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# The smallest network there is, at the smallest size that its stages can bear.
+TINY = (
+    "--data.name=folder",
+    "--model.encoder=resnet18",
+    "--nomodel.aspp",
+    "--noaugment.reflect",
+    "--train.epochs=2",
+    "--train.batch_size=2",
+    "--log.every=1",
+    "--log.observed=1",
+)
+
+
+def write_dataset(root: pathlib.Path, samples: dict[str, int], size=(32, 48), seed: int = 0) -> pathlib.Path:
+    """Writes a data set of three classes and depth, whose pictures show their labels; returns its folder."""
+    random = np.random.default_rng(seed)
+    descriptor = descriptors.Descriptor(
+        name="tiny",
+        classes=("left", "middle", "right"),
+        palette=((200, 30, 30), (30, 200, 30), (30, 30, 200)),
+        depth_encoding="uint16_scaled",
+        depth_scale=0.01,
+        depth_minimum=1.0,
+        depth_maximum=50.0,
+        depth_mean=10.0,
+        depth_std=5.0,
+        depth_log_mean=2.2,
+        depth_log_std=0.5,
+        splits=tuple(samples),
+    )
+    for split, count in samples.items():
+        for modality in ("rgb", "semseg", "depth"):
+            (root / split / modality).mkdir(parents=True)
+        for index in range(count):
+            labels = np.zeros(size, np.uint8)
+            first, second = sorted(random.integers(4, size[1] - 4, 2))
+            labels[:, first:], labels[:, second:] = 1, 2
+            depth = np.linspace(200, 4000, size[0])[:, None] * np.ones(size) * random.uniform(0.5, 1.2)
+            noise = random.integers(0, 50, (*size, 3))
+            image = np.array(descriptor.palette)[labels] * (depth[..., None] / 5000) + noise
+            labels[:3], depth[-3:] = 255, 0
+            Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(root / split / "rgb" / f"{index}.png")
+            Image.fromarray(labels).save(root / split / "semseg" / f"{index}.png")
+            Image.fromarray(depth.astype(np.uint16)).save(root / split / "depth" / f"{index}.png")
+    descriptors.write(root, descriptor)
+    return root
+
+
+def command(*arguments: str, **options) -> subprocess.CompletedProcess:
+    """Runs main.py in a process of its own, as a user does."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), *map(str, arguments)], capture_output=True, text=True, **options
+    )
+
+
+def one_line_error(status: int, stderr: str) -> str:
+    """The one line of an error, after checking that it is one."""
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    assert status == 2, stderr
+    assert lines and lines[-1].startswith("error: "), stderr
+    assert "Traceback" not in stderr
+    return lines[-1]

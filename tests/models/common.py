@@ -1,0 +1,45 @@
+"""What the tests of the networks share: random weights of sensible size, and plain NumPy convolutions."""
+
+import numpy as np
+
+
+def randomise(model, seed: int = 0):
+    """Draws every variable anew, running statistics too, so that no term of the network is 0 or 1 by default."""
+    random = np.random.default_rng(seed)
+    for variable in model.variables:
+        name, shape = variable.name, tuple(variable.shape)
+        if name == "kernel":
+            value = random.normal(0.0, np.sqrt(2.0 / np.prod(shape[:-1])), shape)
+        elif name in ("gamma", "moving_variance"):
+            value = random.uniform(0.4, 1.2, shape)
+        else:
+            value = random.normal(0.0, 0.2, shape)
+        variable.assign(value.astype(np.float32))
+
+
+def pictures(*shape: int, seed: int = 0) -> np.ndarray:
+    """Random images 0..255, float32."""
+    return np.random.default_rng(seed).uniform(0, 255, (*shape, 3)).astype(np.float32)
+
+
+def difference(found, expected) -> float:
+    """Largest difference over the largest expected value."""
+    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+    assert found.shape == expected.shape
+    assert np.isfinite(found).all() and expected.std() > 1e-3 * np.abs(expected).max() > 0
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def convolve(images, kernel, stride: int = 1, dilation: int = 1) -> np.ndarray:
+    """Convolution by its definition, padded with dilation * (size // 2) zeros on every side, in float64."""
+    padding = dilation * (kernel.shape[0] // 2)
+    padded = np.pad(np.asarray(images, np.float64), ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    reach = dilation * (kernel.shape[0] - 1)
+    rows = range(0, padded.shape[1] - reach, stride)
+    columns = range(0, padded.shape[2] - reach, stride)
+    result = np.zeros((len(padded), len(rows), len(columns), kernel.shape[3]))
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            window = padded[:, row : row + reach + 1 : dilation, column : column + reach + 1 : dilation]
+            result[:, i, j] = np.tensordot(window, np.asarray(kernel, np.float64), 3)
+    return result

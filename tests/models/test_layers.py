@@ -1,0 +1,231 @@
+"""The layers: batch norm against its definition, Keras' and itself on two devices; resizing against NumPy."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mtl_tf.models.layers import BatchNorm, ResizeLike, Whiten, conv_bn_relu, pytorch_uniform, scope
+from tests.models.common import convolve, randomise
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# === Batch norm ===
+
+
+def numbers(*shape, seed=0, mean=3.0, std=2.0):
+    return np.random.default_rng(seed).normal(mean, std, shape).astype(np.float32)
+
+
+def built(layer, channels):
+    layer.build((None, None, None, channels))
+    randomise(layer)
+    return layer
+
+
+def keras_layer(channels):
+    return built(keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5), channels)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("shape", [(4, 5, 6, 3), (1, 2, 3, 1), (7, 1, 1, 8)])
+def test_batch_norm_normalises_as_keras_does(shape, training):
+    ours, theirs = built(BatchNorm(), shape[-1]), keras_layer(shape[-1])
+    inputs = numbers(*shape)
+    np.testing.assert_allclose(
+        ours(inputs, training=training), theirs(inputs, training=training), rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(ours.moving_mean, theirs.moving_mean, rtol=1e-5, atol=1e-6)
+
+
+def test_batch_norm_is_inference_unless_told_otherwise():
+    layer, inputs = built(BatchNorm(), 3), numbers(2, 4, 4, 3)
+    before = layer.get_weights()
+    np.testing.assert_array_equal(layer(inputs), layer(inputs, training=False))
+    for value, old in zip(layer.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(value, old)
+
+
+def test_running_statistics_follow_the_unbiased_variance():
+    """new = 0.9 * old + 0.1 * found, as PyTorch with its momentum of 0.1; Keras takes the biased variance."""
+    layer = built(BatchNorm(), 3)
+    mean, variance = layer.moving_mean.numpy(), layer.moving_variance.numpy()
+    for seed in range(3):
+        inputs = numbers(2, 2, 2, 3, seed=seed)
+        layer(inputs, training=True)
+        values = inputs.reshape(-1, 3).astype(np.float64)
+        mean = 0.9 * mean + 0.1 * values.mean(0)
+        variance = 0.9 * variance + 0.1 * values.var(0, ddof=1)
+        np.testing.assert_allclose(layer.moving_mean, mean, rtol=1e-5)
+        np.testing.assert_allclose(layer.moving_variance, variance, rtol=1e-5)
+
+
+def test_a_batch_of_one_value_leaves_finite_statistics():
+    """Image pooling of a single image: one value a channel."""
+    layer = built(BatchNorm(), 4)
+    np.testing.assert_allclose(layer(numbers(1, 1, 1, 4), training=True), layer.beta.numpy()[None, None, None])
+    assert np.isfinite(layer.moving_variance.numpy()).all()
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_gradients_through_batch_norm_equal_those_through_keras(training):
+    inputs, upstream = tf.constant(numbers(3, 4, 5, 6)), numbers(3, 4, 5, 6, seed=1, mean=0.0)
+
+    def gradients(layer):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            loss = tf.reduce_sum(layer(inputs, training=training) * upstream)
+        return tape.gradient(loss, [inputs, layer.gamma.value, layer.beta.value])
+
+    for found, expected in zip(gradients(built(BatchNorm(), 6)), gradients(keras_layer(6)), strict=True):
+        assert np.abs(expected).max() > 0.1
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_statistics_stay_in_float32_under_mixed_precision(policy):
+    inputs = numbers(4, 8, 8, 3)
+    layer, exact = built(BatchNorm(dtype=policy), 3), built(BatchNorm(), 3)
+    outputs, expected = layer(inputs, training=True), exact(inputs, training=True)
+    assert outputs.dtype == keras.DTypePolicy(policy).compute_dtype
+    assert {variable.dtype for variable in layer.variables} == {"float32"}
+    np.testing.assert_allclose(tf.cast(outputs, tf.float32), expected, atol=0.05)
+    np.testing.assert_allclose(layer.moving_variance, exact.moving_variance, rtol=5e-3)
+
+
+def test_two_devices_normalise_as_one():
+    """Even, uneven and empty shares of a batch; forward, backward and running statistics."""
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.models.synchronised_statistics"],
+        cwd=ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    differences = json.loads(run.stdout.splitlines()[-1])
+    assert set(differences) == {"even", "uneven", "empty", "bfloat16"}
+    for split, found in differences.items():
+        for name, value in found.items():
+            assert value < (0.05 if split == "bfloat16" else 5e-5), (split, name)
+
+
+# === Resizing ===
+
+
+def half_pixel_bilinear(images, height, width):
+    """Bilinear interpolation with half-pixel centres, clamped at the border, by its definition."""
+
+    def weights(old, new):
+        matrix = np.zeros((new, old))
+        for index in range(new):
+            centre = min(max((index + 0.5) * old / new - 0.5, 0.0), old - 1.0)
+            low = int(np.floor(centre))
+            high = min(low + 1, old - 1)
+            matrix[index, low] += 1 - (centre - low)
+            matrix[index, high] += centre - low
+        return matrix
+
+    rows, columns = weights(images.shape[1], height), weights(images.shape[2], width)
+    return np.einsum("hi,wj,bijc->bhwc", rows, columns, images.astype(np.float64))
+
+
+def test_the_half_pixel_reference_by_hand():
+    found = half_pixel_bilinear(np.array([0.0, 4.0]).reshape(1, 1, 2, 1), 1, 4)
+    np.testing.assert_allclose(found.ravel(), [0, 1, 3, 4])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [((3, 4), (12, 16)), ((5, 3), (17, 11)), ((4, 4), (4, 4)), ((2, 7), (8, 7)), ((9, 9), (3, 5))]
+)
+def test_resize_is_half_pixel_bilinear(old, new):
+    images, reference = numbers(2, *old, 3), np.zeros((2, *new, 7), np.float32)
+    found = ResizeLike()(images, reference)
+    np.testing.assert_allclose(found, half_pixel_bilinear(images, *new), rtol=1e-5, atol=1e-5)
+
+
+def test_resize_broadcasts_a_single_pixel():
+    images = numbers(2, 1, 1, 3)
+    found = ResizeLike()(images, np.zeros((2, 5, 9, 1), np.float32))
+    np.testing.assert_array_equal(found, np.broadcast_to(images, (2, 5, 9, 3)))
+
+
+def test_resize_takes_any_size_inside_a_graph():
+    image, feature = keras.Input((None, None, 3)), keras.Input((None, None, 2))
+    model = keras.Model([feature, image], ResizeLike()(feature, image))
+    assert model.output_shape == (None, None, None, 2)
+    traced = tf.function(model, input_signature=[[tf.TensorSpec((None, None, None, c)) for c in (2, 3)]])
+    for size in ((3, 5), (8, 2)):
+        assert traced([numbers(1, 2, 2, 2), numbers(1, *size, 3)]).shape == (1, *size, 2)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_resize_answers_in_the_dtype_of_the_policy(policy):
+    images, reference = numbers(1, 3, 3, 2), np.zeros((1, 6, 6, 1), np.float32)
+    assert ResizeLike(dtype=policy)(images, reference).dtype == keras.DTypePolicy(policy).compute_dtype
+
+
+# === The other parts ===
+
+
+def test_whitening_reverses_channels_before_it_subtracts():
+    image = np.array([10.0, 20.0, 30.0], np.float32).reshape(1, 1, 1, 3)
+    np.testing.assert_allclose(np.ravel(Whiten((1, 2, 3), (1, 2, 4))(image)), [9, 9, 6.75])
+    np.testing.assert_allclose(np.ravel(Whiten((1, 2, 3), (1, 2, 4), reverse=True)(image)), [29, 9, 1.75])
+
+
+def test_whitening_does_not_round_the_image_first():
+    """bfloat16 has 8 bits: 201 would become 202 before the mean is subtracted."""
+    image = np.full((1, 1, 1, 3), 201.0, np.float32)
+    found = Whiten((200.0,) * 3, dtype="mixed_bfloat16")(image)
+    assert found.dtype == tf.bfloat16
+    np.testing.assert_array_equal(tf.cast(found, tf.float32), np.ones((1, 1, 1, 3)))
+
+
+def test_layers_come_back_from_their_configuration():
+    for layer in (BatchNorm(momentum=0.7, epsilon=1e-3), Whiten((1, 2, 3), (4, 5, 6), reverse=True), ResizeLike()):
+        copy = keras.layers.deserialize(keras.layers.serialize(layer))
+        assert type(copy) is type(layer)
+        assert copy.get_config() == layer.get_config()
+
+
+def test_scope_names_variables_and_ends():
+    with scope("a/b"):
+        inside = keras.layers.Dense(1, name="inside")
+        inside.build((None, 1))
+    outside = keras.layers.Dense(1, name="outside")
+    outside.build((None, 1))
+    assert inside.kernel.path == "a/b/inside/kernel"
+    assert outside.kernel.path == "outside/kernel"
+
+
+def test_pytorch_uniform_has_the_bound_of_pytorch():
+    value = np.asarray(pytorch_uniform()((3, 3, 64, 32)))
+    bound = 1 / np.sqrt(3 * 3 * 64)
+    assert 0.99 * bound < np.abs(value).max() <= bound
+    assert value.std() == pytest.approx(bound / np.sqrt(3), rel=0.02)
+
+
+@pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (3, 1), (3, 3)])
+def test_the_block_is_convolution_batch_norm_and_relu(kernel, dilation):
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, conv_bn_relu(inputs, 4, kernel, "block", dilation))
+    randomise(model)
+    assert [variable.path for variable in model.trainable_variables] == [
+        "block_conv/kernel",
+        "block_bn/gamma",
+        "block_bn/beta",
+    ]
+    weights = {variable.path: variable.numpy() for variable in model.variables}
+    images = numbers(2, 7, 8, 3)
+    expected = convolve(images, weights["block_conv/kernel"], 1, dilation) - weights["block_bn/moving_mean"]
+    expected *= weights["block_bn/gamma"] / np.sqrt(weights["block_bn/moving_variance"] + 1e-5)
+    expected = np.maximum(expected + weights["block_bn/beta"], 0)
+    assert (expected == 0).any()
+    np.testing.assert_allclose(model(images), expected, rtol=1e-4, atol=1e-4)

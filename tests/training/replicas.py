@@ -1,0 +1,63 @@
+"""Three training steps on a number of logical devices; writes losses, outputs and weights. Run by test_step.py."""
+
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+from mtl_tf import config as configuration
+from mtl_tf.models import build_model
+from mtl_tf.tasks import cityscapes_tasks
+from mtl_tf.training import runtime
+from mtl_tf.training.optimisers import build_optimizer
+from mtl_tf.training.step import TrainingStep
+
+
+def batches(count=3, size=(32, 40), batch=4):
+    """Random batches whose masks are uneven: an image without labels, one without depth, one almost without."""
+    random = np.random.default_rng(5)
+    for _ in range(count):
+        semseg = random.integers(0, 19, (batch, *size)).astype(np.int32)
+        depth = random.uniform(4, 80, (batch, *size)).astype(np.float32)
+        semseg[random.uniform(size=semseg.shape) < 0.2] = 255
+        depth[random.uniform(size=depth.shape) < 0.3] = 0
+        semseg[0], depth[1] = 255, 0
+        semseg[3, 2:], depth[3, :, 3:] = 255, 0
+        # Images that differ as a whole: of equal noise the pooled features would be equal up to rounding, and the
+        # batch norm behind the pooling would blow that rounding up.
+        coarse = random.uniform(0, 255, (batch, 4, 4, 3)) * random.uniform(0.3, 1, (batch, 1, 1, 1))
+        image = tf.image.resize(coarse, size).numpy() + random.uniform(0, 10, (batch, *size, 3)).astype(np.float32)
+        yield {"image": image, "semseg": semseg, "depth": depth, "index": np.arange(batch)}
+
+
+def main(devices, optimizer, architecture, path):
+    config = configuration.from_values(
+        {
+            "train.devices": int(devices),
+            "optim.name": optimizer,
+            "optim.learning_rate": 0.01 if optimizer == "sgd" else 1e-3,
+            "model.architecture": architecture,
+            "model.encoder": "resnet18",
+        }
+    )
+    strategy = runtime.start(config).strategy
+    with strategy.scope():
+        model = build_model(config.model, cityscapes_tasks())
+        optimizer = build_optimizer(config.optim)
+        optimizer.build(model.trainable_variables)
+        step = TrainingStep(strategy, model, optimizer, cityscapes_tasks(), config)
+    arrays = list(batches())
+    stacked = {name: np.stack([batch[name] for batch in arrays]).reshape(-1, *arrays[0][name].shape[1:]) for name in arrays[0]}
+    dataset = tf.data.Dataset.from_tensor_slices(stacked).batch(4, drop_remainder=True)
+    losses = []
+    for batch in strategy.experimental_distribute_dataset(dataset):
+        found = step(batch)
+        losses.append([float(found[name]) for name in ("loss", "loss_semseg", "loss_depth")])
+    outputs = model(arrays[0]["image"], training=False)
+    saved = {f"output/{name}": value.numpy() for name, value in outputs.items()}
+    saved |= {f"weight/{variable.path}": variable.numpy() for variable in model.variables}
+    np.savez(path, losses=np.array(losses), **saved)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

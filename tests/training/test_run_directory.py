@@ -1,0 +1,105 @@
+"""The run directory: one writer, no silent change, tables that can be cut back."""
+
+import json
+
+import pytest
+
+from mtl_tf import config as configuration
+from mtl_tf import flags
+from mtl_tf.errors import UsageError
+from mtl_tf.training import run_directory
+from mtl_tf.training.run_directory import RunDirectory, Table
+
+
+def _config(path, **options):
+    return configuration.replace(configuration.Config(), run_dir=str(path), **options)
+
+
+def test_holds_what_repeats_the_run(tmp_path):
+    config = _config(tmp_path / "run", seed=7, model__dilation=(0, 1, 1))
+    RunDirectory(config).close()
+    read = flags.read_run_flags(tmp_path / "run" / "run.flags")
+    assert configuration.differences(read, config) == {}
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert environment["packages"]["tensorflow"] and environment["cores"] >= 1
+
+
+def test_two_processes_cannot_share_it(tmp_path):
+    with RunDirectory(_config(tmp_path)):
+        with pytest.raises(UsageError, match="another process is using"):
+            RunDirectory(_config(tmp_path))
+    RunDirectory(_config(tmp_path)).close()
+
+
+def test_refuses_a_changed_configuration_naming_it(tmp_path):
+    RunDirectory(_config(tmp_path)).close()
+    with pytest.raises(UsageError, match=r"--seed was 0, now 3; --optim.name was sgd, now adam"):
+        RunDirectory(_config(tmp_path, seed=3, optim__name="adam"))
+
+
+def test_lets_free_options_differ(tmp_path):
+    RunDirectory(_config(tmp_path)).close()
+    RunDirectory(_config(tmp_path, data__root="/elsewhere", data__workers=3, log__every=7)).close()
+
+
+def test_fresh_deletes_a_run_and_only_that(tmp_path):
+    RunDirectory(_config(tmp_path)).close()
+    (tmp_path / "metrics.csv").write_text("step\n1\n")
+    (tmp_path / "notes.txt").write_text("mine")
+    RunDirectory(_config(tmp_path, seed=3, train__fresh=True)).close()
+    assert not (tmp_path / "metrics.csv").exists()
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert flags.read_run_flags(tmp_path / "run.flags").seed == 3
+
+
+def test_refuses_a_folder_of_something_else_even_with_fresh(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    for fresh in (False, True):
+        with pytest.raises(UsageError, match=r"no run\.flags"):
+            RunDirectory(_config(tmp_path, train__fresh=fresh))
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_does_not_resume_when_told_so(tmp_path):
+    RunDirectory(_config(tmp_path)).close()
+    with pytest.raises(UsageError, match=r"--train\.fresh"):
+        RunDirectory(_config(tmp_path, train__resume=False))
+
+
+def test_needs_a_name_and_a_place_to_write(tmp_path):
+    with pytest.raises(UsageError, match="--run_dir=FOLDER is missing"):
+        RunDirectory(_config(""))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot write to --run_dir"):
+        RunDirectory(_config(tmp_path / "file" / "run"))
+
+
+def test_a_table_is_cut_back_to_a_step_and_loses_half_a_row(tmp_path):
+    table = Table(tmp_path / "t.csv", 0)
+    for step in (1, 2, 3):
+        table.append({"step": step, "loss": 0.1 * step, "name": "a,b", "none": None})
+    with open(tmp_path / "t.csv", "a") as file:
+        file.write("4,0.")
+    again = Table(tmp_path / "t.csv", 2)
+    again.append({"step": 3, "loss": 9.5, "name": "c", "none": None})
+    assert (tmp_path / "t.csv").read_text() == 'step,loss,name,none\n1,0.1,"a,b",\n2,0.2,"a,b",\n3,9.5,c,\n'
+
+
+def test_rows_come_back_as_numbers(tmp_path):
+    table = Table(tmp_path / "t.csv", 0)
+    table.append({"step": 1, "loss": 1 / 3, "none": None})
+    assert table.rows() == [{"step": 1.0, "loss": 1 / 3, "none": None}]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    run_directory.write_json(path, {"a": 1})
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(run_directory.os, "fsync", full)
+    with pytest.raises(UsageError, match="No space left on device"):
+        run_directory.write_json(path, {"a": 2})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]

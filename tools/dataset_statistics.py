@@ -1,0 +1,144 @@
+"""tools/dataset_statistics.py --data.name=NAME --data.root=FOLDER [--write]: colour, depth and class statistics.
+
+Over all pixels of the training split (--data.train_split) at the size they have on disk: mean and standard deviation of
+RGB, of depth and of its natural logarithm (valid pixels), and how often each class occurs. --write puts them into
+dataset.json, from which training whitens its inputs and targets.
+"""
+
+import concurrent.futures
+import dataclasses
+import math
+import os
+import sys
+
+import numpy as np
+from _tool import run_tool
+
+from mtl_tf import config as configuration
+from mtl_tf.data import descriptors
+from mtl_tf.data.sources import open_split
+from mtl_tf.errors import UsageError
+from mtl_tf.options import Section, option
+from mtl_tf.progress import Progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(Section):
+    """The tool's own options."""
+
+    write: bool = option(False, "Write the statistics into <data.root>/dataset.json; it is made where there is none.")
+
+
+def measure_and_report(parsed):
+    """Measures, prints and, where told to, writes."""
+    config = parsed.config
+    descriptor = descriptors.describe(config.data)
+    if parsed.own.write:
+        _check_writable(config)
+    if "tasks" not in parsed.given:
+        config = configuration.replace(config, tasks=descriptor.task_names, model__architecture="joint")
+    source = open_split(config, config.data.train_split)
+    sums = measure(source, config)
+    described, frequencies = summarise(sums, descriptor)
+    print(table(described, frequencies, len(source)))
+    if parsed.own.write:
+        print(f"written to {descriptors.write(config.data.root, described)}")
+
+
+def _check_writable(config):
+    if config.data.name == "synthetic":
+        raise UsageError("--write: rendered scenes have no dataset.json; name a data set: --data.name, --data.root")
+    if config.data.limit:
+        raise UsageError(f"--write needs the whole split; leave out --data.limit={config.data.limit}")
+
+
+def measure(source, config):
+    """Sums over all samples: (count, sum, squares) of "rgb" (3, 3), "depth" and "log_depth" (3,); "classes" (256,)."""
+    totals, skipped = {}, 0
+    progress = Progress("measuring", len(source))
+    with concurrent.futures.ThreadPoolExecutor(config.data.workers or os.cpu_count()) as pool:
+        for found in pool.map(lambda index: _sums(source, index, config.data.skip_bad), range(len(source))):
+            skipped += not found
+            for name, value in found.items():
+                totals[name] = totals.get(name, 0.0) + value
+            progress.advance()
+    progress.close()
+    if skipped:
+        print(f"{skipped} samples that cannot be read are left out", file=sys.stderr)
+    if not totals:
+        raise UsageError("no sample can be read; tools/check_dataset.py says why")
+    return totals
+
+
+def _sums(source, index, skip_bad):
+    try:
+        sample = source.read(index)
+    except UsageError:
+        if skip_bad:
+            return {}
+        raise
+    found = {"rgb": _moments(sample["image"].reshape(-1, 3))}
+    if "depth" in sample:
+        depth = sample["depth"][sample["depth"] > 0].astype(np.float64)
+        found["depth"], found["log_depth"] = _moments(depth), _moments(np.log(depth))
+    if "semseg" in sample:
+        found["classes"] = np.bincount(sample["semseg"].ravel(), minlength=256).astype(np.float64)
+    return found
+
+
+def _moments(values):
+    values = values.astype(np.float64)
+    return np.stack([np.full(values.shape[1:], float(len(values))), values.sum(axis=0), (values**2).sum(axis=0)])
+
+
+def mean_std(moments):
+    """Mean and standard deviation, float64, of (count, sum, sum of squares)."""
+    count, total, squares = moments
+    mean = total / count
+    return mean, np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+
+
+def summarise(sums, descriptor):
+    """The descriptor with the measured statistics, and class name -> share of all pixels (with "ignore")."""
+    changes, frequencies = {}, {}
+    mean, std = mean_std(sums["rgb"])
+    changes |= dict(rgb_mean=_rounded(mean), rgb_std=_rounded(std))
+    if "depth" in sums:
+        if not sums["depth"][0]:
+            raise UsageError("no pixel of the split has a valid depth; tools/check_dataset.py says more")
+        for prefix, name in (("depth_", "depth"), ("depth_log_", "log_depth")):
+            mean, std = mean_std(sums[name])
+            changes |= {f"{prefix}mean": _digits(mean), f"{prefix}std": _digits(std)}
+    if "classes" in sums:
+        shares = sums["classes"] / sums["classes"].sum()
+        frequencies = dict(zip(descriptor.classes, shares, strict=False)) | {"(ignore)": shares[descriptor.ignore]}
+    return dataclasses.replace(descriptor, **changes), frequencies
+
+
+def _rounded(values):
+    return tuple(map(_digits, values))
+
+
+def _digits(value):
+    """Five significant digits; more would be noise."""
+    return float(f"{value:.5g}") if math.isfinite(value) else value
+
+
+def table(descriptor, frequencies, count):
+    """The statistics as text."""
+    lines = [f"{count} samples", "", f"{'':<16}{'mean':>12}{'std':>12}"]
+    rows = [
+        (f"{name} (0..255)", *pair) for name, *pair in zip("RGB", descriptor.rgb_mean, descriptor.rgb_std, strict=True)
+    ]
+    if descriptor.depth_encoding and descriptor.depth_mean is not None:
+        rows.append(("depth (m)", descriptor.depth_mean, descriptor.depth_std))
+        rows.append(("ln depth (m)", descriptor.depth_log_mean, descriptor.depth_log_std))
+    lines += [f"{name:<16}{mean:>12.5g}{std:>12.5g}" for name, mean, std in rows]
+    if frequencies:
+        lines += ["", f"{'class':<16}{'% of pixels':>12}"]
+        lines += [f"{name:<16}{100 * share:>12.3f}" for name, share in frequencies.items()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(measure_and_report, Options))
