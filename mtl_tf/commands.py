@@ -64,19 +64,31 @@ _OF_A_RUN = ("evaluate", "predict", "export", "report")
 
 
 def main(argv: list[str]) -> int:
-    """Runs a command.
+    """Runs a command and returns its exit status; `argv` is the command and its options."""
+    return exit_status(_run, argv)
+
+
+def exit_status(run: Callable[[list[str]], int], argv: list[str]) -> int:
+    """Runs a command line; its errors become one line on standard error (tools use it as well).
 
     Args:
-        argv: command and options.
+        run: takes `argv` and returns an exit status.
+        argv: the arguments.
 
     Returns:
-        The exit status: 0 done; 2 wrong usage, configuration or data; 3 training diverged; 4 stopped, resumable.
+        0 done; 2 wrong usage, configuration or data; 3 training diverged; 4 stopped, resumable.
     """
     try:
-        return _run(argv)
+        return run(argv)
     except MtlError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
+    except OSError as error:
+        # A full disk or a vanished folder, wherever it struck; what was complete stays.
+        print(
+            f"error: {error.strerror or error}: {error.filename or 'a file'}; repair it and run again", file=sys.stderr
+        )
+        return 2
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 4

@@ -101,6 +101,11 @@ class ModelConfig(Section):
     )
     skip: bool = option(True, "Decoder with the stride-4 encoder feature.")
 
+    def __post_init__(self):
+        super().__post_init__()
+        if len(set(self.aspp_rates)) != len(self.aspp_rates):
+            raise UsageError(f"model.aspp_rates={format_value(self.aspp_rates)} names a rate twice; leave one out")
+
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig(Section):

@@ -88,7 +88,7 @@ class Evaluator:
             images,
         )
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def _step(self, batch):
         return self._strategy.run(self._measure, args=(batch,))
 

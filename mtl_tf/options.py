@@ -42,7 +42,10 @@ def coerce(field: dataclasses.Field, value: Any) -> Any:
     kind = field.type
     if isinstance(kind, types.GenericAlias):
         element = kind.__args__[0]
-        parts = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        if isinstance(value, str):
+            parts = [part for part in value.split(",") if part.strip()]
+        else:
+            parts = value if isinstance(value, (tuple, list)) else (value,)
         value = tuple(_element(field, element, part) for part in parts)
         lengths = field.metadata["lengths"]
         if lengths and len(value) not in lengths:

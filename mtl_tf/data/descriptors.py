@@ -116,7 +116,19 @@ MINISCAPES = Descriptor(
     crop_multiple=32,
 )
 
-SYNTHETIC = dataclasses.replace(MINISCAPES, name="synthetic", splits=("train", "val"), crop_multiple=0)
+# Statistics of 300 rendered scenes of 256x256 pixels.
+SYNTHETIC = dataclasses.replace(
+    MINISCAPES,
+    name="synthetic",
+    depth_mean=20.96,
+    depth_std=28.98,
+    depth_log_mean=2.580,
+    depth_log_std=0.867,
+    rgb_mean=(109.7, 115.8, 115.2),
+    rgb_std=(61.1, 63.6, 72.6),
+    splits=("train", "val"),
+    crop_multiple=0,
+)
 
 _NYU_CLASSES = {
     "bed": (119, 11, 132),

@@ -79,7 +79,7 @@ class TrainingData:
             index = epoch_order(position % per_epoch, epoch, len(self.source), self.config.seed)
             return self._sample(index, epoch)
 
-        samples = positions.map(one, num_parallel_calls=self._reader.parallel, deterministic=True)
+        samples = positions.map(_as_is(one), num_parallel_calls=self._reader.parallel, deterministic=True)
         batches = samples.batch(self.batch_size, drop_remainder=True)
         return batches.prefetch(self.config.data.prefetch)
 
@@ -140,7 +140,7 @@ class EvaluationData:
 
     def _as_batches(self, indices):
         positions = tf.data.Dataset.from_tensor_slices(np.array(indices, np.int64))
-        samples = positions.map(lambda position: self._sample(position, len(self.source), (None, None)))
+        samples = positions.map(_as_is(lambda position: self._sample(position, len(self.source), (None, None))))
         with self.naming_errors():
             return list(samples.batch(1).as_numpy_iterator())
 
@@ -159,7 +159,7 @@ class EvaluationData:
         def one(position):
             return self._sample(position, count, size)
 
-        samples = positions.map(one, num_parallel_calls=self._reader.parallel, deterministic=True)
+        samples = positions.map(_as_is(one), num_parallel_calls=self._reader.parallel, deterministic=True)
         return samples.batch(batch_size, drop_remainder=True).prefetch(self.config.data.prefetch)
 
     def _sample(self, position, count, size):
@@ -173,6 +173,9 @@ class EvaluationData:
             sample[task] = tf.where(real, sample[task], tf.cast(empty[task], sample[task].dtype))
         return sample | {"image": tf.cast(sample["image"], tf.float32), "index": tf.where(real, index, -1)}
 
+
+# AutoGraph would read the source file again when a pipeline is built, and fail where it has changed since.
+_as_is = tf.autograph.experimental.do_not_convert
 
 # === The parts, each a pure function ===
 

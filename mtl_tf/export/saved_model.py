@@ -55,7 +55,7 @@ def export_run(config: Config) -> str:
 def _serving(module, tasks):
     names = [task.name for task in tasks]
 
-    @tf.function(input_signature=module.fit.input_signature)
+    @tf.function(input_signature=module.fit.input_signature, autograph=False)
     def serve(image):
         answers = module.fit(image)
         return {name: answers[name] for name in names}

@@ -45,8 +45,8 @@ class AnswerModule(tf.Module):
         super().__init__()
         self._model, self._tasks, self._image_size = model, tasks, image_size
         pictures = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")
-        self.fit = tf.function(self._fit, input_signature=[pictures])
-        self.native = tf.function(self._native, input_signature=[pictures])
+        self.fit = tf.function(self._fit, input_signature=[pictures], autograph=False)
+        self.native = tf.function(self._native, input_signature=[pictures], autograph=False)
 
     def _fit(self, image):
         """At the largest size that fits into the training size, its aspect kept."""

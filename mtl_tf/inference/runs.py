@@ -8,7 +8,7 @@ import keras
 from mtl_tf import config as configuration
 from mtl_tf import flags
 from mtl_tf.config import Config
-from mtl_tf.data.descriptors import Descriptor, describe
+from mtl_tf.data.descriptors import Descriptor, read
 from mtl_tf.errors import UsageError
 from mtl_tf.models import build_model
 from mtl_tf.options import format_value
@@ -68,7 +68,7 @@ def open_run(config: Config) -> TrainedRun:
     weights = pathlib.Path(config.run_dir) / "best" / "weights.h5"
     if not weights.is_file():
         raise UsageError(f"{config.run_dir} has no best/weights.h5: its first epoch is not finished; train it further")
-    descriptor = describe(config.data)
+    descriptor = read(config.run_dir)
     tasks = descriptor.tasks(config)
     model = build_model(config.model, tasks)
     load_weights(model, weights)

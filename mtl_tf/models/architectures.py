@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from mtl_tf.config import ModelConfig
+from mtl_tf.errors import UsageError
 from mtl_tf.models.aspp import build_aspp
 from mtl_tf.models.attention import build_attention
 from mtl_tf.models.decoder import build_decoder, build_head
@@ -27,6 +28,9 @@ def build_model(config: ModelConfig, tasks: Sequence[Task]) -> keras.Model:
         A model from `image`, float32 (B, H, W, 3) RGB 0..255, any H and W, to a dict with the raw head of every task,
         float32 (B, H, W, channels), by the task's name. The distilled architecture adds its first predictions as
         NAME_initial.
+
+    Raises:
+        UsageError: the distilled architecture has nothing to exchange with a single task.
     """
     # === Encoder ===
     image = keras.Input((None, None, 3), name="image", dtype="float32")
@@ -67,6 +71,8 @@ def _branched(config, tasks, pyramid):
 
 def _distilled(config, tasks, pyramid):
     """Branched; then every task adds what each other task passes it to its own feature."""
+    if len(tasks) < 2:
+        raise UsageError("model.architecture=distilled exchanges features between tasks and needs at least two")
     initial = _branched(config, tasks, pyramid)[""]
     final = {}
     for task in tasks:

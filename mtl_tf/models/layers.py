@@ -1,6 +1,7 @@
 """The few layers that Keras lacks or has slower, and the convolution block that every part is made of."""
 
 import contextlib
+import functools
 
 import keras
 import tensorflow as tf
@@ -105,6 +106,41 @@ class BatchNorm(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("mtl_tf")
+class Conv2D(keras.layers.Conv2D):
+    """Keras' convolution, with the machine's own kernel for dilation where there is one.
+
+    Keras splits the input of a dilated convolution into dilation^2 interleaved images, which costs padding, copies
+    and many tiny convolutions: at rate 9 on 16x16 features it takes four times as long.
+    """
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self._native = max(self.dilation_rate) > 1 and has_dilated_kernels(self.compute_dtype)
+
+    def convolution_op(self, inputs, kernel):
+        """Convolves (B, H, W, C)."""
+        if not self._native:
+            return super().convolution_op(inputs, kernel)
+        return tf.nn.conv2d(inputs, kernel, self.strides, self.padding.upper(), dilations=self.dilation_rate)
+
+
+@functools.cache
+def has_dilated_kernels(dtype: str) -> bool:
+    """Whether TensorFlow can differentiate a dilated convolution here: on GPUs, and on CPUs that oneDNN knows."""
+
+    @tf.function
+    def gradients(image, kernel):
+        return tf.gradients(tf.nn.conv2d(image, kernel, 1, "SAME", dilations=2), [image, kernel])
+
+    with tf.init_scope():
+        try:
+            gradients(tf.ones((1, 8, 8, 8), dtype), tf.ones((3, 3, 8, 8), dtype))
+        except (tf.errors.OpError, ValueError):
+            return False
+    return True
+
+
+@keras.saving.register_keras_serializable("mtl_tf")
 class ResizeLike(keras.layers.Layer):
     """Bilinear resize (half-pixel centres) of (B, h, w, C) to the height and width of a reference (B, H, W, ...).
 
@@ -159,7 +195,7 @@ def pytorch_uniform() -> keras.initializers.Initializer:
 
 def conv_bn_relu(x, filters: int, kernel: int, name: str, dilation: int = 1):
     """Bias-free convolution, batch norm and ReLU at stride 1; the layers are NAME_conv, NAME_bn and NAME_relu."""
-    x = keras.layers.Conv2D(
+    x = Conv2D(
         filters,
         kernel,
         padding="same",

@@ -1,6 +1,7 @@
 """Pretrained encoders: which file fits which encoder, and the copy, never partial."""
 
 import pathlib
+import warnings
 
 import h5py
 import keras
@@ -63,11 +64,16 @@ def _from_file(encoder, path):
             if "encoder" in file:
                 return _read(file["encoder"], "encoder")
             keras_file = "layers" in file or "layer_names" in file.attrs
+            misnamed = "layers" in file and not path.name.endswith(".weights.h5")
     except OSError:
         raise UsageError(f"--model.encoder_weights={path} is no HDF5 file, or a damaged one") from None
     if not keras_file:
         raise UsageError(
             f"--model.encoder_weights={path} holds neither a run's weights nor those of keras.applications"
+        )
+    if misnamed:
+        raise UsageError(
+            f"--model.encoder_weights={path}: Keras reads such a file only if its name ends in .weights.h5; rename it"
         )
     return _from_keras(encoder, str(path))
 
@@ -120,7 +126,10 @@ def _fetch(build, encoder):
 
 def _load(model, path, encoder):
     try:
-        model.load_weights(path)
+        with warnings.catch_warnings():
+            # What does not fit is said below, in one line.
+            warnings.simplefilter("ignore")
+            model.load_weights(path)
     except (ValueError, KeyError, OSError) as error:
         wrong = _differences(model, path)
         if wrong:
@@ -143,9 +152,8 @@ def _differences(model, path):
             number = counts[kind] = counts.get(kind, -1) + 1
             stored = layers.get(f"{kind}_{number}" if number else kind)
             expected = [tuple(variable.shape) for variable in layer.variables]
-            found = (
-                [] if stored is None else [np.shape(stored["vars"][name]) for name in sorted(stored["vars"], key=int)]
-            )
+            held = {} if stored is None else stored.get("vars", {})
+            found = [np.shape(held[name]) for name in sorted(held, key=int)]
             if found != expected:
                 wrong.append(f"layer {layer.name} is {found or 'missing'}, expected {expected}")
     return wrong

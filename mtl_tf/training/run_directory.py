@@ -16,10 +16,20 @@ from importlib import metadata
 from mtl_tf import config as configuration
 from mtl_tf import flags
 from mtl_tf.config import Config
+from mtl_tf.data import descriptors
 from mtl_tf.errors import UsageError
 from mtl_tf.options import format_value
 
-_OURS = ("run.flags", "environment.json", "metrics.csv", "steps.csv", "metrics.json", "report.html", "diverged.json")
+_OURS = (
+    "run.flags",
+    "dataset.json",
+    "environment.json",
+    "metrics.csv",
+    "steps.csv",
+    "metrics.json",
+    "report.html",
+    "diverged.json",
+)
 _OUR_PATTERNS = ("evaluation_*.json", "baseline_*.json", "per_image_*.csv")
 _OUR_FOLDERS = ("checkpoints", "best", "events", "pictures", "export", "predictions")
 _PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "absl-py", "h5py")
@@ -62,13 +72,13 @@ class RunDirectory:
         if not flag_file.exists():
             if foreign:
                 raise UsageError(
-                    f"--run_dir={self.path} holds files but no run.flags, so it is no run; choose an empty or new folder"
+                    f"--run_dir={self.path} holds files but no run.flags, so it is no run; choose a new or empty folder"
                 )
         elif self.config.train.fresh:
             self._clear()
         elif not self.config.train.resume:
             raise UsageError(
-                f"--run_dir={self.path} holds a run and --train.resume is false; --train.fresh deletes it and starts anew"
+                f"--run_dir={self.path} holds a run and --train.resume is false; --train.fresh deletes it first"
             )
         else:
             self._refuse_changes(flags.read_run_flags(flag_file))
@@ -95,6 +105,21 @@ class RunDirectory:
         for pattern in (*_OURS, *_OUR_PATTERNS):
             for file in self.path.glob(pattern):
                 file.unlink()
+
+    def keep_descriptor(self, descriptor: descriptors.Descriptor) -> descriptors.Descriptor:
+        """Keeps what describes the data set with the run, which is then whole without it.
+
+        Raises:
+            UsageError: the run was made with another description.
+        """
+        if not (self.path / descriptors.FILE_NAME).exists():
+            descriptors.write(self.path, descriptor)
+        elif descriptors.read(self.path) != descriptor:
+            raise UsageError(
+                f"--run_dir={self.path} was made with another description of the data set ({descriptors.FILE_NAME} "
+                "there); restore the data set's, use another folder, or --train.fresh"
+            )
+        return descriptor
 
     def close(self):
         """Lets other processes use the directory."""

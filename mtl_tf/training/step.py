@@ -50,7 +50,7 @@ class TrainingStep:
         self.loss_scale = tf.Variable(FIRST_LOSS_SCALE if self._scaled else 1.0, trainable=False)
         self.good_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
 
-    @tf.function
+    @tf.function(autograph=False)
     def __call__(self, batch: dict) -> dict[str, tf.Tensor]:
         """Makes one step.
 

@@ -44,7 +44,7 @@ class _Training:
         self.config, self.run_directory = config, run
 
         # === Data ===
-        descriptor = describe(config.data)
+        descriptor = run.keep_descriptor(describe(config.data))
         self.tasks = descriptor.tasks(config)
         self.data = TrainingData(open_split(config, config.data.train_split), config, descriptor)
         self.validation = EvaluationData(open_split(config, config.data.val_split), config, descriptor)
@@ -114,7 +114,8 @@ class _Training:
         model = self.config.model
         begin = f"continues after step {self.step}" if restored else "starts"
         return (
-            f"{self.run_directory.path} {begin}: {model.architecture} {model.encoder}, {parameters / 1e6:.2f} M parameters; "
+            f"{self.run_directory.path} {begin}: {model.architecture} {model.encoder}, "
+            f"{parameters / 1e6:.2f} M parameters; "
             f"{len(self.data.source)} training and {len(self.validation.source)} validation images; "
             f"{self.config.train.epochs} epochs of {self.steps_per_epoch} steps; "
             f"{len(self.runtime.devices)} x {self.runtime.devices[0].partition(':')[0]}, {self.config.train.precision}"
@@ -257,7 +258,7 @@ class _Training:
         outputs = self._predict(tf.cast(images, tf.float32))
         return {task.name: task.decode(outputs[task.name]).numpy() for task in self.tasks}
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def _predict(self, images):
         return self.model(images, training=False)
 

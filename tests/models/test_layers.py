@@ -38,9 +38,7 @@ def keras_layer(channels):
 def test_batch_norm_normalises_as_keras_does(shape, training):
     ours, theirs = built(BatchNorm(), shape[-1]), keras_layer(shape[-1])
     inputs = numbers(*shape)
-    np.testing.assert_allclose(
-        ours(inputs, training=training), theirs(inputs, training=training), rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(ours(inputs, training=training), theirs(inputs, training=training), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(ours.moving_mean, theirs.moving_mean, rtol=1e-5, atol=1e-6)
 
 

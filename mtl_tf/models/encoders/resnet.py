@@ -9,7 +9,7 @@ import functools
 import keras
 
 from mtl_tf.models.encoders.pyramid import Stage, encoder_model, stages
-from mtl_tf.models.layers import BatchNorm, Whiten, scope
+from mtl_tf.models.layers import BatchNorm, Conv2D, Whiten, scope
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -19,11 +19,13 @@ EXPANSION = 4  # of a Bottleneck's output over its inner width
 
 def conv_bn(x, filters: int, kernel: int, name: str, stride: int = 1, dilation: int = 1):
     """Bias-free convolution that pads symmetrically, as PyTorch does, and batch norm: NAME and its bn."""
-    padding = dilation * (kernel // 2)
-    if stride > 1 and padding:
+    # Keras has no convolution with both: it then runs at stride 1 and is sub-sampled, which is the same.
+    subsample = stride if dilation > 1 else 1
+    stride //= subsample
+    if stride > 1 and kernel > 1:
         # "same" would pad one side more than the other and shift the features by a pixel.
-        x = keras.layers.ZeroPadding2D(padding, name=f"{name}_pad")(x)
-    x = keras.layers.Conv2D(
+        x = keras.layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+    x = Conv2D(
         filters,
         kernel,
         strides=stride,
@@ -33,6 +35,8 @@ def conv_bn(x, filters: int, kernel: int, name: str, stride: int = 1, dilation: 
         kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
         name=name,
     )(x)
+    if subsample > 1:
+        x = keras.layers.MaxPooling2D(1, subsample, name=f"{name}_subsample")(x)
     return BatchNorm(name=name.replace("conv", "bn") if "conv" in name else f"{name}_bn")(x)
 
 

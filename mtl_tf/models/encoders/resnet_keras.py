@@ -10,7 +10,7 @@ import functools
 import keras
 
 from mtl_tf.models.encoders.pyramid import Stage, encoder_model, stages
-from mtl_tf.models.layers import BatchNorm, Whiten, scope
+from mtl_tf.models.layers import BatchNorm, Conv2D, Whiten, scope
 
 BGR_MEAN = (103.939, 116.779, 123.68)
 WIDTHS = (64, 128, 256, 512)
@@ -19,7 +19,7 @@ EPSILON = 1.001e-5
 
 
 def _conv_bn(x, filters: int, kernel: int, name: str, stride: int = 1, dilation: int = 1, padding: str = "same"):
-    x = keras.layers.Conv2D(
+    x = Conv2D(
         filters,
         kernel,
         strides=stride,
