@@ -422,9 +422,6 @@ def test_what_was_not_measured_is_worse_than_anything(metric):
     assert selection_score(EVALUATION, metric) > -math.inf
 
 
-def test_equal_evaluations_tie():
-    """The trainer takes the later one of equals, so that they must compare equal."""
-    for metric in ("total", "grader", "rmse"):
-        assert selection_score(EVALUATION, metric) >= selection_score(dict(EVALUATION), metric)
-    # Below 50 mIoU and above 50 SI the grader sees no difference.
+def test_the_grader_ties_below_its_thresholds():
+    """Of equals the trainer takes the later: below 50 mIoU and above 50 SI the grader sees no difference."""
     assert selection_score(both(10.0, 90.0), "grader") == selection_score(both(20.0, 80.0), "grader") == 0

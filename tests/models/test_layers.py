@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -12,9 +11,8 @@ import pytest
 import tensorflow as tf
 
 from mtl_tf.models.layers import BatchNorm, ResizeLike, Whiten, conv_bn_relu, pytorch_uniform, scope
+from tests.helpers import ROOT
 from tests.models.common import convolve, randomise
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 # === Batch norm ===
 

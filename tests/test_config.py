@@ -1,0 +1,275 @@
+"""The configuration tree: complete, frozen, checked, and compared by what matters to a run."""
+
+import dataclasses
+import math
+import re
+
+import pytest
+
+from mtl_tf import config as configuration
+from mtl_tf.config import Config, DataConfig, ModelConfig, differences, from_values, leaves, replace, values
+from mtl_tf.errors import UsageError
+from mtl_tf.options import coerce, format_value
+
+LEAVES = leaves()
+
+
+def test_the_defaults_are_those_of_the_study():
+    expected = {
+        "tasks": ("semseg", "depth"),
+        "model.architecture": "joint",
+        "model.encoder": "resnet34",
+        "model.encoder_weights": "none",
+        "model.dilation": (0, 0, 1),
+        "model.consistent_dilation": False,
+        "model.aspp": True,
+        "model.aspp_rates": (3, 6, 9),
+        "model.skip": True,
+        "loss.semseg_weight": 0.5,
+        "loss.depth_weight": 0.5,
+        "loss.depth": "l2",
+        "loss.depth_space": "linear",
+        "optim.name": "sgd",
+        "optim.learning_rate": 0.01,
+        "optim.momentum": 0.9,
+        "optim.beta1": 0.9,
+        "optim.beta2": 0.999,
+        "optim.epsilon": 1e-8,
+        "optim.weight_decay": 1e-4,
+        "optim.decoupled": False,
+        "optim.schedule": "poly",
+        "optim.schedule_power": 0.9,
+        "optim.schedule_unit": "epoch",
+        "train.epochs": 16,
+        "train.batch_size": 4,
+        "train.precision": "float32",
+        "train.devices": 0,
+        "train.best_metric": "total",
+        "train.resume": True,
+        "train.fresh": False,
+        "data.split": "val",
+        "augment.scale_min": 1.0,
+        "augment.scale_max": 1.0,
+        "augment.tilt": 0.0,
+        "augment.wiggle": 0.0,
+        "augment.reflect": False,
+    }
+    found = values(Config())
+    assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_option_says_what_it_is(name):
+    field = LEAVES[name]
+    assert re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)?", name)
+    text = field.metadata["help"]
+    # A sentence, which may start with the name of a command or an optimiser.
+    assert len(text) > 8 and text.endswith(".") and "\n" not in text
+    assert coerce(field, field.default) == field.default
+    assert type(coerce(field, field.default)) is type(field.default)
+    assert coerce(field, format_value(field.default)) == field.default
+
+
+def test_leaves_and_values_have_the_same_names_in_the_same_order():
+    assert list(LEAVES) == list(values(Config()))
+    assert from_values(values(Config())) == Config()
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_option_is_frozen(name):
+    node = Config()
+    *above, leaf = name.split(".")
+    for part in above:
+        node = getattr(node, part)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(node, leaf, LEAVES[name].default)
+
+
+def test_configurations_are_values():
+    assert Config() == Config() and hash(Config()) == hash(Config())
+    assert replace(Config(), train__epochs=2) != Config()
+
+
+# === Checks ===
+
+
+@pytest.mark.parametrize("name", [name for name, field in LEAVES.items() if field.metadata["choices"]])
+def test_only_choices_are_taken(name):
+    field = LEAVES[name]
+    single = field.type in (str, int)
+    for choice in field.metadata["choices"]:
+        value = choice if single else (choice,) * min(field.metadata["lengths"])
+        assert coerce(field, value) == value
+    wrong = "nonsense" if isinstance(field.metadata["choices"][0], str) else 7
+    with pytest.raises(UsageError) as error:
+        coerce(field, wrong if single else (wrong,) * min(field.metadata["lengths"]))
+    for choice in field.metadata["choices"]:
+        assert str(choice) in str(error.value)
+    assert str(wrong) in str(error.value)
+
+
+@pytest.mark.parametrize("bound", ["minimum", "maximum"])
+@pytest.mark.parametrize("name", LEAVES)
+def test_bounds_are_inclusive(name, bound):
+    field = LEAVES[name]
+    limit = field.metadata[bound]
+    if limit is None:
+        return
+    count = None if field.type in (int, float) else max(field.metadata["lengths"])
+
+    def shaped(value):
+        return value if count is None else (value,) * count
+
+    assert coerce(field, shaped(limit)) == shaped(limit)
+    outside = limit + (1 if bound == "maximum" else -1)
+    words = "at least" if bound == "minimum" else "at most"
+    with pytest.raises(UsageError, match=f"{words} {re.escape(str(limit))}, got {re.escape(str(outside))}"):
+        coerce(field, shaped(outside))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("train.epochs", "two"),
+        ("train.epochs", "2.5"),
+        ("train.epochs", 2.5),
+        ("train.epochs", math.inf),
+        ("train.epochs", math.nan),
+        ("train.epochs", ""),
+        ("train.epochs", None),
+        ("optim.learning_rate", "fast"),
+        ("optim.learning_rate", "nan"),
+        ("optim.learning_rate", "inf"),
+        ("optim.learning_rate", math.nan),
+        ("optim.learning_rate", (0.1,)),
+        ("model.aspp", "yes"),
+        ("model.aspp", ""),
+        ("model.aspp", "2"),
+        ("data.image_size", "64"),
+        ("data.image_size", "64,64,3"),
+        ("data.image_size", "64,wide"),
+        ("data.image_size", 64),
+        ("model.dilation", "1,1"),
+        ("model.dilation", (0, 0, 2)),
+        ("tasks", ""),
+        ("tasks", "semseg,normals"),
+    ],
+)
+def test_what_is_no_value_of_an_option_is_refused(name, value):
+    with pytest.raises(UsageError) as error:
+        coerce(LEAVES[name], value)
+    assert LEAVES[name].name in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("train.epochs", " 7 ", 7),
+        ("optim.learning_rate", "1e-3", 0.001),
+        ("optim.learning_rate", "1", 1.0),
+        ("model.aspp", "True", True),
+        ("model.aspp", "0", False),
+        ("data.image_size", "360,720", (360, 720)),
+        ("data.image_size", "360, 720", (360, 720)),
+        ("data.image_size", "", ()),
+        ("model.aspp_rates", "6", (6,)),
+        ("tasks", "depth", ("depth",)),
+        ("data.root", "/data/a b=c", "/data/a b=c"),
+    ],
+)
+def test_text_is_converted_to_the_type_of_the_option(name, text, value):
+    found = coerce(LEAVES[name], text)
+    assert found == value and type(found) is type(value)
+
+
+def test_values_from_python_are_converted_and_checked_too():
+    assert ModelConfig(dilation=[1, 0, 1]).dilation == (1, 0, 1)
+    assert DataConfig(image_size=[32.0, 64]).image_size == (32, 64)
+    assert type(replace(Config(), optim__learning_rate=1).optim.learning_rate) is float
+    with pytest.raises(UsageError, match="architecture takes one of joint, branched, distilled"):
+        ModelConfig(architecture="split")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(augment__scale_min=1.5, augment__scale_max=0.5), "scale_min=1.5 is above augment.scale_max=0.5"),
+        (dict(tasks=("depth", "depth")), "twice"),
+        (dict(tasks=("depth",), model__architecture="distilled"), "at least two"),
+        (dict(model__aspp_rates=(6, 6)), "twice"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(changes, message):
+    with pytest.raises(UsageError, match=message):
+        replace(Config(), **changes)
+
+
+# === Copies and differences ===
+
+
+def test_replace_changes_only_what_is_named():
+    changed = replace(Config(), train__epochs=2, seed=7, loss__depth="l1")
+    assert (changed.train.epochs, changed.seed, changed.loss.depth) == (2, 7, "l1")
+    before, after = values(Config()), values(changed)
+    assert {name for name in before if before[name] != after[name]} == {"train.epochs", "seed", "loss.depth"}
+
+
+# The contract of an existing run: only these may be given other values.
+FREE = {
+    "run_dir",
+    "input",
+    "output",
+    "scale",
+    "baseline",
+    "data.root",
+    "data.split",
+    "data.cache",
+    "data.workers",
+    "data.prefetch",
+    "model.encoder_weights",
+    "train.devices",
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "train.resume",
+    "train.fresh",
+    "log.every",
+    "log.panels_every",
+    "log.observed",
+    "log.tensorboard",
+}
+
+
+def another(field):
+    """A value that is allowed and not the default."""
+    metadata = field.metadata
+    if field.type is bool:
+        return not field.default
+    if isinstance(field.default, tuple):
+        if metadata["choices"]:
+            return tuple(reversed(field.default))
+        return (32, 64)
+    if metadata["choices"]:
+        return next(choice for choice in metadata["choices"] if choice != field.default)
+    if field.type is str:
+        return field.default + "other"
+    return field.default + 1 if metadata["maximum"] is None else 0.5 * (field.default + metadata["maximum"])
+
+
+@pytest.mark.parametrize("name", [name for name in LEAVES if name != "augment.scale_min"])
+def test_differences_name_what_may_not_change_on_an_existing_run(name):
+    value = another(LEAVES[name])
+    if name == "optim.momentum":
+        value = 0.5
+    changed = from_values({name: value})
+    assert values(changed)[name] != values(Config())[name]
+    found = differences(Config(), changed)
+    assert found == ({} if name in FREE else {name: (values(Config())[name], value)})
+
+
+def test_the_free_options_are_the_agreed_ones():
+    assert {name for name, field in LEAVES.items() if field.metadata["free"]} == FREE
+
+
+def test_leaves_of_a_section_are_those_of_the_tree():
+    assert list(leaves(ModelConfig, "model.")) == [name for name in LEAVES if name.startswith("model.")]
+    assert configuration.leaves(Config()) == LEAVES

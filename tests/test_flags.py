@@ -1,0 +1,370 @@
+"""The command line: who wins, what is refused and how it says so, and run.flags that describe a run exactly."""
+
+import random
+import re
+
+import pytest
+
+from mtl_tf import flags
+from mtl_tf.config import Config, from_values, leaves, values
+from mtl_tf.errors import UsageError
+from mtl_tf.flags import help_text, parse, read_run_flags, run_flags
+from mtl_tf.options import Section, option
+
+LEAVES = leaves()
+
+
+@pytest.fixture
+def flag_file(tmp_path):
+    """Writes a flag file and returns its path."""
+
+    def write(name, *lines):
+        path = tmp_path / name
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def refused(*argv):
+    """The one line of a refusal."""
+    with pytest.raises(UsageError) as error:
+        parse(list(argv))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# === Values ===
+
+
+def test_nothing_given_is_the_default():
+    parsed = parse([])
+    assert parsed.config == Config()
+    assert parsed.given == frozenset() and not parsed.help and parsed.own is None
+
+
+@pytest.mark.parametrize("argv", [["--train.epochs=3"], ["--train.epochs", "3"], ["-train.epochs=3"]])
+def test_forms_of_an_option(argv):
+    parsed = parse(argv)
+    assert parsed.config.train.epochs == 3
+    assert parsed.given == {"train.epochs"}
+
+
+@pytest.mark.parametrize("name", [name for name, field in LEAVES.items() if field.type is bool])
+def test_booleans_both_ways(name):
+    for argument, value in (
+        (f"--{name}", True),
+        (f"--no{name}", False),
+        (f"--{name}=true", True),
+        (f"--{name}=false", False),
+        (f"--{name}=1", True),
+        (f"--{name}=0", False),
+    ):
+        assert values(parse([argument]).config)[name] is value, argument
+
+
+def test_the_last_of_a_repeated_option_counts():
+    assert parse(["--seed=1", "--seed=2"]).config.seed == 2
+
+
+def test_lists_and_empty_values():
+    config = parse(["--model.dilation=0,1,1", "--data.crop_size=64,96", "--data.image_size=", "--tasks=depth"]).config
+    assert config.model.dilation == (0, 1, 1)
+    assert config.data.crop_size == (64, 96)
+    assert config.data.image_size == ()
+    assert config.tasks == ("depth",)
+
+
+def test_unnamed_options_come_from_the_base():
+    base = from_values({"train.epochs": 5, "seed": 9})
+    parsed = parse(["--seed=1"], base=base)
+    assert (parsed.config.train.epochs, parsed.config.seed) == (5, 1)
+    assert parsed.given == {"seed"}
+
+
+# === Flag files ===
+
+
+@pytest.mark.parametrize("position", range(3))
+def test_the_command_line_wins_wherever_the_flag_file_stands(position, flag_file):
+    path = flag_file("a.flags", "# a comment", "", "--seed=1", "  --train.epochs=7  ", "// another", "--nomodel.aspp")
+    argv = ["--seed=2", "--data.limit=3"]
+    argv.insert(position, f"--flagfile={path}")
+    parsed = parse(argv)
+    assert (parsed.config.seed, parsed.config.train.epochs, parsed.config.data.limit) == (2, 7, 3)
+    assert parsed.config.model.aspp is False
+    assert parsed.given == {"seed", "train.epochs", "data.limit", "model.aspp"}
+
+
+def test_the_command_line_wins_with_a_default_and_with_a_boolean(flag_file):
+    path = flag_file("a.flags", "--seed=1", "--nomodel.skip", "--data.cache")
+    config = parse(["--seed=0", "--model.skip", "--nodata.cache", "--flagfile", path]).config
+    assert (config.seed, config.model.skip, config.data.cache) == (0, True, False)
+
+
+def test_a_later_file_wins_over_an_earlier_one(flag_file):
+    first = flag_file("a.flags", "--seed=1", "--train.epochs=3")
+    second = flag_file("b.flags", "--seed=2")
+    assert parse([f"--flagfile={first}", f"--flagfile={second}"]).config.seed == 2
+    config = parse([f"--flagfile={second}", "--data.limit=1", f"--flagfile={first}"]).config
+    assert (config.seed, config.train.epochs) == (1, 3)
+
+
+def test_a_file_may_name_another_at_its_place(flag_file):
+    inner = flag_file("inner.flags", "--seed=1", "--train.epochs=2", "--data.limit=3")
+    outer = flag_file("outer.flags", "--seed=7", f"--flagfile={inner}", "--train.epochs=8")
+    config = parse([f"--flagfile={outer}"]).config
+    assert (config.seed, config.train.epochs, config.data.limit) == (1, 8, 3)
+    assert parse([f"--flagfile={outer}", "--data.limit=9"]).config.data.limit == 9
+    # The same file twice, but not inside itself, is no circle.
+    assert parse([f"--flagfile={inner}", f"--flagfile={outer}"]).config.seed == 1
+
+
+@pytest.mark.parametrize("form", ["--flagfile={}", "--flagfile {}", "-flagfile={}"])
+def test_a_nested_file_may_be_named_in_any_form(form, flag_file):
+    inner = flag_file("inner.flags", "--seed=1")
+    outer = flag_file("outer.flags", form.format(inner), "--train.epochs=8")
+    config = parse([f"--flagfile={outer}", "--data.limit=2"]).config
+    assert (config.seed, config.train.epochs, config.data.limit) == (1, 8, 2)
+    assert parse(["--seed=5", f"--flagfile={outer}"]).config.seed == 5
+
+
+def test_a_file_that_includes_itself_is_refused(flag_file, tmp_path):
+    flag_file("b.flags", f"--flagfile={tmp_path / 'a.flags'}")
+    path = flag_file("a.flags", f"--flagfile={tmp_path / 'b.flags'}")
+    assert "includes itself" in refused(f"--flagfile={path}")
+
+
+def test_flag_files_that_cannot_be_read(tmp_path, flag_file):
+    missing = str(tmp_path / "missing.flags")
+    assert refused(f"--flagfile={missing}") == f"cannot read flag file {missing}: No such file or directory"
+    nested = flag_file("nested.flags", f"--flagfile={missing}")
+    assert missing in refused(f"--flagfile={nested}")
+    binary = tmp_path / "binary.flags"
+    binary.write_bytes(b"\xff\xfe\x00")
+    assert "not a text file" in refused(f"--flagfile={binary}")
+    assert "takes the path" in refused("--flagfile")
+    assert "takes the path" in refused("--flagfile=")
+    assert "expected --name=value, got 'train.epochs=2'" in refused(
+        f"--flagfile={flag_file('stray.flags', 'train.epochs=2')}"
+    )
+
+
+# === Refusals ===
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("--train.epoch=2", "--train.epochs"),
+        ("--trian.epochs=2", "--train.epochs"),
+        ("--epochs=2", "--train.epochs"),
+        ("--epoch=2", "--train.epochs"),
+        ("--batch_size=2", "--train.batch_size"),
+        ("--optim.lerning_rate=2", "--optim.learning_rate"),
+        ("--model.architecure=joint", "--model.architecture"),
+        ("--sed=2", "--seed"),
+        ("--nomodel.asp", "--model.aspp"),
+        ("--rundir=x", "--run_dir"),
+    ],
+)
+def test_a_misspelt_option_gets_a_hint(wrong, right, flag_file):
+    message = refused(wrong)
+    name = wrong.lstrip("-").partition("=")[0]
+    assert message.startswith(f"unknown flag --{name}; did you mean ")
+    assert right in message.replace("?", " ").split()
+    assert refused(f"--flagfile={flag_file('wrong.flags', wrong)}") == message
+
+
+def test_every_option_of_that_last_part_is_offered():
+    assert refused("--name=adam").endswith("did you mean --data.name or --optim.name?")
+
+
+def test_what_resembles_nothing_points_to_the_help():
+    assert refused("--xyzzy=2") == "unknown flag --xyzzy; see --helpshort for the options"
+
+
+@pytest.mark.parametrize(
+    ("argument", "parts"),
+    [
+        ("--model.encoder=vgg", ("resnet18", "resnet50_keras", "vgg")),
+        ("--train.epochs=two", ("a whole number", "two")),
+        ("--train.epochs=0", ("at least 1", "0")),
+        ("--train.epochs=", ("a whole number",)),
+        ("--optim.learning_rate=fast", ("a number", "fast")),
+        ("--optim.learning_rate=-1", ("at least 0", "-1")),
+        ("--optim.momentum=1.5", ("at most 1", "1.5")),
+        ("--model.aspp=maybe", ("true or false", "maybe")),
+        ("--data.image_size=64", ("0 or 2 values", "64")),
+        ("--model.dilation=0,0,2", ("0, 1", "2")),
+    ],
+)
+def test_a_wrong_value_says_what_is_allowed(argument, parts, flag_file):
+    message = refused(argument)
+    name = argument.partition("=")[0]
+    assert message.startswith(f"{name}: ") or message.startswith(f"{name} ")
+    assert message.count(name.rpartition(".")[2].lstrip("-")) == 1
+    for part in parts:
+        assert part in message
+    assert refused(f"--flagfile={flag_file('wrong.flags', argument)}") == message
+
+
+def test_a_missing_value_is_refused():
+    assert "seed" in refused("--seed")
+
+
+def test_stray_arguments_are_refused():
+    assert "unexpected argument 'train'" in refused("--seed=1", "train")
+    assert "unexpected argument 'epochs=3'" in refused("epochs=3")
+
+
+def test_contradictions_are_refused():
+    assert "at least two" in refused("--model.architecture=distilled", "--tasks=depth")
+
+
+# === Options of a tool ===
+
+
+class TestOwnOptions:
+    """A tool adds a section of its own."""
+
+    @staticmethod
+    def section():
+        import dataclasses
+
+        @dataclasses.dataclass(frozen=True)
+        class Own(Section):
+            part: str = option("train", "What is measured.", choices=("train", "data"))
+            seconds: float = option(10.0, "How long, seconds.", minimum=0.0)
+
+        return Own
+
+    def test_they_are_read_beside_the_configuration(self):
+        parsed = parse(["--part=data", "--seed=3"], own=self.section())
+        assert (parsed.own.part, parsed.own.seconds, parsed.config.seed) == ("data", 10.0, 3)
+        assert parsed.given == {"part", "seed"}
+
+    def test_they_are_checked_and_hinted_at(self):
+        with pytest.raises(UsageError, match="--part: takes one of train, data"):
+            parse(["--part=all"], own=self.section())
+        with pytest.raises(UsageError, match="did you mean --seconds"):
+            parse(["--second=1"], own=self.section())
+
+    def test_they_stand_in_the_help(self):
+        text = help_text("tool", self.section())
+        assert "--seconds" in text and "How long, seconds." in text and "--train.epochs" in text
+
+
+# === run.flags ===
+
+
+def random_value(field, dice):
+    """Any value that the option allows and that is not its default."""
+    metadata = field.metadata
+
+    def element(kind):
+        if metadata["choices"]:
+            return dice.choice(metadata["choices"])
+        low = 0 if metadata["minimum"] is None else metadata["minimum"]
+        high = low + 1000 if metadata["maximum"] is None else metadata["maximum"]
+        if kind is int:
+            return dice.randint(low, high)
+        if kind is float:
+            return dice.choice([low, high, dice.uniform(low, high), low + (high - low) * 10 ** -dice.uniform(0, 12)])
+        return "".join(dice.choices("ab/ .,=#-_'\"$\\\u00e9", k=dice.randint(0, 12))).strip()
+
+    while True:
+        if field.type is bool:
+            value = not field.default
+        elif field.type in (int, float, str):
+            value = element(field.type)
+        else:
+            kind = field.type.__args__[0]
+            # Lists of names and rates may not repeat themselves.
+            value = tuple(dict.fromkeys(element(kind) for _ in range(dice.choice(metadata["lengths"]))))
+            if field.name in ("dilation",):
+                value = tuple(element(kind) for _ in range(3))
+            if len(value) not in metadata["lengths"]:
+                continue
+        if value != field.default:
+            return value
+
+
+def random_configuration(seed):
+    dice = random.Random(seed)
+    named = {name: random_value(field, dice) for name, field in LEAVES.items()}
+    named["augment.scale_min"], named["augment.scale_max"] = 0.25 + dice.random() / 3, 1.25 + dice.random() / 3
+    if len(named["tasks"]) < 2:
+        named["model.architecture"] = "branched"
+    return from_values(named)
+
+
+# What a copy of a run must not repeat.
+NOT_SAVED = {"run_dir", "input", "output", "scale", "baseline", "train.resume", "train.fresh"}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_run_flags_describe_any_configuration_exactly(seed, tmp_path):
+    config = random_configuration(seed)
+    path = tmp_path / "run.flags"
+    path.write_text(run_flags(config, "made by a test\nof two lines"), encoding="utf-8")
+    found, expected, default = values(read_run_flags(path)), values(config), values(Config())
+    for name in LEAVES:
+        assert found[name] == (default if name in NOT_SAVED else expected)[name], name
+        assert type(found[name]) is type(expected[name]), name
+
+
+def test_run_flags_name_every_option_but_the_ones_of_one_command():
+    text = run_flags(Config(), "header")
+    assert text.startswith("# header\n")
+    named = re.findall(r"^--([a-z0-9_.]+)=", text, flags=re.MULTILINE)
+    assert named == [name for name in LEAVES if name not in NOT_SAVED]
+
+
+def test_run_flags_can_be_overridden(tmp_path):
+    path = tmp_path / "run.flags"
+    path.write_text(run_flags(from_values({"seed": 4, "data.limit": 5})))
+    config = parse(["--data.limit=6", f"--flagfile={path}", "--run_dir=copy"]).config
+    assert (config.seed, config.data.limit, config.run_dir) == (4, 6, "copy")
+
+
+# === Help ===
+
+
+@pytest.mark.parametrize("argument", ["--help", "--helpshort", "--helpfull", "-h", "-help"])
+def test_help_is_recognised_anywhere(argument):
+    assert parse(["--seed=1", argument]).help
+    assert parse([argument, "--no_such_option=1"]).help
+
+
+def test_help_lists_every_option_with_help_default_and_choices():
+    text = help_text("main.py train --option=value ...")
+    assert text.startswith("main.py train --option=value ...\n")
+    entries = dict(re.findall(r"^  --([a-z0-9_.]+)\n((?:      .*\n)+)", text, flags=re.MULTILINE))
+    assert list(entries) == list(LEAVES)
+    for name, field in LEAVES.items():
+        entry = " ".join(entries[name].split())
+        assert field.metadata["help"] in entry, name
+        default = values(Config())[name]
+        shown = {True: "true", False: "false"}[default] if isinstance(default, bool) else default
+        if isinstance(default, tuple):
+            shown = ",".join(map(str, default))
+        assert f"(default: {shown if shown != '' else 'empty'}" in entry, name
+        if field.metadata["choices"]:
+            assert "one of: " + ", ".join(map(str, field.metadata["choices"])) in entry, name
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_help_is_in_sections():
+    text = help_text("usage")
+    headings = re.findall(r"^([a-z]+):$", text, flags=re.MULTILINE)
+    assert headings == ["general", "data", "augment", "model", "loss", "optim", "train", "log"]
+
+
+def test_flags_import_no_tensorflow():
+    """So that help and wrong usage answer at once."""
+    import subprocess
+    import sys
+
+    code = "import sys, mtl_tf.flags as f; f.parse(['--seed=1']); sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=flags.__file__.rpartition("mtl_tf")[0]).returncode == 0
