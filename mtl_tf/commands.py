@@ -4,12 +4,11 @@ Start-up only: what a command needs is imported when it runs, so that `--help` a
 """
 
 import difflib
-import sys
 from collections.abc import Callable
 
 from mtl_tf import flags
 from mtl_tf.config import Config
-from mtl_tf.errors import MtlError, UsageError
+from mtl_tf.errors import UsageError, exit_status
 from mtl_tf.quiet import start_tensorflow
 
 
@@ -65,41 +64,13 @@ _OF_A_RUN = ("evaluate", "predict", "export", "report")
 
 def main(argv: list[str]) -> int:
     """Runs a command and returns its exit status; `argv` is the command and its options."""
-    return exit_status(_run, argv)
-
-
-def exit_status(run: Callable[[list[str]], int], argv: list[str]) -> int:
-    """Runs a command line; its errors become one line on standard error (tools use it as well).
-
-    Args:
-        run: takes `argv` and returns an exit status.
-        argv: the arguments.
-
-    Returns:
-        0 done; 2 wrong usage, configuration or data; 3 training diverged; 4 stopped, resumable.
-    """
-    try:
-        return run(argv)
-    except MtlError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    except OSError as error:
-        # A full disk or a vanished folder, wherever it struck; what was complete stays.
-        print(
-            f"error: {error.strerror or error}: {error.filename or 'a file'}; repair it and run again", file=sys.stderr
-        )
-        return 2
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return 4
-    except BrokenPipeError:
-        return 0
+    return exit_status(lambda: _run(argv))
 
 
 def _run(argv):
     if not argv or argv[0].lstrip("-") in ("help", "h", "helpshort", "helpfull"):
         print(_overview())
-        return 0 if argv else 2
+        return
     name, rest = argv[0], argv[1:]
     if name not in COMMANDS:
         close = difflib.get_close_matches(name, COMMANDS, n=1)
@@ -108,7 +79,7 @@ def _run(argv):
     parsed = flags.parse(rest)
     if parsed.help:
         print(flags.help_text(f"main.py {name} --option=value ...\n\n{COMMANDS[name].__doc__}"))
-        return 0
+        return
     config = parsed.config
     start_tensorflow()
     if name in _OF_A_RUN:
@@ -116,7 +87,6 @@ def _run(argv):
 
         config = configuration_of_run(parsed, rest)
     COMMANDS[name](config)
-    return 0
 
 
 def _overview():

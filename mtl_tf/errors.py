@@ -1,5 +1,8 @@
 """The errors a command turns into one line and an exit status."""
 
+import sys
+from collections.abc import Callable
+
 
 class MtlError(Exception):
     """Base of the errors with an exit status of their own; the text is the one line that a user reads."""
@@ -23,3 +26,28 @@ class StoppedError(MtlError):
     """Training was stopped early by a signal or a lost worker; the same command continues it."""
 
     exit_status = 4
+
+
+def exit_status(job: Callable[[], None]) -> int:
+    """Runs a command or a tool; a user's mistake becomes one line on standard error, never a traceback.
+
+    Returns:
+        0 done; 2 wrong usage, configuration, data or file; 3 training diverged; 4 stopped early, resumable.
+    """
+    try:
+        job()
+        return 0
+    except MtlError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of the output has had enough; nothing more can be said
+        return 0
+    except OSError as error:
+        # A full disk or a vanished folder, wherever it struck; what was complete stays.
+        where = error.filename or "a file"
+        print(f"error: {error.strerror or error}: {where}; repair it and run again", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 4

@@ -7,6 +7,7 @@ from `--helpshort` and gives no hint for a misspelt nested name; this module men
 import dataclasses
 import difflib
 import pathlib
+import re
 import textwrap
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, coerce, format_value
 
 _HELP = ("help", "helpshort", "helpfull", "h")
+_NESTED = re.compile(r"--?flagfile(?:\s*=|\s)\s*(.*)")
 
 # What would make a copy of a run overwrite it, or undo its continuation, is not written to run.flags.
 _NOT_SAVED = ("run_dir", "input", "output", "scale", "baseline", "train.resume", "train.fresh")
@@ -139,8 +141,9 @@ def _read_flagfile(path, above):
             continue
         if not line.startswith("-"):
             raise UsageError(f"flag file {path}: expected --name=value, got {line!r}")
-        if line.startswith("--flagfile="):
-            found += _read_flagfile(line.partition("=")[2], (*above, path))
+        nested = _NESTED.fullmatch(line)
+        if nested:
+            found += _read_flagfile(nested[1], (*above, path))
         else:
             found.append(line)
     return found

@@ -7,7 +7,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the package need not be installed
 
 from mtl_tf import flags  # noqa: E402
-from mtl_tf.errors import MtlError  # noqa: E402
+from mtl_tf.errors import exit_status  # noqa: E402
 
 
 def run_tool(job, own=None, argv=None) -> int:
@@ -18,22 +18,12 @@ def run_tool(job, own=None, argv=None) -> int:
         own: dataclass of the options that only this tool has.
         argv: the arguments; default: those of the process.
     """
-    try:
+
+    def run():
         parsed = flags.parse(sys.argv[1:] if argv is None else argv, own)
         if parsed.help:
             print(flags.help_text(sys.modules[job.__module__].__doc__, own))
         else:
             job(parsed)
-        return 0
-    except MtlError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of the output has had enough; nothing more can be said
-        return 0
-    except OSError as error:
-        print(f"error: {error.strerror or error}: {error.filename or 'a file'}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return 4
+
+    return exit_status(run)
