@@ -9,7 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
-from tests.helpers import write_dataset
+from tests.helpers import TINY, write_dataset
 
 
 def pytest_collection_finish():
@@ -41,3 +41,14 @@ def shared() -> pathlib.Path:
 def tiny_dataset(tmp_path_factory) -> pathlib.Path:
     """A folder data set with 6 training and 3 validation samples of 32x48 pixels."""
     return write_dataset(tmp_path_factory.mktemp("tiny") / "data", {"train": 6, "val": 3})
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_dataset, tmp_path_factory) -> pathlib.Path:
+    """A finished run of the tiny network; tests must not change it (copy it)."""
+    from mtl_tf.commands import main
+
+    run_dir = tmp_path_factory.mktemp("run") / "tiny"
+    arguments = [f"--data.root={tiny_dataset}", "--data.image_size=32,48", f"--run_dir={run_dir}"]
+    assert main(["train", *TINY, *arguments, "--log.panels_every=3"]) == 0
+    return run_dir

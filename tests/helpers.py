@@ -73,3 +73,33 @@ def one_line_error(status: int, stderr: str) -> str:
     assert lines and lines[-1].startswith("error: "), stderr
     assert "Traceback" not in stderr
     return lines[-1]
+
+
+def weights_of(run_dir: pathlib.Path) -> dict[str, np.ndarray]:
+    """All tensors of a run's best weights."""
+    import h5py
+
+    found = {}
+    with h5py.File(run_dir / "best" / "weights.h5") as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def state_of(run_dir: pathlib.Path) -> dict[str, np.ndarray]:
+    """All tensors of a run's newest checkpoint: weights, optimiser, counters."""
+    import tensorflow as tf
+
+    path = tf.train.latest_checkpoint(str(run_dir / "checkpoints"))
+    # How often was saved differs between a run that was stopped and one that was not, and is no state of training.
+    names = [name for name, _ in tf.train.list_variables(path) if not name.startswith(("_CHECK", "save_counter"))]
+    return {name: tf.train.load_variable(path, name) for name in names}
+
+
+def assert_same_run(one: pathlib.Path, other: pathlib.Path) -> None:
+    """Both runs ended bit for bit alike: best weights, full state, metrics of every epoch."""
+    for read in (weights_of, state_of):
+        first, second = read(one), read(other)
+        assert first.keys() == second.keys()
+        for name, value in first.items():
+            np.testing.assert_array_equal(value, second[name], err_msg=name)
+    assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()

@@ -9,7 +9,7 @@ import tensorflow as tf
 from mtl_tf.tasks import Depth, Segmentation, cityscapes_tasks
 
 # Train ids of Cityscapes, in order.
-CLASSES = [
+CLASSES = (
     "road",
     "sidewalk",
     "building",
@@ -29,13 +29,13 @@ CLASSES = [
     "train",
     "motorcycle",
     "bicycle",
-]
+)
 
 
 def test_the_tasks_of_the_study():
     semseg, depth = cityscapes_tasks()
     assert (semseg.name, depth.name) == ("semseg", "depth")
-    assert list(semseg.classes) == CLASSES
+    assert semseg.classes == CLASSES
     assert (semseg.channels, semseg.ignore, depth.channels) == (19, 255, 1)
     assert len(set(semseg.palette)) == 19
     colours = dict(zip(semseg.classes, semseg.palette, strict=True))

@@ -11,6 +11,8 @@ import tensorflow as tf
 from mtl_tf.errors import UsageError
 
 SAVE_ERRORS = (OSError, tf.errors.OpError)
+# What TensorFlow raises on a checkpoint cut short, depending on where.
+DAMAGED = (tf.errors.OpError, IndexError, ValueError, AssertionError)
 
 
 class Checkpoints:
@@ -34,7 +36,7 @@ class Checkpoints:
             try:
                 self._checkpoint.restore(path).assert_consumed()
                 return True
-            except tf.errors.OpError:
+            except DAMAGED:
                 continue
         if self._manager.checkpoints:
             raise UsageError(

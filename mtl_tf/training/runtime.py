@@ -9,6 +9,8 @@ import tensorflow as tf
 from mtl_tf.config import Config
 from mtl_tf.errors import UsageError
 
+MOST_CPU_DEVICES = 16  # logical ones, for trying out what several GPUs would do
+
 
 @dataclasses.dataclass(frozen=True)
 class Runtime:
@@ -46,6 +48,10 @@ def _devices(count: int) -> tuple[str, ...]:
             raise UsageError(f"--train.devices={count}, but this machine has {len(gpus)} GPUs")
         return tuple(f"GPU:{index}" for index in range(count or len(gpus)))
     count = max(count, 1)
+    if count > MOST_CPU_DEVICES:
+        raise UsageError(
+            f"--train.devices={count}, but there is no GPU here, and a CPU makes at most {MOST_CPU_DEVICES} devices"
+        )
     if count > 1:
         cpu = tf.config.list_physical_devices("CPU")[0]
         with contextlib.suppress(RuntimeError):  # TensorFlow has started: what there is must do

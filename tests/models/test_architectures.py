@@ -397,6 +397,18 @@ def test_mixed_precision_answers_and_learns_in_float32(policy):
         assert np.isfinite(gradient).all(), variable.path
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_heads_compute_in_float32_under_every_policy(policy):
+    """A bfloat16 head of 100 m would know depth to half a metre."""
+    keras.config.set_dtype_policy(policy)
+    head = build_head(3, "head")
+    feature = tf.cast(np.random.default_rng(0).normal(size=(1, 4, 5, 256)), policy.removeprefix("mixed_"))
+    found = head(feature)
+    kernel, bias = head.get_weights()
+    assert found.dtype == tf.float32
+    np.testing.assert_allclose(found, tf.cast(feature, tf.float32) @ kernel[0, 0] + bias, rtol=1e-4, atol=1e-5)
+
+
 # === Names, saving, loading ===
 
 

@@ -177,11 +177,11 @@ def test_whitening_reverses_channels_before_it_subtracts():
 
 
 def test_whitening_does_not_round_the_image_first():
-    """bfloat16 has 8 bits: 201 would become 202 before the mean is subtracted."""
-    image = np.full((1, 1, 1, 3), 201.0, np.float32)
+    """bfloat16 has 8 bits: a resized picture's 200.5 would become 200 before the mean is subtracted."""
+    image = np.full((1, 1, 1, 3), 200.5, np.float32)
     found = Whiten((200.0,) * 3, dtype="mixed_bfloat16")(image)
     assert found.dtype == tf.bfloat16
-    np.testing.assert_array_equal(tf.cast(found, tf.float32), np.ones((1, 1, 1, 3)))
+    np.testing.assert_array_equal(tf.cast(found, tf.float32), np.full((1, 1, 1, 3), 0.5))
 
 
 def test_layers_come_back_from_their_configuration():

@@ -25,9 +25,8 @@ def test_holds_what_repeats_the_run(tmp_path):
 
 
 def test_two_processes_cannot_share_it(tmp_path):
-    with RunDirectory(_config(tmp_path)):
-        with pytest.raises(UsageError, match="another process is using"):
-            RunDirectory(_config(tmp_path))
+    with RunDirectory(_config(tmp_path)), pytest.raises(UsageError, match="another process is using"):
+        RunDirectory(_config(tmp_path))
     RunDirectory(_config(tmp_path)).close()
 
 

@@ -1,0 +1,33 @@
+"""Every shipped configuration is readable, says what it is, and can train one step."""
+
+import re
+
+import pytest
+
+from mtl_tf import config as configuration
+from mtl_tf import flags
+from mtl_tf.data.descriptors import BUILT_IN
+from mtl_tf.models import build_model
+from tests.helpers import ROOT
+
+CONFIGS = sorted((ROOT / "configs").glob("**/*.flags"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_configuration_is_whole(path):
+    text = path.read_text()
+    assert text.startswith("# ") and "Command:" in text
+    config = flags.parse([f"--flagfile={path}"]).config
+    assert config != configuration.Config()
+    # Only options that say something: none repeats its default twice, none stands twice.
+    names = re.findall(r"^--([a-z_.0-9]+)", text, re.MULTILINE)
+    assert len(names) == len(set(names))
+    if config.data.name in BUILT_IN:
+        tasks = BUILT_IN[config.data.name].tasks(config)
+        model = build_model(config.model, tasks)
+        assert {task.name for task in tasks} <= set(model.output)
+
+
+def test_there_are_configurations_for_every_architecture():
+    found = {flags.parse([f"--flagfile={path}"]).config.model.architecture for path in CONFIGS}
+    assert found == {"joint", "branched", "distilled"}

@@ -1,0 +1,304 @@
+"""A run's whole life after training: scores, predictions, SavedModel, report, and what is wrong to ask of it."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import mtl_tf
+from mtl_tf.commands import main
+from mtl_tf.errors import UsageError
+from mtl_tf.training.run_directory import read_table
+from tests.helpers import command, one_line_error
+
+
+@pytest.fixture(scope="module")
+def run(tiny_run, tmp_path_factory):
+    """A copy of the trained run that may be written to, with its evaluation and export."""
+    copy = tmp_path_factory.mktemp("copy") / "run"
+    shutil.copytree(tiny_run, copy)
+    assert main(["evaluate", f"--run_dir={copy}", "--baseline"]) == 0
+    assert main(["export", f"--run_dir={copy}"]) == 0
+    return copy
+
+
+@pytest.fixture
+def picture():
+    """A picture of another size and aspect than the training's."""
+    return np.random.default_rng(0).integers(0, 256, (45, 90, 3)).astype(np.uint8)
+
+
+def test_training_leaves_what_the_contract_names(tiny_run):
+    names = {file.name for file in tiny_run.iterdir()}
+    wanted = {"run.flags", "environment.json", "metrics.csv", "steps.csv", "metrics.json", "checkpoints", "best"}
+    assert wanted | {"events", "pictures", "dataset.json"} <= names
+
+
+def test_tensorboard_holds_scalars_pictures_and_histograms(tiny_run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tiny_run / "events"), size_guidance={"tensors": 0}).Reload()
+    tags = events.Tags()["tensors"]
+    wanted = [
+        "train/loss",
+        "learning_rate",
+        "val/val_loss",
+        "val/val_loss_weighted",
+        "val/semseg.iou.left",
+        "val/depth.si_log_rmse",
+        "val/depth.delta3",
+        "train/0",
+        "observed0/0",
+        "observed0/depth_metres/truth",
+    ]
+    assert set(wanted) <= set(tags), tags
+
+
+def test_evaluation_scores_the_best_weights_as_training_did(run):
+    scores = json.loads((run / "evaluation_val.json").read_text())
+    best = json.loads((run / "best" / "metrics.json").read_text())
+    assert scores["split"] == "val" and scores["num_images"] == 3
+    assert scores["total"] == pytest.approx(best["total"], abs=1e-4)
+    assert scores["semseg"]["miou"] == pytest.approx(best["semseg"]["miou"], abs=1e-4)
+    assert scores["depth"]["rmse"] == pytest.approx(best["depth"]["rmse"], abs=1e-4)
+    assert scores["total"] == pytest.approx(scores["semseg"]["miou"] - scores["depth"]["si_log_rmse"])
+
+
+def test_per_image_rows_average_to_the_scores(run):
+    rows = read_table(run / "per_image_val.csv")
+    scores = json.loads((run / "evaluation_val.json").read_text())
+    assert [row["id"] for row in rows] == ["0", "1", "2"]
+    assert np.mean([float(row["depth.abs_rel"]) for row in rows]) == pytest.approx(scores["depth"]["abs_rel"])
+
+
+def test_the_baseline_is_the_position_mean_and_mode(run, tiny_dataset):
+    """Computed again in NumPy from the files, by pixel accuracy and abs_rel."""
+
+    def load(split, name, count):
+        return np.stack([np.asarray(Image.open(tiny_dataset / split / name / f"{i}.png")) for i in range(count)])
+
+    labels, depth = load("train", "semseg", 6), load("train", "depth", 6) * 0.01
+    depth[(depth < 1) | (depth > 50)] = 0
+    mode = np.stack([(labels == c).sum(0) for c in range(3)]).argmax(0)
+    mean = np.where((depth > 0).any(0), depth.sum(0) / np.maximum((depth > 0).sum(0), 1), 10.0).clip(1, 50)
+    val_labels, val_depth = load("val", "semseg", 3), load("val", "depth", 3) * 0.01
+    counted = val_labels != 255
+    accuracy = 100 * (mode[None] == val_labels)[counted].mean()
+    errors = []
+    for truth in val_depth:
+        valid = (truth >= 1) & (truth <= 50)
+        errors.append((np.abs(mean - truth)[valid] / truth[valid]).mean())
+    found = json.loads((run / "baseline_val.json").read_text())
+    assert found["semseg"]["pixel_accuracy"] == pytest.approx(accuracy, abs=1e-3)
+    assert found["depth"]["abs_rel"] == pytest.approx(np.mean(errors), abs=1e-5)
+
+
+def test_predictor_answers_in_the_size_of_the_picture(run, picture):
+    predictor = mtl_tf.load(run)
+    for scale in ("fit", "native"):
+        answer = predictor(picture, scale=scale)
+        assert answer.semseg.shape == answer.depth.shape == answer.semseg_probability.shape == (45, 90)
+        assert answer.semseg.dtype == np.int32 and answer.depth.dtype == np.float32
+        assert answer.semseg.min() >= 0 and answer.semseg.max() < 3
+        assert answer.depth.min() >= 1 and answer.depth.max() <= 50
+        assert answer.semseg_probability.min() >= 1 / 3 - 1e-6 and answer.semseg_probability.max() <= 1
+    batch = predictor(np.stack([picture, picture[:, ::-1]]))
+    np.testing.assert_allclose(batch.depth[0], predictor(picture).depth, rtol=1e-4)
+
+
+def test_fit_is_a_resize_into_the_training_size_and_back(run, picture):
+    """45x90 fits into 32x48 as 24x48."""
+    predictor = mtl_tf.load(run)
+    small = tf.image.resize(picture[None], (24, 48), antialias=True)
+    raw = predictor._owner._model(small, training=False)["depth"]
+    expected = predictor.tasks[1].decode(tf.image.resize(raw, (45, 90)))[0]
+    np.testing.assert_allclose(predictor(picture).depth, expected, rtol=1e-5)
+    # At the training size itself nothing is resized.
+    same = picture[:32, :48]
+    np.testing.assert_array_equal(predictor(same).depth, predictor(same, scale="native").depth)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4), (0, 4, 3), (1, 1, 4, 4, 3)])
+def test_predictor_refuses_what_is_no_picture(run, shape):
+    with pytest.raises(UsageError, match="uint8 RGB"):
+        mtl_tf.load(run)(np.zeros(shape, np.uint8))
+    with pytest.raises(UsageError, match="uint8 RGB"):
+        mtl_tf.load(run)(np.zeros((4, 4, 3), np.float32))
+
+
+def test_load_refuses_what_is_neither_run_nor_export(tmp_path):
+    with pytest.raises(UsageError, match="is no run"):
+        mtl_tf.load(tmp_path)
+
+
+def test_saved_model_equals_the_predictor(run, picture):
+    exported, trained = mtl_tf.load(run / "export"), mtl_tf.load(run)
+    assert exported.tasks == trained.tasks
+    for image in (picture, picture[:32, :48], np.tile(picture, (2, 2, 1))):
+        for scale in ("fit", "native"):
+            one, other = exported(image, scale=scale), trained(image, scale=scale)
+            np.testing.assert_array_equal(one.semseg, other.semseg)
+            np.testing.assert_allclose(one.depth, other.depth, rtol=1e-5)
+            np.testing.assert_allclose(one.semseg_probability, other.semseg_probability, atol=1e-5)
+
+
+def test_saved_model_answers_without_this_project(run, picture, tmp_path):
+    """In a process that cannot import mtl_tf, by the serving signature, with its description as an asset."""
+    np.save(tmp_path / "image.npy", picture[None])
+    script = f"""
+import json, sys
+import numpy as np, tensorflow as tf
+loaded = tf.saved_model.load({str(run / "export")!r})
+answer = loaded.signatures["serving_default"](image=tf.constant(np.load({str(tmp_path / "image.npy")!r})))
+assert set(answer) == {{"semseg", "depth"}}, answer.keys()
+assert answer["semseg"].dtype == tf.int32 and answer["depth"].dtype == tf.float32
+described = json.load(open({str(run / "export" / "assets" / "tasks.json")!r}))
+assert described["tasks"]["semseg"]["classes"] == ["left", "middle", "right"]
+assert described["tasks"]["depth"]["maximum"] == 50.0
+np.savez({str(tmp_path / "answer.npz")!r}, **answer)
+assert "mtl_tf" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-I", "-c", script], check=True, cwd=tmp_path, capture_output=True)
+    answer, expected = np.load(tmp_path / "answer.npz"), mtl_tf.load(run)(picture)
+    np.testing.assert_array_equal(answer["semseg"][0], expected.semseg)
+    np.testing.assert_allclose(answer["depth"][0], expected.depth, rtol=1e-5)
+
+
+def test_export_replaces_an_export_and_nothing_else(run, tmp_path, capsys):
+    assert main(["export", f"--run_dir={run}", f"--output={run / 'export'}"]) == 0
+    (tmp_path / "precious.txt").write_text("mine")
+    assert main(["export", f"--run_dir={run}", f"--output={tmp_path}"]) == 2
+    assert "is no SavedModel" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["precious.txt"]
+
+
+def test_predict_a_file_a_folder_a_glob_and_a_split(run, tiny_dataset, tmp_path, picture):
+    folder = tmp_path / "in" / "sub"
+    folder.mkdir(parents=True)
+    for name in ("one.png", "two.jpg"):
+        Image.fromarray(picture).save(folder / name)
+    for number, given in enumerate((folder / "one.png", folder.parent, f"{folder}/*.jpg")):
+        output = tmp_path / f"out{number}"
+        assert main(["predict", f"--run_dir={run}", f"--input={given}", f"--output={output}"]) == 0
+    assert (tmp_path / "out0" / "semseg" / "one.png").exists()
+    assert {file.name for file in (tmp_path / "out1").rglob("*.png")} == {"one.png", "two.png"}
+    assert [file.name for file in (tmp_path / "out2" / "depth").iterdir()] == ["two.png"]
+    assert main(["predict", f"--run_dir={run}"]) == 0
+    assert len(list((run / "predictions" / "val" / "overlay").iterdir())) == 3
+
+
+def test_predicted_files_hold_the_answers(run, tmp_path, picture):
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    assert main(["predict", f"--run_dir={run}", f"--input={tmp_path / 'a.png'}", f"--output={tmp_path / 'out'}"]) == 0
+    answer = mtl_tf.load(run)(picture)
+    classes = Image.open(tmp_path / "out" / "semseg" / "a.png")
+    assert classes.mode == "P" and classes.getpalette()[:3] == [200, 30, 30]
+    np.testing.assert_array_equal(np.asarray(classes), answer.semseg)
+    depth = np.asarray(Image.open(tmp_path / "out" / "depth" / "a.png"))
+    np.testing.assert_allclose(depth * 0.01, answer.depth, atol=0.00501)
+    assert Image.open(tmp_path / "out" / "overlay" / "a.png").size == (90, 45)
+
+
+def test_a_picture_that_is_none_is_named_and_the_others_are_done(run, tmp_path, picture, capsys):
+    Image.fromarray(picture).save(tmp_path / "good.png")
+    (tmp_path / "bad.jpg").write_text("no picture")
+    output = tmp_path / "out"
+    assert main(["predict", f"--run_dir={run}", f"--input={tmp_path}/*.*", f"--output={output}"]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "bad.jpg" in error and "1 of 2" in error
+    assert (output / "semseg" / "good.png").exists()
+
+
+def test_the_codec_picture_of_miniscapes(tmp_path):
+    from mtl_tf.data.codecs import encode_inverse_uint8
+    from mtl_tf.inference.files import write_prediction
+    from mtl_tf.inference.predictor import Prediction
+    from mtl_tf.tasks import cityscapes_tasks
+
+    depth = np.array([[4.0, 10.0], [100.0, 300.0]], np.float32)
+    answer = Prediction(np.zeros((2, 2), np.int32), depth, np.ones((2, 2), np.float32))
+    write_prediction(tmp_path, "x", np.zeros((2, 2, 3), np.uint8), answer, cityscapes_tasks())
+    codes = np.asarray(Image.open(tmp_path / "depth_codec" / "x.png"))
+    np.testing.assert_array_equal(codes, encode_inverse_uint8(depth))
+    assert codes[0, 0] == 255 and codes[1, 1] == 1
+
+
+def test_report_is_a_page_with_panels(run):
+    assert main(["report", f"--run_dir={run}"]) == 0
+    page = (run / "report.html").read_text()
+    assert "Worst" in page and "Best" in page and "data:image/" in page
+    assert list((run / "pictures").glob("val_worst_*.png"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["evaluate", "--run_dir=nowhere"], ["nowhere", "is no run"]),
+        (["evaluate"], ["--run_dir=FOLDER is missing"]),
+        (["evaluate", "--run_dir={run}", "--model.encoder=resnet34"], ["--model.encoder is fixed", "resnet18"]),
+        (["evaluate", "--run_dir={run}", "--data.split=tset"], ["tset", "val"]),
+        (["predict", "--run_dir={run}", "--input=/no/such.png"], ["/no/such.png"]),
+        (["predict", "--run_dir={run}/export", "--output=x"], ["--input"]),
+        (["export", "--run_dir={run}/checkpoints"], ["is no run"]),
+    ],
+)
+def test_wrong_questions(run, arguments, words, capsys):
+    assert main([argument.format(run=run) for argument in arguments]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ") and all(word in error for word in words), error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--model.architecture=distilled", "--loss.depth=berhu", "--loss.depth_space=log", "--optim.name=adamw"],
+        ["--tasks=semseg", "--model.architecture=branched", "--train.precision=mixed_bfloat16"],
+        ["--tasks=depth", "--loss.depth=silog", "--optim.name=adam", "--train.devices=1"],
+    ],
+)
+def test_other_networks_go_the_whole_way(tiny_dataset, tmp_path, options):
+    run_dir = tmp_path / "run"
+    shape = ["--model.encoder=resnet18", "--data.image_size=32,48", "--train.batch_size=2", "--train.epochs=1"]
+    assert (
+        main(["train", "--data.name=folder", f"--data.root={tiny_dataset}", f"--run_dir={run_dir}", *shape, *options])
+        == 0
+    )
+    for name in ("evaluate", "predict", "export", "report"):
+        assert main([name, f"--run_dir={run_dir}"]) == 0
+    scores = json.loads((run_dir / "evaluation_val.json").read_text())
+    assert (scores["total"] is None) == ("--tasks=semseg" in options or "--tasks=depth" in options)
+
+
+@pytest.mark.slow
+def test_two_devices_train_and_evaluate(tiny_dataset, tmp_path):
+    arguments = [
+        f"--data.root={tiny_dataset}",
+        f"--run_dir={tmp_path / 'run'}",
+        "--train.devices=2",
+        "--train.epochs=1",
+    ]
+    done = command(
+        "train", "--data.name=folder", "--model.encoder=resnet18", "--train.batch_size=2", "--log.every=1", *arguments
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 x CPU" in done.stdout
+    done = command("evaluate", f"--run_dir={tmp_path / 'run'}", "--train.devices=2")
+    assert done.returncode == 0, done.stderr
+    scores = json.loads((tmp_path / "run" / "evaluation_val.json").read_text())
+    best = json.loads((tmp_path / "run" / "best" / "metrics.json").read_text())
+    assert scores["num_images"] == 3
+    assert scores["depth"]["rmse"] == pytest.approx(best["depth"]["rmse"], abs=1e-4)
+
+
+def test_wrong_usage_is_one_line_and_status_2():
+    for arguments in (["trian"], ["train", "--model.encodr=resnet18"], ["train", "--train.epochs=many"], ["train"]):
+        done = command(*arguments)
+        one_line_error(done.returncode, done.stderr)
+    helped = command("train", "--helpshort")
+    assert helped.returncode == 0 and "--model.aspp_rates" in helped.stdout

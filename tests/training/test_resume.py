@@ -1,0 +1,139 @@
+"""A run that was stopped, in whatever way, ends as the run that was not."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mtl_tf.commands import main
+from mtl_tf.training.run_directory import read_table
+from tests.helpers import ROOT, TINY, assert_same_run, command, write_dataset
+
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Eight training samples: four steps an epoch."""
+    return write_dataset(tmp_path_factory.mktemp("resume") / "data", {"train": 8, "val": 3})
+
+
+def _arguments(dataset, run_dir):
+    return [
+        "train",
+        *TINY,
+        f"--data.root={dataset}",
+        f"--run_dir={run_dir}",
+        "--train.epochs=3",
+        "--train.checkpoint_every=2",
+        "--augment.reflect",
+        "--augment.scale_max=1.3",
+        "--data.crop_size=32,32",
+        "--log.panels_every=0",
+    ]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(dataset, tmp_path_factory):
+    """The run that nothing happened to."""
+    run_dir = tmp_path_factory.mktemp("whole") / "run"
+    assert main(_arguments(dataset, run_dir)) == 0
+    return run_dir
+
+
+def _start(dataset, run_dir):
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "main.py"), *_arguments(dataset, run_dir)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+
+
+def _wait_for_step(process, run_dir, step, seconds=240):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        path = run_dir / "steps.csv"
+        if path.exists() and path.read_text().count("\n") > step:
+            return
+        time.sleep(0.002)
+    raise AssertionError(f"step {step} was not reached: {process.stderr.read()}")
+
+
+@pytest.mark.slow
+def test_kill_at_any_step_changes_nothing(dataset, uninterrupted, tmp_path):
+    """Killed at three random moments, saving and validating included, one after another in one run."""
+    run_dir = tmp_path / "run"
+    for step in sorted(random.Random(time.time_ns()).sample(range(1, STEPS), 3)):
+        process = _start(dataset, run_dir)
+        _wait_for_step(process, run_dir, step)
+        time.sleep(random.uniform(0, 0.15))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert main(_arguments(dataset, run_dir)) == 0
+    assert_same_run(run_dir, uninterrupted)
+    assert [int(row["step"]) for row in read_table(run_dir / "steps.csv")] == list(range(1, STEPS + 1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_leaves_with_status_4(dataset, uninterrupted, tmp_path, number):
+    run_dir = tmp_path / "run"
+    process = _start(dataset, run_dir)
+    _wait_for_step(process, run_dir, 3)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 4
+    assert f"stopped by {signal.Signals(number).name} after step" in stderr and "Traceback" not in stderr
+    assert main(_arguments(dataset, run_dir)) == 0
+    assert_same_run(run_dir, uninterrupted)
+
+
+def test_a_finished_run_says_so_and_is_left_alone(dataset, uninterrupted, capsys):
+    before = {file: file.stat().st_mtime_ns for file in uninterrupted.rglob("*") if "environment" not in file.name}
+    assert main(_arguments(dataset, uninterrupted)) == 0
+    assert "is finished" in capsys.readouterr().out
+    after = {file: file.stat().st_mtime_ns for file in uninterrupted.rglob("*") if "environment" not in file.name}
+    assert after == before
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over(dataset, uninterrupted, tmp_path):
+    """The run goes on from the one before it, with the same end."""
+    import shutil
+
+    run_dir = tmp_path / "run"
+    shutil.copytree(uninterrupted, run_dir)
+    (run_dir / "metrics.json").unlink()
+    newest = max((run_dir / "checkpoints").glob("*.index"), key=lambda file: int(file.stem.split("-")[1]))
+    newest.with_suffix(".data-00000-of-00001").write_bytes(b"half a fi")
+    assert main(_arguments(dataset, run_dir)) == 0
+    assert_same_run(run_dir, uninterrupted)
+
+
+def test_the_tables_hold_what_the_contract_says(uninterrupted):
+    epochs = read_table(uninterrupted / "metrics.csv")
+    assert [int(row["epoch"]) for row in epochs] == [1, 2, 3]
+    wanted = {"train_loss", "val_loss", "val_loss_weighted", "total", "grader", "semseg.iou.left", "depth.si_log_rmse"}
+    assert wanted <= epochs[0].keys()
+    first = epochs[0]
+    # The original's validation total is the plain sum of the losses; ours names both.
+    plain = float(first["val_loss_semseg"]) + float(first["val_loss_depth"])
+    assert float(first["val_loss"]) == pytest.approx(plain)
+    assert float(first["val_loss_weighted"]) == pytest.approx(plain / 2)
+    metrics = json.loads((uninterrupted / "metrics.json").read_text())
+    totals = [float(row["total"]) for row in epochs]
+    assert metrics["best"]["total"] == max(totals) and metrics["final"]["total"] == totals[-1]
+    assert metrics["steps"] == STEPS
+    assert len(list((uninterrupted / "checkpoints").glob("*.index"))) == 3
+
+
+def test_status_2_when_the_configuration_changed(dataset, uninterrupted):
+    done = command(*_arguments(dataset, uninterrupted), "--optim.learning_rate=0.5")
+    assert done.returncode == 2
+    assert "--optim.learning_rate was 0.01, now 0.5" in done.stderr.splitlines()[-1]
