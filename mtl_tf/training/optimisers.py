@@ -1,17 +1,41 @@
 """Optimisers and the learning rate over time."""
 
 import keras
+import tensorflow as tf
 
 from mtl_tf.config import OptimConfig
 
 SMALLEST_FACTOR = 1e-6
 
 
+class SGD(keras.optimizers.SGD):
+    """SGD with the velocity of PyTorch: v = momentum * v + g; w = w - rate * v.
+
+    Keras keeps the rate inside (v = momentum * v - rate * g), so that a rate that falls takes hold only as the old
+    velocity fades: Sutskever et al., "On the importance of initialization and momentum", 2013, against PyTorch's
+    documented form. One fused kernel a variable.
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Updates one variable and its velocity in place."""
+        if not self.momentum:
+            self.assign_sub(variable, learning_rate * gradient)
+            return
+        velocity = self.momentums[self._get_variable_index(variable)]
+        tf.raw_ops.ResourceApplyMomentum(
+            var=variable.handle,
+            accum=velocity.value.handle,
+            lr=tf.cast(learning_rate, variable.dtype),
+            grad=tf.cast(gradient, variable.dtype),
+            momentum=tf.cast(self.momentum, variable.dtype),
+        )
+
+
 def build_optimizer(config: OptimConfig) -> keras.optimizers.Optimizer:
     """The Keras optimiser; decoupled weight decay is its own, L2 is `l2_of` and enters the gradient."""
     decoupled = (config.weight_decay or None) if is_decoupled(config) else None
     if config.name == "sgd":
-        return keras.optimizers.SGD(config.learning_rate, momentum=config.momentum, weight_decay=decoupled)
+        return SGD(config.learning_rate, momentum=config.momentum, weight_decay=decoupled)
     moments = dict(beta_1=config.beta1, beta_2=config.beta2, epsilon=config.epsilon, weight_decay=decoupled)
     return keras.optimizers.Adam(config.learning_rate, **moments)
 
@@ -37,4 +61,4 @@ def learning_rate_at(config: OptimConfig, step: int, steps_per_epoch: int, epoch
         progress = (step // steps_per_epoch) / epochs
     else:
         progress = step / (steps_per_epoch * epochs)
-    return config.learning_rate * max(SMALLEST_FACTOR, (1.0 - progress) ** config.schedule_power)
+    return config.learning_rate * max(SMALLEST_FACTOR, max(0.0, 1.0 - progress) ** config.schedule_power)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mtl_tf.models.layers import BatchNorm, ResizeLike, Whiten, conv_bn_relu, pytorch_uniform, scope
+from mtl_tf.models import layers
+from mtl_tf.models.layers import BatchNorm, Conv2D, ResizeLike, Whiten, conv_bn_relu, pytorch_uniform, scope
 from tests.helpers import ROOT
 from tests.models.common import convolve, randomise
 
@@ -110,6 +111,36 @@ def test_two_devices_normalise_as_one():
     for split, found in differences.items():
         for name, value in found.items():
             assert value < (0.05 if split == "bfloat16" else 5e-5), (split, name)
+
+
+# === Convolution ===
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("dilation", [1, 2, 3, 9])
+def test_convolution_equals_that_of_keras(dilation, native, monkeypatch):
+    """Answers and gradients, with the machine's own dilated kernels and without."""
+    if native and not layers.has_dilated_kernels("float32"):
+        pytest.skip("no dilated kernels here")
+    monkeypatch.setattr(layers, "has_dilated_kernels", lambda dtype: native)
+    options = dict(padding="same", dilation_rate=dilation, use_bias=False)
+    ours, theirs = Conv2D(8, 3, **options), keras.layers.Conv2D(8, 3, **options)
+    inputs, upstream = tf.constant(numbers(2, 12, 10, 6)), numbers(2, 12, 10, 8, seed=1)
+    found = []
+    for layer in (ours, theirs):
+        layer.build(inputs.shape)
+        layer.kernel.assign(numbers(3, 3, 6, 8, seed=2))
+
+        @tf.function
+        def answer(layer=layer):
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                outputs = layer(inputs)
+            return outputs, *tape.gradient(outputs, [inputs, layer.kernel.value], upstream)
+
+        found.append([value.numpy() for value in answer()])
+    for mine, other in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-5 * np.abs(other).max())
 
 
 # === Resizing ===

@@ -120,3 +120,25 @@ def test_adam_by_hand():
 def test_adamw_by_hand():
     config = OptimConfig(name="adamw", learning_rate=0.1, weight_decay=0.5)
     assert steps(config, [5])[0] == pytest.approx(0.95 - 0.1, rel=1e-5)
+
+
+def test_sgd_velocity_is_free_of_the_rate():
+    """v = 0.9 v + g, w -= rate v, with the rate halved before the third step: worked out by hand."""
+    optimizer = build_optimizer(OptimConfig(name="sgd", learning_rate=0.1, momentum=0.9, weight_decay=0.0))
+    weight = keras.Variable([1.0, -2.0])
+    optimizer.build([weight])
+    for rate, gradient in ((0.1, [1.0, 2.0]), (0.1, [1.0, 0.0]), (0.05, [0.0, 1.0])):
+        optimizer.learning_rate.assign(rate)
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [weight])
+    # v: 1, 1.9, 1.71 and 2, 1.8, 2.62.
+    expected = [1 - 0.1 * 1 - 0.1 * 1.9 - 0.05 * 1.71, -2 - 0.1 * 2 - 0.1 * 1.8 - 0.05 * 2.62]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(weight), expected, rtol=1e-6)
+
+
+def test_sgd_without_momentum_and_with_decoupled_decay():
+    optimizer = build_optimizer(OptimConfig(momentum=0.0, learning_rate=0.1, weight_decay=0.5, decoupled=True))
+    weight = keras.Variable([2.0])
+    optimizer.build([weight])
+    optimizer.apply([keras.ops.convert_to_tensor([3.0])], [weight])
+    # Decay first, by rate * decay * w, then the gradient.
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(weight), [2.0 - 0.1 * 0.5 * 2.0 - 0.1 * 3.0], rtol=1e-6)
