@@ -1,4 +1,4 @@
-"""tools/benchmark.py --part=train|inference|data --seconds=S --json=FILE: measures the speed of what the options describe.
+"""tools/benchmark.py --part=train|inference|data --seconds=S --json=FILE: the speed of what the options describe.
 
 train: the training step (forward, backward, update), as `main.py train` makes it.
 inference: from uint8 pictures to class ids, certainty and metres, as an exported network answers.
@@ -19,18 +19,21 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 from _tool import run_tool
 
 from mtl_tf.config import Config, replace
+from mtl_tf.data.descriptors import describe
+from mtl_tf.data.sources import open_split
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.progress import Progress
 from mtl_tf.quiet import start_tensorflow
+from mtl_tf.training.run_directory import environment, write_json
 
 SIZE = (256, 256)  # pixels, where neither data.crop_size nor data.image_size is set
 WARM_UP = 3  # batches: compiling, choosing kernels, filling queues
 WINDOW = 0.2  # seconds: a pipeline delivers in bursts, so that single batches of a few milliseconds say little
-MANY_EPOCHS = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,40 +47,39 @@ class Options(Section):
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What is measured.
+    """What is measured."""
 
-    Attributes:
-        batches: endless.
-        use: what is done with a batch; returns when it is done.
-        batch_size: images a batch.
-        devices: where it is done.
-        parameters: of the network, those that are trained.
-        naming_errors: the context in which reading names a bad file.
-    """
-
-    batches: Iterator[Any]
-    use: Callable[[Any], Any]
-    batch_size: int
-    devices: tuple[str, ...] = ("CPU:0",)
-    parameters: int = 0
-    naming_errors: contextlib.AbstractContextManager = dataclasses.field(default_factory=contextlib.nullcontext)
+    batches: Iterator[Any]  # endless
+    use: Callable[[Any], Any]  # what is done with a batch; returns when it is done
+    batch_size: int  # images
+    devices: tuple[str, ...]
+    parameters: int  # of the network, those that are trained
+    naming_errors: contextlib.AbstractContextManager  # in which reading names a bad file
 
 
 def benchmark(parsed):
     """Measures, prints a table and writes the JSON file."""
     config, own = parsed.config, parsed.own
-    if own.json and not pathlib.Path(own.json).absolute().parent.is_dir():
-        raise UsageError(f"--json={own.json}: there is no such folder; make it, or choose another")
     real = own.part == "data" or "data.name" in parsed.given
     start_tensorflow()
     work = PARTS[own.part](config, real)
     with work.naming_errors:
         measured = measure(work, own.seconds, own.part)
-    result = describe_run(config, own.part, real, work) | measured
+    result = {
+        "part": own.part,
+        "architecture": config.model.architecture,
+        "encoder": config.model.encoder,
+        "precision": config.train.precision,
+        "parameters": work.parameters,
+        "data": config.data.name if real else "random",
+        "size": config.data.crop_size or config.data.image_size or (() if real else SIZE),
+        "batch_size": work.batch_size,
+        **measured,
+        "devices": work.devices,
+        "versions": environment(),
+    }
     print(table(result))
     if own.json:
-        from mtl_tf.training.run_directory import write_json
-
         write_json(pathlib.Path(own.json), result)
         print(f"written to {own.json}")
 
@@ -92,7 +94,7 @@ def training(config: Config, real: bool) -> Work:
     from mtl_tf.training.optimisers import build_optimizer
     from mtl_tf.training.step import TrainingStep
 
-    tasks = tasks_of(config)
+    tasks = describe(config.data).tasks(config)
     machine = runtime.start(config)
     with machine.strategy.scope():
         model = build_model(config.model, tasks)
@@ -106,10 +108,8 @@ def training(config: Config, real: bool) -> Work:
         if not losses["good"]:
             raise UsageError(f"the loss became {losses['loss']}; set a lower --optim.learning_rate")
 
-    data = training_data(config) if real else None
-    dataset = data.dataset() if real else random_batches(config, tasks)
+    dataset, naming_errors = training_batches(config) if real else random_batches(config, tasks)
     batches = iter(machine.strategy.experimental_distribute_dataset(dataset))
-    naming_errors = data.naming_errors() if real else contextlib.nullcontext()
     return Work(batches, use, config.train.batch_size, machine.devices, parameters_of(model), naming_errors)
 
 
@@ -122,75 +122,55 @@ def inference(config: Config, real: bool) -> Work:
     from mtl_tf.models import build_model
     from mtl_tf.training import runtime
 
-    tasks = tasks_of(config)
-    machine = runtime.start(replace(config, train__devices=1))
+    tasks, machine = describe(config.data).tasks(config), runtime.start(replace(config, train__devices=1))
     model = build_model(config.model, tasks)
     module = AnswerModule(model, tasks, config.data.image_size)
 
     def use(image):
         return [answer.numpy() for answer in module.native(image).values()]
 
-    batch_size, naming_errors = config.train.batch_size, contextlib.nullcontext()
+    batch_size = config.train.batch_size
     if real:
-        data = EvaluationData(*split_of(config, config.data.val_split))
-        naming_errors = data.naming_errors()
+        data = EvaluationData(open_split(config, config.data.val_split), config, describe(config.data))
         batch_size = batch_size if data.one_size() else 1
-        dataset = data.dataset(batch_size).repeat()
+        dataset, naming_errors = data.dataset(batch_size).repeat(), data.naming_errors()
     else:
-        dataset = random_batches(config, tasks)
+        dataset, naming_errors = random_batches(config, tasks)
     images = dataset.map(lambda batch: tf.cast(batch["image"], tf.uint8)).prefetch(config.data.prefetch)
     return Work(iter(images), use, batch_size, machine.devices, parameters_of(model), naming_errors)
 
 
-def data(config: Config, real: bool) -> Work:
+def preparing(config: Config, real: bool) -> Work:
     """Training batches; there is nothing random to measure."""
-    pipeline = training_data(config)
-    batches = iter(pipeline.dataset())
-    return Work(batches, lambda batch: None, config.train.batch_size, naming_errors=pipeline.naming_errors())
+    dataset, naming_errors = training_batches(config)
+    return Work(iter(dataset), lambda batch: None, config.train.batch_size, ("CPU:0",), 0, naming_errors)
 
 
-PARTS = {"train": training, "inference": inference, "data": data}
+PARTS = {"train": training, "inference": inference, "data": preparing}
 
 
-def tasks_of(config):
-    """The tasks of the data set that the options name."""
-    from mtl_tf.data.descriptors import describe
-
-    return describe(config.data).tasks(config)
-
-
-def split_of(config, split):
-    """(samples, configuration, descriptor) of a split."""
-    from mtl_tf.data.descriptors import describe
-    from mtl_tf.data.sources import open_split
-
-    return open_split(config, split), config, describe(config.data)
-
-
-def training_data(config):
-    """The training split, for as long as anybody measures."""
+def training_batches(config):
+    """The batches of the training split, for as long as anybody measures, and the context in which to read them."""
     from mtl_tf.data.pipeline import TrainingData
 
-    return TrainingData(*split_of(replace(config, train__epochs=MANY_EPOCHS), config.data.train_split))
+    config = replace(config, train__epochs=1_000_000)
+    data = TrainingData(open_split(config, config.data.train_split), config, describe(config.data))
+    return data.dataset(), data.naming_errors()
 
 
 def random_batches(config, tasks):
-    """One random batch again and again."""
-    import numpy as np
+    """One random batch again and again, and a context that does nothing."""
     import tensorflow as tf
 
     shape = (config.train.batch_size, *(config.data.crop_size or config.data.image_size or SIZE))
     random = np.random.default_rng(config.seed)
-    batch = {
-        "image": random.uniform(0, 255, (*shape, 3)).astype(np.float32),
-        "index": np.arange(config.train.batch_size, dtype=np.int64),
-    }
+    batch = {"image": random.uniform(0, 255, (*shape, 3)).astype(np.float32), "index": np.arange(shape[0])}
     for task in tasks:
         if task.name == "semseg":
             batch["semseg"] = random.integers(0, task.channels, shape, np.int32)
         else:
             batch["depth"] = random.uniform(task.minimum, task.maximum, shape).astype(np.float32)
-    return tf.data.Dataset.from_tensors(batch).repeat()
+    return tf.data.Dataset.from_tensors(batch).repeat(), contextlib.nullcontext()
 
 
 def parameters_of(model) -> int:
@@ -206,9 +186,9 @@ def measure(work: Work, seconds: float, label: str) -> dict:
     print(f"warming up {label}", file=sys.stderr, flush=True)
     for _ in range(WARM_UP):
         work.use(next(work.batches))
-    progress = Progress(f"measuring {label}, second", round(seconds), "seconds")
+    progress = Progress(f"measuring {label}", round(seconds), "s")
     start = window_start = time.perf_counter()
-    waited, steps, in_window, shown, windows = 0.0, 0, 0, 0, []
+    waited, steps, in_window, windows = 0.0, 0, 0, []
     while not windows or window_start - start < seconds:
         before = time.perf_counter()
         batch = next(work.batches)
@@ -219,9 +199,8 @@ def measure(work: Work, seconds: float, label: str) -> dict:
         if now - window_start >= WINDOW:
             windows.append((now - window_start) / in_window)
             steps += in_window
+            progress.advance(int(now - start) - int(window_start - start), f"{windows[-1] * 1e3:.1f} ms a batch")
             window_start, in_window = now, 0
-            progress.advance(int(now - start) - shown, f"{windows[-1] * 1e3:.1f} ms a batch")
-            shown = int(now - start)
     progress.close()
     took = {"": statistics.median(windows), "_best": min(windows), "_worst": max(windows)}
     return {
@@ -245,43 +224,21 @@ def peak_memory(devices: tuple[str, ...]) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-# === Reporting ===
-
-
-def describe_run(config: Config, part: str, real: bool, work: Work) -> dict:
-    """What was measured, and where."""
-    from mtl_tf.training.run_directory import environment
-
-    return {
-        "part": part,
-        "architecture": config.model.architecture,
-        "encoder": config.model.encoder,
-        "precision": config.train.precision,
-        "parameters": work.parameters,
-        "data": config.data.name if real else "random",
-        "size": config.data.crop_size or config.data.image_size or (() if real else SIZE),
-        "batch_size": work.batch_size,
-        "devices": work.devices,
-        "versions": environment(),
-    }
-
-
 def table(result: dict) -> str:
     """The result as text."""
-    network = f"{result['architecture']} {result['encoder']}, {result['parameters'] / 1e6:.2f} M, {result['precision']}"
+    network = "{architecture} {encoder}, {parameters:,} parameters, {precision}".format(**result)
     size = "x".join(map(str, result["size"])) or "as it is"
     lines = [
-        f"{result['part']}: {network if result['parameters'] else 'no network'}; {result['data']} data, "
-        f"batch {result['batch_size']}, size {size}; {len(result['devices'])} x {result['devices'][0].partition(':')[0]}",
-        f"{'':<12}{'median':>10}{'best':>10}{'worst':>10}",
+        f"{result['part']}: {network if result['parameters'] else 'no network'}",
+        f"{result['data']} data, batch {result['batch_size']}, size {size}",
+        f"{', '.join(result['devices']):<12}{'median':>10}{'best':>10}{'worst':>10}",
     ]
     for label, name in (("images/s", "images_per_second"), ("ms a batch", "step_ms")):
-        values = "".join(f"{result[name + suffix]:>10.2f}" for suffix in ("", "_best", "_worst"))
-        lines.append(f"{label:<12}{values}")
+        lines.append(f"{label:<12}" + "".join(f"{result[name + suffix]:>10.2f}" for suffix in ("", "_best", "_worst")))
     lines.append(
-        f"{result['steps']} batches in {result['seconds']:.1f} s, {result['wait_share']:.1%} of it waiting for input"
+        f"{result['steps']} batches in {result['seconds']:.1f} s, {result['wait_share']:.1%} of it waiting for input; "
+        f"peak memory {result['peak_memory_mb']:.0f} MiB"
     )
-    lines.append(f"peak memory {result['peak_memory_mb']:.0f} MiB")
     return "\n".join(lines)
 
 

@@ -1,48 +1,44 @@
-r"""Write rendered road scenes to disk in the layout of Miniscapes.
+"""tools/make_synthetic.py --output=FOLDER --train=N --val=N --test=N: rendered road scenes in Miniscapes' layout.
 
-    python tools/make_synthetic.py --output=data/synthetic --train=2000 --val=200 --test=200
-
-Makes <output>/<split>/rgb/<i>.jpg, semseg/<i>.png (train ids) and depth/<i>.png (inverse depth in a byte, see
-mtl_tf.data.codecs). Stopped runs continue where they ended; equal settings give equal files. One core renders
-about 10 scenes of 360 x 720 pixels a second. Exit status: 0 done, 2 wrong usage.
+Makes FOLDER/SPLIT/rgb/I.jpg, semseg/I.png (train ids) and depth/I.png (inverse depth in a byte, see data/codecs.py).
+A stopped run continues where it ended; equal settings give equal files. One core renders about 10 scenes of 360x720
+pixels a second. Of the options of main.py it takes --output and --seed.
 """
 
 import concurrent.futures
+import dataclasses
 import functools
 import json
 import multiprocessing
 import os
 import pathlib
-import sys
 
 import numpy as np
-from absl import app, flags
+from _tool import run_tool
 from PIL import Image
-from rich import progress
-from rich.console import Console
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # the package need not be installed
 
 from mtl_tf.data import codecs
 from mtl_tf.data.synthetic import render, sample_seed
+from mtl_tf.errors import UsageError
+from mtl_tf.options import Section, option
+from mtl_tf.progress import Progress
 
-FLAGS = flags.FLAGS
-flags.DEFINE_string("output", None, "Folder to write to; made if missing.")
-flags.DEFINE_integer("train", 2000, "Number of training samples.", lower_bound=0)
-flags.DEFINE_integer("val", 200, "Number of validation samples.", lower_bound=0)
-flags.DEFINE_integer("test", 200, "Number of test samples.", lower_bound=0)
-flags.DEFINE_integer("height", 360, "Image height in pixels.", lower_bound=16, upper_bound=4096)
-flags.DEFINE_integer("width", 720, "Image width in pixels.", lower_bound=16, upper_bound=4096)
-flags.DEFINE_integer("seed", 0, "Seed of the whole data set.", lower_bound=0)
-flags.DEFINE_integer("workers", 0, "Number of processes; 0 means one per core.", lower_bound=0)
+
+@dataclasses.dataclass(frozen=True)
+class Options(Section):
+    """The tool's own options."""
+
+    train: int = option(2000, "Number of training samples.", minimum=0)
+    val: int = option(200, "Number of validation samples.", minimum=0)
+    test: int = option(200, "Number of test samples.", minimum=0)
+    height: int = option(360, "Height of the pictures, pixels.", minimum=16, maximum=4096)
+    width: int = option(720, "Width of the pictures, pixels.", minimum=16, maximum=4096)
+    workers: int = option(0, "Processes that render; 0 = one a core.", minimum=0)
+
 
 SPLITS = ("train", "val", "test")
 SETTINGS = "synthetic.json"
 _SUFFIX = {"rgb": ".jpg", "semseg": ".png", "depth": ".png"}
-
-
-class UsageError(Exception):
-    """What the caller asked for cannot be done; the message says how to repair it."""
 
 
 def sample_files(output: pathlib.Path, split: str, index: int) -> dict[str, pathlib.Path]:
@@ -97,8 +93,10 @@ def prepare(output: pathlib.Path, settings: dict[str, int], counts: dict[str, in
         partial = note.with_name(f".{SETTINGS}.{os.getpid()}")
         partial.write_text(json.dumps(settings) + "\n")
         os.replace(partial, note)
+    except UsageError:
+        raise
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot use the folder {output}: {error}") from error
+        raise UsageError(f"cannot use the folder {output}: {error}") from None
     return [
         (split, index)
         for split in SPLITS
@@ -110,63 +108,41 @@ def prepare(output: pathlib.Path, settings: dict[str, int], counts: dict[str, in
 def write_all(output: pathlib.Path, settings: dict[str, int], samples: list, workers: int) -> None:
     """Write samples with `workers` processes, showing the progress on stderr."""
     write = functools.partial(write_sample, output, settings["seed"], settings["height"], settings["width"])
-    columns = (
-        progress.TextColumn("{task.completed}/{task.total} images"),
-        progress.BarColumn(),
-        progress.TextColumn("{task.fields[rate]}"),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=len(samples), rate="")
-
-        def advance():
-            bar.advance(task)
-            speed = bar.tasks[0].speed
-            bar.update(task, rate=f"{speed:.1f} images/s" if speed else "")
-
-        if workers == 1:
-            for sample in samples:
-                write(sample)
-                advance()
-            return
+    progress = Progress("rendering", len(samples))
+    if workers == 1:
+        for sample in samples:
+            write(sample)
+            progress.advance()
+    else:
         context = multiprocessing.get_context("spawn")
         with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
             for _ in pool.map(write, samples, chunksize=4):
-                advance()
+                progress.advance()
+    progress.close()
 
 
-def main(argv: list[str]) -> int:
-    """Run the tool on the parsed flags; return the exit status."""
+def make(parsed):
+    """Renders what is missing.
+
+    Raises:
+        UsageError: the folder is missing from the command line, holds something else or cannot be written.
+    """
+    if not parsed.config.output:
+        raise UsageError("--output=FOLDER is missing: where the samples are written")
+    output, own = pathlib.Path(parsed.config.output), parsed.own
+    settings = {"seed": parsed.config.seed, "height": own.height, "width": own.width}
+    counts = {split: getattr(own, split) for split in SPLITS}
+    samples = prepare(output, settings, counts)
+    workers = min(own.workers or os.cpu_count() or 1, max(len(samples) // 8, 1))
     try:
-        if len(argv) > 1:
-            raise UsageError(f"unexpected argument {argv[1]!r}; all settings are flags, see --help")
-        if not FLAGS.output:
-            raise UsageError("--output must name a folder")
-        output = pathlib.Path(FLAGS.output)
-        settings = {"seed": FLAGS.seed, "height": FLAGS.height, "width": FLAGS.width}
-        counts = {split: FLAGS[split].value for split in SPLITS}
-        samples = prepare(output, settings, counts)
-        try:
-            workers = min(FLAGS.workers or os.cpu_count() or 1, max(len(samples) // 8, 1))
-            write_all(output, settings, samples, workers)
-        except OSError as error:
-            raise UsageError(f"cannot write to {output}: {error}") from error
-    except UsageError as error:
-        print(f"make_synthetic: {error}", file=sys.stderr)
-        return 2
+        write_all(output, settings, samples, workers)
+    except OSError as error:
+        raise UsageError(f"cannot write to {output}: {error.strerror}; what is complete stays") from None
+    except concurrent.futures.BrokenExecutor:
+        raise UsageError("a rendering process was ended from outside; run the same command again") from None
     total = sum(counts.values())
     print(f"{total} samples in {output} ({len(samples)} new, {total - len(samples)} found)")
-    return 0
-
-
-def parse(argv: list[str]) -> list[str]:
-    """Parse the flags; wrong values end the program with one line and status 2."""
-    try:
-        return FLAGS(argv)
-    except flags.Error as error:
-        print(f"make_synthetic: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse)
+    raise SystemExit(run_tool(make, Options))
