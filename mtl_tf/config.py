@@ -84,7 +84,6 @@ class ModelConfig(Section):
     encoder_weights: str = option(
         "none",
         "Initial encoder: none (random), imagenet (fetched once), or the path of a weight file.",
-        free=True,
     )
     dilation: tuple[int, ...] = option(
         (0, 0, 1),
@@ -212,6 +211,12 @@ class Config(Section):
         super().__post_init__()
         if len(set(self.tasks)) != len(self.tasks):
             raise UsageError(f"tasks={format_value(self.tasks)} names a task twice")
+        task = {"miou": "semseg", "pixel_accuracy": "semseg"}.get(self.train.best_metric, "depth")
+        if self.train.best_metric not in ("total", "grader", "loss") and task not in self.tasks:
+            raise UsageError(
+                f"train.best_metric={self.train.best_metric} is of {task}, which is not in "
+                f"tasks={format_value(self.tasks)}; choose total, loss or a metric of the task"
+            )
         if self.model.architecture == "distilled" and len(self.tasks) < 2:
             raise UsageError(
                 "model.architecture=distilled exchanges features between tasks and needs at least two; "

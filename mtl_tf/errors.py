@@ -48,6 +48,29 @@ def exit_status(job: Callable[[], None]) -> int:
         where = error.filename or "a file"
         print(f"error: {error.strerror or error}: {where}; repair it and run again", file=sys.stderr)
         return 2
+    except MemoryError:
+        print(f"error: {_OUT_OF_MEMORY}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 4
+    except Exception as error:
+        line = _tensorflow_line(error)
+        if line is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        return 2
+
+
+_OUT_OF_MEMORY = "out of memory; lower --train.batch_size, --data.image_size or --data.crop_size"
+
+
+def _tensorflow_line(error):
+    """One line for an error of TensorFlow's kernels or file system; None for any other."""
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
+        return None
+    text = " ".join(str(error.message).split())[:300]
+    if isinstance(error, tensorflow.errors.ResourceExhaustedError):
+        return f"{_OUT_OF_MEMORY} ({text})" if "memory" in text.lower() or "OOM" in text else text
+    return f"TensorFlow: {type(error).__name__}: {text}"

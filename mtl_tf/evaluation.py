@@ -1,6 +1,7 @@
 """From a network and a split to scores: over whole images, exact on any number of replicas."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 import keras
@@ -83,9 +84,9 @@ class Evaluator:
         progress.close()
         by_task = {task.name: scores(task, totals[task.name]) for task in self._tasks} if images else {}
         return Evaluation(
-            {"num_images": len(images), **by_task, **total_scores(by_task)},
+            finite({"num_images": len(images), **by_task, **total_scores(by_task)}),
             {name: float(total / count) if count else 0.0 for name, (total, count) in loss_sums.items()},
-            images,
+            [finite(row) for row in images],
         )
 
     @tf.function(reduce_retracing=True, autograph=False)
@@ -109,3 +110,10 @@ def _add_image_scores(task, statistics, rows):
     for position, row in enumerate(rows):
         image = scores(task, {name: value[position] for name, value in statistics.items()})
         row.update({f"{task.name}.{name}": image[name] for name in _PER_IMAGE[task.name]})
+
+
+def finite(scores):
+    """Scores, nested in dicts, with None for what is not finite, which JSON cannot hold."""
+    if isinstance(scores, dict):
+        return {name: finite(value) for name, value in scores.items()}
+    return None if isinstance(scores, float) and not math.isfinite(scores) else scores

@@ -231,7 +231,6 @@ FREE = {
     "data.cache",
     "data.workers",
     "data.prefetch",
-    "model.encoder_weights",
     "train.devices",
     "train.checkpoint_every",
     "train.keep_checkpoints",

@@ -8,6 +8,7 @@ import numpy as np
 from mtl_tf import pictures
 from mtl_tf.config import Config
 from mtl_tf.data.codecs import encode_inverse_uint8
+from mtl_tf.data.descriptors import read as read_descriptor
 from mtl_tf.data.folder import read_rgb
 from mtl_tf.data.sources import open_split
 from mtl_tf.errors import UsageError
@@ -96,7 +97,7 @@ def _inputs(config):
     if not config.input:
         if is_saved_model(pathlib.Path(config.run_dir)):
             raise UsageError("--input=PICTURE, FOLDER or GLOB is missing: a SavedModel has no data set of its own")
-        source = open_split(config, config.data.split)
+        source = open_split(config, config.data.split, read_descriptor(config.run_dir))
         return source.ids, lambda position: source.read(position)["image"]
     files = _files(config.input)
     return _names(files), lambda position: read_rgb(files[position])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from mtl_tf.config import Config
+from mtl_tf.config import TASKS, Config
 from mtl_tf.data.pipeline import EvaluationData
 from mtl_tf.data.sources import open_split
 from mtl_tf.errors import UsageError
@@ -31,11 +31,13 @@ def evaluate_run(config: Config) -> tuple[dict, dict | None]:
     with started.strategy.scope():
         run = open_run(config)
     split = config.data.split
-    data = EvaluationData(open_split(config, split), config, run.descriptor)
-    batch = config.train.batch_size if data.one_size() else len(started.devices)
-    found = _evaluate(Evaluator(started.strategy, run.model, run.tasks), data, batch, f"evaluating {split}")
+    data = EvaluationData(open_split(config, split, run.descriptor), config, run.descriptor)
+    # Pictures of different sizes cannot share a batch, nor a step of several devices.
+    one_size = data.one_size()
+    strategy, batch = (started.strategy, config.train.batch_size) if one_size else (tf.distribute.get_strategy(), 1)
+    found = _evaluate(Evaluator(strategy, run.model, run.tasks), data, batch, f"evaluating {split}")
     folder = pathlib.Path(config.run_dir)
-    scores = {"split": split, **found.scores}
+    scores = {"split": split, **dict.fromkeys(TASKS), **found.scores}
     if data.bad:
         scores["bad_files"] = data.bad
     write_json(folder / f"evaluation_{split}.json", scores)
@@ -43,9 +45,11 @@ def evaluate_run(config: Config) -> tuple[dict, dict | None]:
     write_table(folder / f"per_image_{split}.csv", rows)
     baseline = None
     if config.baseline:
+        if not one_size:
+            raise UsageError(f"the position baseline needs pictures of one size; those of {split} differ")
         measured = Evaluator(tf.distribute.get_strategy(), position_baseline(run), run.tasks)
         found = _evaluate(measured, data, config.train.batch_size, "evaluating the baseline")
-        baseline = {"split": split, **found.scores}
+        baseline = {"split": split, **dict.fromkeys(TASKS), **found.scores}
         write_json(folder / f"baseline_{split}.json", baseline)
     return scores, baseline
 
@@ -58,7 +62,7 @@ def _evaluate(evaluator: Evaluator, data: EvaluationData, batch: int, label: str
 def position_baseline(run: TrainedRun) -> "PositionBaseline":
     """The baseline of a run: fitted to its training split at the size that it is evaluated at."""
     config = run.config
-    data = EvaluationData(open_split(config, config.data.train_split), config, run.descriptor)
+    data = EvaluationData(open_split(config, config.data.train_split, run.descriptor), config, run.descriptor)
     if not data.one_size():
         raise UsageError("the position baseline needs pictures of one size: set --data.image_size=H,W in training")
     baseline = PositionBaseline(run.tasks)

@@ -78,8 +78,10 @@ class BatchNorm(keras.layers.Layer):
             outputs, mean, variance = self._synchronised(tf.cast(inputs, tf.float32), gamma, beta, context)
             outputs = tf.cast(outputs, inputs.dtype)
         keep = self.momentum
-        self.moving_mean.assign(self.moving_mean * keep + tf.stop_gradient(mean) * (1.0 - keep))
-        self.moving_variance.assign(self.moving_variance * keep + tf.stop_gradient(variance) * (1.0 - keep))
+        for running, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moved = running * keep + tf.stop_gradient(new) * (1.0 - keep)
+            # A batch that is not finite stops training; what was learnt before it stays usable.
+            running.assign(tf.where(tf.math.is_finite(moved), moved, running))
         return outputs
 
     def _synchronised(self, inputs, gamma, beta, context):

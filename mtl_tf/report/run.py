@@ -9,6 +9,7 @@ from mtl_tf import pictures
 from mtl_tf.config import Config
 from mtl_tf.data.pipeline import EvaluationData
 from mtl_tf.data.sources import open_split
+from mtl_tf.errors import UsageError
 from mtl_tf.inference.runs import open_run
 from mtl_tf.inference.scoring import evaluate_run
 from mtl_tf.metrics import selection_score
@@ -25,7 +26,7 @@ def report_run(config: Config) -> str:
         A line that says what was written where.
     """
     folder, split = pathlib.Path(config.run_dir), config.data.split
-    if not (folder / f"evaluation_{split}.json").is_file() or not (folder / f"per_image_{split}.csv").is_file():
+    if not _is_evaluated(folder, split):
         evaluate_run(config)
     baseline_file = folder / f"baseline_{split}.json"
     baseline = json.loads(baseline_file.read_text()) if baseline_file.is_file() else None
@@ -34,12 +35,25 @@ def report_run(config: Config) -> str:
     return f"report written to {path}"
 
 
+def _is_evaluated(folder, split):
+    """Whether the scores of the split are there, and of the present best weights."""
+    files = [folder / f"evaluation_{split}.json", folder / f"per_image_{split}.csv"]
+    weights = folder / "best" / "weights.h5"
+    return weights.is_file() and all(
+        file.is_file() and file.stat().st_mtime >= weights.stat().st_mtime for file in files
+    )
+
+
 def _panels(config, run, folder, split):
-    data = EvaluationData(open_split(config, split), config, run.descriptor)
+    data = EvaluationData(open_split(config, split, run.descriptor), config, run.descriptor)
     positions = {name: position for position, name in enumerate(data.source.ids)}
     panels = []
     for rank, rows in extremes(read_table(folder / f"per_image_{split}.csv")).items():
         for name, scores in rows:
+            if name not in positions:
+                raise UsageError(
+                    f"sample {name} of per_image_{split}.csv is not in --data.root={config.data.root}; evaluate again"
+                )
             sample = data.single(positions[name])
             outputs = run.model(sample["image"], training=False)
             answers = {task.name: task.decode(outputs[task.name]).numpy()[0] for task in run.tasks}

@@ -1,7 +1,6 @@
 """Full-state checkpoints: everything a run needs to go on as if it had never stopped, written atomically."""
 
 import contextlib
-import os
 import pathlib
 
 import h5py
@@ -9,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from mtl_tf.errors import UsageError
+from mtl_tf.training.run_directory import write_bytes
 
 SAVE_ERRORS = (OSError, tf.errors.OpError)
 # What TensorFlow raises on a checkpoint cut short, depending on where.
@@ -27,18 +27,24 @@ class Checkpoints:
     def __init__(self, directory: pathlib.Path, keep: int, **tracked):
         self._directory = directory
         self._checkpoint = tf.train.Checkpoint(**tracked)
-        self._manager = tf.train.CheckpointManager(self._checkpoint, str(directory), max_to_keep=keep)
+        try:
+            self._manager = tf.train.CheckpointManager(self._checkpoint, str(directory), max_to_keep=keep)
+        except ValueError:
+            # TensorFlow's list of checkpoints is damaged; the checkpoints themselves are found on disk.
+            (directory / "checkpoint").unlink()
+            self._manager = tf.train.CheckpointManager(self._checkpoint, str(directory), max_to_keep=keep)
 
     def restore(self) -> bool:
         """Restores the newest checkpoint that can be read; returns whether there is any."""
         self._sweep()
-        for path in reversed(self._manager.checkpoints):
+        paths = checkpoints_in(self._directory)
+        for path in reversed(paths):
             try:
-                self._checkpoint.restore(path).assert_consumed()
+                self._checkpoint.restore(str(path)).assert_consumed()
                 return True
             except DAMAGED:
                 continue
-        if self._manager.checkpoints:
+        if paths:
             raise UsageError(
                 f"none of the checkpoints in {self._directory} can be read; --train.fresh starts the run anew"
             )
@@ -64,11 +70,17 @@ class Checkpoints:
         """Removes what a killed process left half written."""
         if not self._directory.is_dir():
             return
-        whole = {pathlib.Path(path).name for path in self._manager.checkpoints}
+        whole = {path.name for path in checkpoints_in(self._directory)}
         for file in self._directory.iterdir():
             if file.name.startswith("ckpt-") and file.name.partition(".")[0] not in whole:
                 with contextlib.suppress(OSError):
                     file.unlink() if file.is_file() else None
+
+
+def checkpoints_in(directory: pathlib.Path) -> list[pathlib.Path]:
+    """The complete checkpoints of a directory, from old to new (TensorFlow writes the index last)."""
+    indices = [file for file in directory.glob("ckpt-*.index") if file.stem.removeprefix("ckpt-").isdigit()]
+    return [file.with_suffix("") for file in sorted(indices, key=lambda file: int(file.stem.removeprefix("ckpt-")))]
 
 
 def save_weights(model: keras.Model, path: pathlib.Path):
@@ -76,19 +88,13 @@ def save_weights(model: keras.Model, path: pathlib.Path):
 
     Keras' own `.weights.h5` is written in place and names variables by their position in the model.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(temporary, "w") as file:
-            for variable in model.variables:
-                file.create_dataset(variable.path, data=keras.ops.convert_to_numpy(variable))
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise UsageError(f"cannot write {path} ({_reason(error)}); what was there is untouched") from None
+    # In memory first: on a full disk HDF5 fails in ways that cannot be caught.
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
+        for variable in model.variables:
+            file.create_dataset(variable.path, data=keras.ops.convert_to_numpy(variable))
+        file.flush()
+        image = file.id.get_file_image()
+    write_bytes(path, image)
 
 
 def load_weights(model: keras.Model, path: pathlib.Path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import fcntl
 import io
 import json
@@ -21,7 +22,6 @@ from mtl_tf.errors import UsageError
 from mtl_tf.options import format_value
 
 _OURS = (
-    "run.flags",
     "dataset.json",
     "environment.json",
     "metrics.csv",
@@ -29,6 +29,7 @@ _OURS = (
     "metrics.json",
     "report.html",
     "diverged.json",
+    "run.flags",
 )
 _OUR_PATTERNS = ("evaluation_*.json", "baseline_*.json", "per_image_*.csv")
 _OUR_FOLDERS = ("checkpoints", "best", "events", "pictures", "export", "predictions")
@@ -61,31 +62,58 @@ class RunDirectory:
             self._lock.close()
             raise UsageError(f"another process is using --run_dir={self.path}; wait for it or choose another") from None
         try:
-            self._claim()
+            self._check()
         except BaseException:
             self.close()
             raise
 
-    def _claim(self):
-        flag_file = self.path / "run.flags"
-        foreign = [file.name for file in self.path.iterdir() if file.name != ".lock"]
-        if not flag_file.exists():
+    def _check(self):
+        """Raises where this configuration must not write here; changes nothing."""
+        foreign = [file.name for file in self.path.iterdir() if not file.name.startswith(".")]
+        if not self._flag_file.exists():
             if foreign:
                 raise UsageError(
                     f"--run_dir={self.path} holds files but no run.flags, so it is no run; choose a new or empty folder"
                 )
-        elif self.config.train.fresh:
+        elif not self.config.train.fresh:
+            if not self.config.train.resume:
+                raise UsageError(
+                    f"--run_dir={self.path} holds a run and --train.resume is false; --train.fresh deletes it first"
+                )
+            if self._has_trained():
+                self._refuse_changes(flags.read_run_flags(self._flag_file))
+
+    def claim(self, descriptor: descriptors.Descriptor):
+        """Makes the directory that of this run, once configuration and data are known to be right.
+
+        What describes the data set is kept with the run, which is then whole without it.
+
+        Raises:
+            UsageError: the run was made with another description of the data set.
+        """
+        if self.config.train.fresh:
             self._clear()
-        elif not self.config.train.resume:
-            raise UsageError(
-                f"--run_dir={self.path} holds a run and --train.resume is false; --train.fresh deletes it first"
-            )
-        else:
-            self._refuse_changes(flags.read_run_flags(flag_file))
-        if not flag_file.exists():
-            header = f"mtl_tf run; repeat it with: main.py train --flagfile={flag_file} --run_dir=NEW_FOLDER"
-            write_text(flag_file, flags.run_flags(self.config, header))
+        if self._has_trained():
+            # The name is that of the folder where the data set has none of its own; folders move.
+            kept = descriptors.read(self.path)
+            if dataclasses.replace(kept, name=descriptor.name) != descriptor:
+                raise UsageError(
+                    f"--run_dir={self.path} was made with another description of the data set "
+                    f"({descriptors.FILE_NAME} there); restore the data set's, use another folder, or --train.fresh"
+                )
+            return
+        header = f"mtl_tf run; repeat it with: main.py train --flagfile={self._flag_file} --run_dir=NEW_FOLDER"
+        write_text(self._flag_file, flags.run_flags(self.config, header))
+        descriptors.write(self.path, descriptor)
         write_json(self.path / "environment.json", environment())
+
+    @property
+    def _flag_file(self):
+        return self.path / "run.flags"
+
+    def _has_trained(self):
+        """Whether there is anything that another configuration would spoil."""
+        return self._flag_file.exists() and any((self.path / "checkpoints").glob("*.index"))
 
     def _refuse_changes(self, before: Config):
         changed = configuration.differences(before, self.config)
@@ -101,25 +129,12 @@ class RunDirectory:
 
     def _clear(self):
         for name in _OUR_FOLDERS:
-            shutil.rmtree(self.path / name, ignore_errors=True)
-        for pattern in (*_OURS, *_OUR_PATTERNS):
+            if (self.path / name).exists():
+                shutil.rmtree(self.path / name)
+        # run.flags last: killed in between, the directory is still known as a run.
+        for pattern in (*_OUR_PATTERNS, *_OURS):
             for file in self.path.glob(pattern):
                 file.unlink()
-
-    def keep_descriptor(self, descriptor: descriptors.Descriptor) -> descriptors.Descriptor:
-        """Keeps what describes the data set with the run, which is then whole without it.
-
-        Raises:
-            UsageError: the run was made with another description.
-        """
-        if not (self.path / descriptors.FILE_NAME).exists():
-            descriptors.write(self.path, descriptor)
-        elif descriptors.read(self.path) != descriptor:
-            raise UsageError(
-                f"--run_dir={self.path} was made with another description of the data set ({descriptors.FILE_NAME} "
-                "there); restore the data set's, use another folder, or --train.fresh"
-            )
-        return descriptor
 
     def close(self):
         """Lets other processes use the directory."""
@@ -140,18 +155,19 @@ def existing_path(config: Config) -> pathlib.Path:
 
 
 class Table:
-    """A CSV file that grows by rows and can be cut back to a step.
+    """A CSV file that grows by rows and can be cut back.
 
     Args:
         path: the file.
-        until_step: rows of later steps, and a half-written last row, are dropped when it is opened.
+        until: rows in which `column` is larger, and a half-written last row, are dropped when it is opened.
+        column: counts the rows.
     """
 
-    def __init__(self, path: pathlib.Path, until_step: int):
+    def __init__(self, path: pathlib.Path, until: int, column: str = "step"):
         self._path = path
         self._columns: list[str] | None = None
         if path.exists():
-            kept = [row for row in read_table(path) if row["step"].isdigit() and int(row["step"]) <= until_step]
+            kept = [row for row in read_table(path) if row[column].isdigit() and int(row[column]) <= until]
             self._columns = list(kept[0]) if kept else None
             write_text(path, _csv_text(self._columns, *(row.values() for row in kept)) if kept else "")
 
@@ -197,6 +213,11 @@ def _cell(value) -> str:
 
 
 def write_text(path: pathlib.Path, text: str):
+    """Writes a text file atomically; see `write_bytes`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: pathlib.Path, content: bytes):
     """Writes a file atomically.
 
     Raises:
@@ -205,8 +226,8 @@ def write_text(path: pathlib.Path, text: str):
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -226,13 +247,20 @@ def environment() -> dict:
     return {
         "command": " ".join(sys.argv),
         "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "packages": {name: _version(name) for name in _PACKAGES},
         "commit": _commit(),
         "system": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
     }
+
+
+def _version(package) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # TensorFlow goes by several names
+        return None
 
 
 def _commit() -> str | None:

@@ -1,8 +1,6 @@
 """The training run, from a configuration to a finished run directory, in the order in which it happens."""
 
-import contextlib
 import math
-import signal
 import time
 
 import numpy as np
@@ -13,8 +11,8 @@ from mtl_tf.config import Config
 from mtl_tf.data.descriptors import describe
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
 from mtl_tf.data.sources import open_split
-from mtl_tf.errors import DivergedError, StoppedError
-from mtl_tf.evaluation import Evaluation, Evaluator
+from mtl_tf.errors import DivergedError
+from mtl_tf.evaluation import Evaluation, Evaluator, finite
 from mtl_tf.metrics import selection_score
 from mtl_tf.models import build_model
 from mtl_tf.models.weights import load_encoder_weights
@@ -24,6 +22,7 @@ from mtl_tf.training.checkpoints import Checkpoints, save_weights
 from mtl_tf.training.optimisers import build_optimizer, learning_rate_at
 from mtl_tf.training.run_directory import RunDirectory, Table, write_json
 from mtl_tf.training.step import TrainingStep, loss_weight
+from mtl_tf.training.stopping import StopSignal
 from mtl_tf.training.summaries import Summaries, as_arrays
 
 
@@ -35,19 +34,19 @@ def train(config: Config) -> dict:
         DivergedError: a loss was not finite.
         StoppedError: a signal stopped it; everything is saved.
     """
-    with RunDirectory(config) as run:
-        return _Training(config, run).run()
+    with RunDirectory(config) as run, StopSignal() as stop:
+        return _Training(config, run, stop).run()
 
 
 class _Training:
-    def __init__(self, config: Config, run: RunDirectory):
-        self.config, self.run_directory = config, run
+    def __init__(self, config: Config, run: RunDirectory, stop: StopSignal):
+        self.config, self.run_directory, self.stop = config, run, stop
 
         # === Data ===
-        descriptor = run.keep_descriptor(describe(config.data))
+        descriptor = describe(config.data)
         self.tasks = descriptor.tasks(config)
-        self.data = TrainingData(open_split(config, config.data.train_split), config, descriptor)
-        self.validation = EvaluationData(open_split(config, config.data.val_split), config, descriptor)
+        self.data = TrainingData(open_split(config, config.data.train_split, descriptor), config, descriptor)
+        self.validation = EvaluationData(open_split(config, config.data.val_split, descriptor), config, descriptor)
         self.steps_per_epoch = self.data.steps_per_epoch
         self.steps = self.steps_per_epoch * config.train.epochs
 
@@ -59,7 +58,13 @@ class _Training:
             self.optimizer = build_optimizer(config.optim)
             self.optimizer.build(self.model.trainable_variables)
             self.step_function = TrainingStep(self.strategy, self.model, self.optimizer, self.tasks, config)
-        self.evaluator = Evaluator(self.strategy, self.model, self.tasks)
+        # Pictures of different sizes cannot share a batch, nor a step of several devices.
+        one_size = self.validation.one_size()
+        self.validation_batch = config.train.batch_size if one_size else 1
+        self.evaluator = Evaluator(self.strategy if one_size else tf.distribute.get_strategy(), self.model, self.tasks)
+
+        # === Run directory: only now is anything written to it ===
+        run.claim(descriptor)
 
         # === State: all that continuing needs besides the network ===
         self.step = 0
@@ -78,13 +83,13 @@ class _Training:
             loss_scale=self.step_function.loss_scale,
             good_steps=self.step_function.good_steps,
         )
-        self.stop_signal = 0  # the number of the signal that asked for a stop
         self.wait_seconds = self.step_seconds = 0.0
 
     # === The run ===
 
     def run(self) -> dict:
         started = time.monotonic()
+        self.stop.leave_if_asked("before the first step; the same command starts it")
         restored = self.checkpoints.restore()
         if restored:
             self._unpack_state()
@@ -94,10 +99,10 @@ class _Training:
             print(f"{self.run_directory.path} is finished: {self.steps} steps; --train.fresh starts it anew")
             return {}
         print(self._headline(restored), flush=True)
-        self.metrics_table = Table(self.run_directory.path / "metrics.csv", self.step)
+        self.metrics_table = Table(self.run_directory.path / "metrics.csv", self.validated_epochs, "epoch")
         self.steps_table = Table(self.run_directory.path / "steps.csv", self.step)
         self.summaries = Summaries(self.run_directory.path / "events", self.config.log.tensorboard)
-        with self._signals(), self.data.naming_errors():
+        with self.data.naming_errors():
             self._train()
         result = self._result(time.monotonic() - started)
         write_json(self.run_directory.path / "metrics.json", result)
@@ -182,9 +187,11 @@ class _Training:
             "losses": {name: repr(value) for name, value in losses.items()},
         }
         write_json(self.run_directory.path / "diverged.json", found)
+        self._save()  # no weight has changed since the last good step
+        self.summaries.close()
         raise DivergedError(
             f"training diverged: non-finite loss or gradient at step {self.step + 1} ({named}), samples "
-            f"{', '.join(samples)}; the checkpoints up to the last good one are kept: start a new run with a lower "
+            f"{', '.join(samples)}; everything up to step {self.step} is saved: start a new run with a lower "
             f"--optim.learning_rate (now {self.config.optim.learning_rate})"
         )
 
@@ -212,6 +219,7 @@ class _Training:
             **{f"val_loss_{name}": value for name, value in evaluation.losses.items()},
             **flatten(evaluation.scores),
         }
+        row = finite(row)
         self.metrics_table.append(row)
         self._show_epoch(row)
         self.validated_epochs = epoch
@@ -219,14 +227,10 @@ class _Training:
         self._save()
 
     def _validate(self, label) -> Evaluation:
-        batch_size = self._validation_batch()
+        steps = self.validation.steps(self.validation_batch)
         with self.validation.naming_errors():
-            dataset = self.validation.dataset(batch_size)
-            return self.evaluator.run(dataset, self.validation.steps(batch_size), label, self._leave_if_stopped)
-
-    def _validation_batch(self):
-        """Whole images of different sizes cannot share a batch."""
-        return self.config.train.batch_size if self.validation.one_size() else len(self.runtime.devices)
+            dataset = self.validation.dataset(self.validation_batch)
+            return self.evaluator.run(dataset, steps, label, self._leave_if_stopped)
 
     def _show_epoch(self, row):
         names = ("train_loss", "val_loss", "semseg.miou", "depth.si_log_rmse", "total")
@@ -274,32 +278,11 @@ class _Training:
         self.step, self.validated_epochs, self.best_epoch = int(step), int(validated), int(best_epoch)
         self.loss_sums = np.array(sums)
 
-    @contextlib.contextmanager
-    def _signals(self):
-        """Inside, SIGTERM and SIGINT ask for a stop at the next step; a second one ends at once."""
-
-        def ask(number, frame):
-            self.stop_signal = number
-            signal.signal(number, signal.SIG_DFL)
-
-        try:
-            before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-        except ValueError:  # not in the main thread: the caller decides
-            before = {}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
     def _leave_if_stopped(self):
-        if self.stop_signal:
+        if self.stop.asked:
             self._save()
             self.summaries.close()
-            name = signal.Signals(self.stop_signal).name
-            raise StoppedError(
-                f"stopped by {name} after step {self.step} of {self.steps}, saved; the same command continues"
-            )
+            self.stop.leave_if_asked(f"after step {self.step} of {self.steps}, saved; the same command continues")
 
     def _epoch(self):
         return (self.step - 1) // self.steps_per_epoch + 1
@@ -317,7 +300,7 @@ class _Training:
             "epochs": self.config.train.epochs,
             "steps": self.step,
             "best_epoch": self.best_epoch,
-            "best": rows[self.best_epoch - 1],
+            "best": next((row for row in rows if row["epoch"] == self.best_epoch), None),
             "final": rows[-1],
             "parameters": sum(int(np.prod(v.shape)) for v in self.model.trainable_variables),
             "data_wait_share": round(share, 5),

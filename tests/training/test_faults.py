@@ -28,7 +28,7 @@ def test_a_non_finite_loss_stops_with_status_3_and_says_where(tiny_dataset, tmp_
     found = json.loads((tmp_path / "run" / "diverged.json").read_text())
     assert f"at step {found['step']}" in error and "--optim.learning_rate" in error
     assert len(found["samples"]) == 2 and all(name in error for name in found["samples"])
-    # Every earlier step was good and its checkpoint is there, with finite weights.
+    # Every earlier step was good, and what it had learnt is saved, with finite weights and running statistics.
     assert found["step"] >= 2
     assert len(read_table(tmp_path / "run" / "steps.csv")) == found["step"] - 1
     state = state_of(tmp_path / "run")

@@ -1,11 +1,13 @@
 """The run directory: one writer, no silent change, tables that can be cut back."""
 
+import dataclasses
 import json
 
 import pytest
 
 from mtl_tf import config as configuration
 from mtl_tf import flags
+from mtl_tf.data.descriptors import MINISCAPES
 from mtl_tf.errors import UsageError
 from mtl_tf.training import run_directory
 from mtl_tf.training.run_directory import RunDirectory, Table
@@ -15,9 +17,19 @@ def _config(path, **options):
     return configuration.replace(configuration.Config(), run_dir=str(path), **options)
 
 
+def _make(path, trained=True, **options):
+    """A run directory as training leaves it."""
+    with RunDirectory(_config(path, **options)) as run:
+        run.claim(MINISCAPES)
+    if trained:
+        (path / "checkpoints").mkdir(exist_ok=True)
+        (path / "checkpoints" / "ckpt-1.index").write_text("")
+
+
 def test_holds_what_repeats_the_run(tmp_path):
     config = _config(tmp_path / "run", seed=7, model__dilation=(0, 1, 1))
-    RunDirectory(config).close()
+    with RunDirectory(config) as run:
+        run.claim(MINISCAPES)
     read = flags.read_run_flags(tmp_path / "run" / "run.flags")
     assert configuration.differences(read, config) == {}
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
@@ -31,21 +43,43 @@ def test_two_processes_cannot_share_it(tmp_path):
 
 
 def test_refuses_a_changed_configuration_naming_it(tmp_path):
-    RunDirectory(_config(tmp_path)).close()
+    _make(tmp_path)
     with pytest.raises(UsageError, match=r"--seed was 0, now 3; --optim.name was sgd, now adam"):
         RunDirectory(_config(tmp_path, seed=3, optim__name="adam"))
 
 
 def test_lets_free_options_differ(tmp_path):
-    RunDirectory(_config(tmp_path)).close()
+    _make(tmp_path)
     RunDirectory(_config(tmp_path, data__root="/elsewhere", data__workers=3, log__every=7)).close()
 
 
+def test_a_run_that_never_trained_takes_a_corrected_configuration(tmp_path):
+    _make(tmp_path, trained=False)
+    _make(tmp_path, trained=False, seed=3)
+    assert flags.read_run_flags(tmp_path / "run.flags").seed == 3
+
+
+def test_refuses_another_description_of_the_data_but_for_its_name(tmp_path):
+    _make(tmp_path)
+    with RunDirectory(_config(tmp_path)) as run:
+        run.claim(dataclasses.replace(MINISCAPES, name="moved"))
+        with pytest.raises(UsageError, match="another description of the data set"):
+            run.claim(dataclasses.replace(MINISCAPES, depth_mean=1.0))
+
+
+def test_opening_it_changes_nothing_yet(tmp_path):
+    _make(tmp_path)
+    (tmp_path / "metrics.csv").write_text("step\n1\n")
+    RunDirectory(_config(tmp_path, train__fresh=True)).close()
+    assert (tmp_path / "metrics.csv").exists()
+
+
 def test_fresh_deletes_a_run_and_only_that(tmp_path):
-    RunDirectory(_config(tmp_path)).close()
+    _make(tmp_path)
     (tmp_path / "metrics.csv").write_text("step\n1\n")
     (tmp_path / "notes.txt").write_text("mine")
-    RunDirectory(_config(tmp_path, seed=3, train__fresh=True)).close()
+    _make(tmp_path, trained=False, seed=3, train__fresh=True)
+    assert not (tmp_path / "checkpoints").exists()
     assert not (tmp_path / "metrics.csv").exists()
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert flags.read_run_flags(tmp_path / "run.flags").seed == 3
@@ -60,7 +94,7 @@ def test_refuses_a_folder_of_something_else_even_with_fresh(tmp_path):
 
 
 def test_does_not_resume_when_told_so(tmp_path):
-    RunDirectory(_config(tmp_path)).close()
+    _make(tmp_path)
     with pytest.raises(UsageError, match=r"--train\.fresh"):
         RunDirectory(_config(tmp_path, train__resume=False))
 
