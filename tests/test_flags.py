@@ -295,7 +295,8 @@ def random_configuration(seed):
     named = {name: random_value(field, dice) for name, field in LEAVES.items()}
     named["augment.scale_min"], named["augment.scale_max"] = 0.25 + dice.random() / 3, 1.25 + dice.random() / 3
     if len(named["tasks"]) < 2:
-        named["model.architecture"] = "branched"
+        # Some choices need both tasks.
+        named["model.architecture"], named["train.best_metric"] = "branched", "loss"
     return from_values(named)
 
 
