@@ -14,6 +14,7 @@ from mtl_tf.inference.runs import open_run
 from mtl_tf.inference.scoring import evaluate_run
 from mtl_tf.metrics import selection_score
 from mtl_tf.report.page import Panel, write_report
+from mtl_tf.report.scores import results_table
 from mtl_tf.training.run_directory import read_table
 
 OF_EACH_RANK = 3
@@ -23,7 +24,7 @@ def report_run(config: Config) -> str:
     """Writes report.html, and its panels as pictures/RANK_ID.png.
 
     Returns:
-        A line that says what was written where.
+        What was written where, and the scores as a table.
     """
     folder, split = pathlib.Path(config.run_dir), config.data.split
     if not _is_evaluated(folder, split):
@@ -32,7 +33,8 @@ def report_run(config: Config) -> str:
     baseline = json.loads(baseline_file.read_text()) if baseline_file.is_file() else None
     run = open_run(config)
     path = write_report(folder, _panels(config, run, folder, split), baseline, run.tasks)
-    return f"report written to {path}"
+    scores = json.loads((folder / f"evaluation_{split}.json").read_text())
+    return f"report written to {path}\n\n{results_table(scores, baseline or {})}"
 
 
 def _is_evaluated(folder, split):

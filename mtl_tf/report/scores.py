@@ -115,10 +115,12 @@ def results_table(evaluation: dict, baseline: dict) -> str:
     """The scores that matter against a baseline that knows only a pixel's position, as text for a terminal.
 
     Args:
-        evaluation, baseline: the contents of two evaluation JSON files; a task may be absent from either.
+        evaluation, baseline: the contents of two evaluation JSON files; a task may be absent from either, and the
+            baseline may be empty.
 
     Returns:
-        Lines of metric, ours, position baseline, ours over baseline, and which way is better.
+        Lines of metric, ours, position baseline, ours over baseline (these two not without one), and which way is
+        better.
     """
     names = ("semseg.miou", "semseg.pixel_accuracy", "depth.si_log_rmse", "depth.abs_rel", "depth.rmse", "depth.delta1")
     ours, theirs = flatten(evaluation), flatten(baseline)
@@ -128,6 +130,8 @@ def results_table(evaluation: dict, baseline: dict) -> str:
             metric = describe(name)
             values = (metric.show(ours.get(name)), metric.show(theirs.get(name)))
             rows.append((metric.label, *values, ratio(ours.get(name), theirs.get(name)), metric.better))
+    if not theirs:
+        rows = [(row[0], row[1], row[4]) for row in rows]
     rows = [tuple(cell.translate(_ASCII) for cell in row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, tuple("-" * width for width in widths))
