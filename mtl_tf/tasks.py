@@ -4,6 +4,7 @@ A task is a plain frozen description; it names its loss and metrics, which live 
 """
 
 import dataclasses
+import math
 
 CITYSCAPES_CLASSES = {
     "road": (128, 64, 128),
@@ -110,7 +111,7 @@ class Depth:
         raw = tf.cast(raw[..., 0], tf.float32)
         if self.space == "log":
             # Clipping before exp keeps an untrained head from overflowing.
-            low, high = tf.math.log([self.minimum, self.maximum])
+            low, high = math.log(self.minimum), math.log(self.maximum)
             metres = tf.exp(tf.clip_by_value(raw * self.log_std + self.log_mean, low, high))
         else:
             metres = raw * self.std + self.mean

@@ -89,3 +89,17 @@ def test_answers_stay_in_the_range(space):
     np.testing.assert_array_equal(task.decode(raw), [[[4, 4], [300, 300]]])
     half = task.decode(tf.cast(raw[:, :, 1:] * 0 + 0.5, tf.bfloat16))
     assert half.dtype == tf.float32 and 4 < float(half[0, 0, 0]) < 300
+
+
+@pytest.mark.parametrize("space", ["linear", "log"])
+def test_decoding_is_the_same_inside_a_graph(space):
+    """Evaluation and export decode in TensorFlow functions without AutoGraph."""
+    semseg, depth = cityscapes_tasks()
+    depth = dataclasses.replace(depth, space=space)
+    raw = np.random.default_rng(0).normal(0, 3, (2, 4, 5, 19)).astype(np.float32)
+    in_graph = tf.function(
+        lambda x: (semseg.decode(x), depth.decode(x[..., :1]), depth.encode(x**2 + 4)), autograph=False
+    )
+    eager = (semseg.decode(raw), depth.decode(raw[..., :1]), depth.encode(raw**2 + 4))
+    for found, expected in zip(in_graph(raw), eager, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
