@@ -14,7 +14,7 @@ import mtl_tf
 from mtl_tf.commands import main
 from mtl_tf.errors import UsageError
 from mtl_tf.training.run_directory import read_table
-from tests.helpers import command, one_line_error
+from tests.helpers import command, one_line_error, write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -302,3 +302,22 @@ def test_wrong_usage_is_one_line_and_status_2():
         one_line_error(done.returncode, done.stderr)
     helped = command("train", "--helpshort")
     assert helped.returncode == 0 and "--model.aspp_rates" in helped.stdout
+
+
+@pytest.mark.slow
+def test_pictures_of_different_sizes_on_two_devices(tmp_path):
+    """Training takes crops; validation and evaluation take whole pictures, one after another."""
+    dataset = write_dataset(tmp_path / "data", {"train": 4, "val": 3})
+    for modality in ("rgb", "semseg", "depth"):
+        path = dataset / "val" / modality / "1.png"
+        image = Image.open(path)
+        image.resize((56, 40), Image.Resampling.NEAREST).save(path)
+    shape = ["--model.encoder=resnet18", "--data.crop_size=32,32", "--train.batch_size=2", "--train.epochs=1"]
+    run = [f"--run_dir={tmp_path / 'run'}", "--train.devices=2"]
+    done = command("train", "--data.name=folder", f"--data.root={dataset}", *run, *shape)
+    assert done.returncode == 0, done.stderr
+    done = command("evaluate", *run)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run" / "evaluation_val.json").read_text())["num_images"] == 3
+    done = command("evaluate", *run, "--baseline")
+    assert "one size" in one_line_error(done.returncode, done.stderr)
