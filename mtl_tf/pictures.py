@@ -5,14 +5,15 @@ class or of a distance can be mistaken for "unknown". NumPy and Pillow only: not
 """
 
 import functools
+import io
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mtl_tf.atomic import write_bytes
 from mtl_tf.tasks import Segmentation, Task
 
 Colour = tuple[int, int, int]
@@ -380,12 +381,7 @@ def write_depth_png16(path: str | Path, depth: np.ndarray, step: float = 0.01) -
 
 
 def _save(image, path):
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        image.save(temporary, "PNG")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    encoded = io.BytesIO()
+    image.save(encoded, "PNG")
+    write_bytes(path, encoded.getvalue())
+    return Path(path)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtl_tf import pictures
+from mtl_tf import atomic, pictures
+from mtl_tf.errors import UsageError
 from mtl_tf.tasks import CITYSCAPES_CLASSES, cityscapes_tasks
 
 PALETTE = tuple(CITYSCAPES_CLASSES.values())
@@ -232,12 +233,11 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     path = pictures.write_png(tmp_path / "a.png", np.zeros((2, 2), np.uint8))
     before = path.read_bytes()
 
-    def break_off(image, target, *_, **__):
-        target.write_bytes(b"half")
-        raise OSError("disk full")
+    def break_off(*_):
+        raise OSError(28, "disk full")
 
-    monkeypatch.setattr(Image.Image, "save", break_off)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(atomic.os, "fsync", break_off)
+    with pytest.raises(UsageError, match="disk full"):
         pictures.write_png(path, np.ones((2, 2), np.uint8))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

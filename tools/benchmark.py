@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from _tool import run_tool
 
+from mtl_tf.atomic import write_json
 from mtl_tf.config import Config, replace
 from mtl_tf.data.descriptors import describe
 from mtl_tf.data.sources import open_split
@@ -29,7 +30,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.progress import Progress
 from mtl_tf.quiet import start_tensorflow
-from mtl_tf.training.run_directory import environment, write_json
+from mtl_tf.training.run_directory import environment
 
 SIZE = (256, 256)  # pixels, where neither data.crop_size nor data.image_size is set
 WARM_UP = 3  # batches: compiling, choosing kernels, filling queues

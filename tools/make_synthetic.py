@@ -17,6 +17,7 @@ import numpy as np
 from _tool import run_tool
 from PIL import Image
 
+from mtl_tf.atomic import write_text
 from mtl_tf.data import codecs
 from mtl_tf.data.synthetic import render, sample_seed
 from mtl_tf.errors import UsageError
@@ -90,9 +91,7 @@ def prepare(output: pathlib.Path, settings: dict[str, int], counts: dict[str, in
             for name in _SUFFIX if counts[split] else ():
                 (output / split / name).mkdir(parents=True, exist_ok=True)
         output.mkdir(parents=True, exist_ok=True)
-        partial = note.with_name(f".{SETTINGS}.{os.getpid()}")
-        partial.write_text(json.dumps(settings) + "\n")
-        os.replace(partial, note)
+        write_text(note, json.dumps(settings) + "\n")
     except UsageError:
         raise
     except (OSError, ValueError) as error:

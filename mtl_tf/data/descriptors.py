@@ -7,6 +7,7 @@ import os
 import pathlib
 
 from mtl_tf import config as configuration
+from mtl_tf.atomic import write_text
 from mtl_tf.data import codecs
 from mtl_tf.errors import UsageError
 from mtl_tf.tasks import CITYSCAPES_CLASSES, Depth, Segmentation, Task
@@ -204,13 +205,7 @@ def write(root: str | os.PathLike, descriptor: Descriptor) -> pathlib.Path:
     if descriptor.rgb_mean:
         content["rgb"] = {"mean": list(descriptor.rgb_mean), "std": list(descriptor.rgb_std)}
     path = pathlib.Path(root) / FILE_NAME
-    temporary = path.with_name(f".{FILE_NAME}.{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(f"cannot write {path}: {error.strerror}; make the folder writable") from None
+    write_text(path, json.dumps(content, indent=2) + "\n")
     return path
 
 

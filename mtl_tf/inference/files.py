@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from mtl_tf import pictures
+from mtl_tf.atomic import WriteError
 from mtl_tf.config import Config
 from mtl_tf.data.codecs import encode_inverse_uint8
 from mtl_tf.data.descriptors import read as read_descriptor
@@ -37,10 +38,10 @@ def predict_files(config: Config) -> str:
         try:
             image = read(position)
             write_prediction(output, name, image, predictor(image, config.scale), predictor.tasks)
+        except WriteError:
+            raise
         except UsageError as error:
             bad.append(str(error))
-        except OSError as error:
-            raise UsageError(f"cannot write to {output}: {error.strerror}; {position} pictures are done") from None
         progress.advance()
     progress.close()
     done = len(names) - len(bad)

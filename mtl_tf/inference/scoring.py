@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from mtl_tf.atomic import write_json
 from mtl_tf.config import TASKS, Config
 from mtl_tf.data.pipeline import EvaluationData
 from mtl_tf.data.sources import open_split
@@ -15,7 +16,7 @@ from mtl_tf.inference.runs import TrainedRun, open_run
 from mtl_tf.progress import Progress
 from mtl_tf.tasks import Segmentation, Task
 from mtl_tf.training import runtime
-from mtl_tf.training.run_directory import write_json, write_table
+from mtl_tf.training.run_directory import write_table
 
 
 def evaluate_run(config: Config) -> tuple[dict, dict | None]:

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from mtl_tf import config as configuration
+from mtl_tf.atomic import write_text
 from mtl_tf.errors import UsageError
 from mtl_tf.options import format_value
 from mtl_tf.report import scores
@@ -94,9 +95,7 @@ def write_report(run_dir: Path, panels: list[Panel], baseline: dict | None = Non
         environment=_flat(_json(run_dir / "environment.json")),
     )
     path = run_dir / "report.html"
-    temporary = path.with_name(f".report.html.{os.getpid()}.tmp")
-    temporary.write_text(page, encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, page)
     return path
 
 

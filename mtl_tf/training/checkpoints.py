@@ -7,8 +7,8 @@ import h5py
 import keras
 import tensorflow as tf
 
+from mtl_tf.atomic import write_bytes
 from mtl_tf.errors import UsageError
-from mtl_tf.training.run_directory import write_bytes
 
 SAVE_ERRORS = (OSError, tf.errors.OpError)
 # What TensorFlow raises on a checkpoint cut short, depending on where.

@@ -5,7 +5,6 @@ import csv
 import dataclasses
 import fcntl
 import io
-import json
 import os
 import pathlib
 import platform
@@ -16,6 +15,7 @@ from importlib import metadata
 
 from mtl_tf import config as configuration
 from mtl_tf import flags
+from mtl_tf.atomic import write_json, write_text
 from mtl_tf.config import Config
 from mtl_tf.data import descriptors
 from mtl_tf.errors import UsageError
@@ -210,36 +210,6 @@ def _csv_text(*rows) -> str:
 
 def _cell(value) -> str:
     return "" if value is None else repr(float(value)) if isinstance(value, float) else str(value)
-
-
-def write_text(path: pathlib.Path, text: str):
-    """Writes a text file atomically; see `write_bytes`."""
-    write_bytes(path, text.encode("utf-8"))
-
-
-def write_bytes(path: pathlib.Path, content: bytes):
-    """Writes a file atomically.
-
-    Raises:
-        UsageError: it could not be written; what was there is untouched.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise UsageError(f"cannot write {path} ({error.strerror}); what was there is untouched") from None
-
-
-def write_json(path: pathlib.Path, content):
-    """Writes JSON atomically; NaN and infinity, which JSON has not, are an error of the caller."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def environment() -> dict:

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from mtl_tf import pictures
+from mtl_tf.atomic import write_json
 from mtl_tf.config import Config
 from mtl_tf.data.descriptors import describe
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
@@ -20,7 +21,7 @@ from mtl_tf.progress import Progress, format_seconds
 from mtl_tf.training import runtime
 from mtl_tf.training.checkpoints import Checkpoints, save_weights
 from mtl_tf.training.optimisers import build_optimizer, learning_rate_at
-from mtl_tf.training.run_directory import RunDirectory, Table, write_json
+from mtl_tf.training.run_directory import RunDirectory, Table
 from mtl_tf.training.step import TrainingStep, loss_weight
 from mtl_tf.training.stopping import StopSignal
 from mtl_tf.training.summaries import Summaries, as_arrays

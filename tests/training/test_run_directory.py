@@ -5,11 +5,10 @@ import json
 
 import pytest
 
+from mtl_tf import atomic, flags
 from mtl_tf import config as configuration
-from mtl_tf import flags
 from mtl_tf.data.descriptors import MINISCAPES
 from mtl_tf.errors import UsageError
-from mtl_tf.training import run_directory
 from mtl_tf.training.run_directory import RunDirectory, Table
 
 
@@ -126,13 +125,13 @@ def test_rows_come_back_as_numbers(tmp_path):
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
-    run_directory.write_json(path, {"a": 1})
+    atomic.write_json(path, {"a": 1})
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run_directory.os, "fsync", full)
+    monkeypatch.setattr(atomic.os, "fsync", full)
     with pytest.raises(UsageError, match="No space left on device"):
-        run_directory.write_json(path, {"a": 2})
+        atomic.write_json(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
