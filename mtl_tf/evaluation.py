@@ -112,6 +112,11 @@ def _add_image_scores(task, statistics, rows):
         row.update({f"{task.name}.{name}": image[name] for name in _PER_IMAGE[task.name]})
 
 
+def strategy_and_batch(strategy: tf.distribute.Strategy, batch_size: int, one_size: bool):
+    """Where and in which batches to evaluate: pictures of different sizes share no batch, and no step of devices."""
+    return (strategy, batch_size) if one_size else (tf.distribute.get_strategy(), 1)
+
+
 def finite(scores):
     """Scores, nested in dicts, with None for what is not finite, which JSON cannot hold."""
     if isinstance(scores, dict):

@@ -42,8 +42,9 @@ def configuration_of_run(parsed: flags.Parsed, argv: list[str]) -> Config:
     folder = pathlib.Path(_run_dir(parsed.config))
     if is_saved_model(folder):
         return parsed.config
-    config = flags.parse(argv, base=read_configuration(folder)).config
-    changed = configuration.differences(read_configuration(folder), config)
+    trained = read_configuration(folder)
+    config = flags.parse(argv, base=trained).config
+    changed = configuration.differences(trained, config)
     if changed:
         name, (old, _) = next(iter(changed.items()))
         raise UsageError(f"--{name} is fixed by the run in {folder} ({format_value(old) or 'empty'}); leave it out")

@@ -11,7 +11,7 @@ from mtl_tf.config import TASKS, Config
 from mtl_tf.data.pipeline import EvaluationData
 from mtl_tf.data.sources import open_split
 from mtl_tf.errors import UsageError
-from mtl_tf.evaluation import Evaluation, Evaluator
+from mtl_tf.evaluation import Evaluation, Evaluator, strategy_and_batch
 from mtl_tf.inference.runs import TrainedRun, open_run
 from mtl_tf.progress import Progress
 from mtl_tf.tasks import Segmentation, Task
@@ -33,9 +33,8 @@ def evaluate_run(config: Config) -> tuple[dict, dict | None]:
         run = open_run(config)
     split = config.data.split
     data = EvaluationData(open_split(config, split, run.descriptor), config, run.descriptor)
-    # Pictures of different sizes cannot share a batch, nor a step of several devices.
     one_size = data.one_size()
-    strategy, batch = (started.strategy, config.train.batch_size) if one_size else (tf.distribute.get_strategy(), 1)
+    strategy, batch = strategy_and_batch(started.strategy, config.train.batch_size, one_size)
     found = _evaluate(Evaluator(strategy, run.model, run.tasks), data, batch, f"evaluating {split}")
     folder = pathlib.Path(config.run_dir)
     scores = {"split": split, **dict.fromkeys(TASKS), **found.scores}

@@ -13,7 +13,7 @@ from mtl_tf.data.descriptors import describe
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
 from mtl_tf.data.sources import open_split
 from mtl_tf.errors import DivergedError
-from mtl_tf.evaluation import Evaluation, Evaluator, finite
+from mtl_tf.evaluation import Evaluation, Evaluator, finite, strategy_and_batch
 from mtl_tf.metrics import selection_score
 from mtl_tf.models import build_model
 from mtl_tf.models.weights import load_encoder_weights
@@ -59,10 +59,11 @@ class _Training:
             self.optimizer = build_optimizer(config.optim)
             self.optimizer.build(self.model.trainable_variables)
             self.step_function = TrainingStep(self.strategy, self.model, self.optimizer, self.tasks, config)
-        # Pictures of different sizes cannot share a batch, nor a step of several devices.
-        one_size = self.validation.one_size()
-        self.validation_batch = config.train.batch_size if one_size else 1
-        self.evaluator = Evaluator(self.strategy if one_size else tf.distribute.get_strategy(), self.model, self.tasks)
+        self.parameters = sum(int(np.prod(variable.shape)) for variable in self.model.trainable_variables)
+        evaluated_on, self.validation_batch = strategy_and_batch(
+            self.strategy, config.train.batch_size, self.validation.one_size()
+        )
+        self.evaluator = Evaluator(evaluated_on, self.model, self.tasks)
 
         # === Run directory: only now is anything written to it ===
         run.claim(descriptor)
@@ -116,12 +117,11 @@ class _Training:
             print(report)
 
     def _headline(self, restored):
-        parameters = sum(int(np.prod(variable.shape)) for variable in self.model.trainable_variables)
         model = self.config.model
         begin = f"continues after step {self.step}" if restored else "starts"
         return (
             f"{self.run_directory.path} {begin}: {model.architecture} {model.encoder}, "
-            f"{parameters / 1e6:.2f} M parameters; "
+            f"{self.parameters / 1e6:.2f} M parameters; "
             f"{len(self.data.source)} training and {len(self.validation.source)} validation images; "
             f"{self.config.train.epochs} epochs of {self.steps_per_epoch} steps; "
             f"{len(self.runtime.devices)} x {self.runtime.devices[0].partition(':')[0]}, {self.config.train.precision}"
@@ -204,7 +204,7 @@ class _Training:
         means = dict(zip(self.loss_names, self.loss_sums / self.steps_per_epoch, strict=True))
         unweighted = sum(evaluation.losses.values())
         weighted = sum(loss_weight(self.config, task) * evaluation.losses[task.name] for task in self.tasks)
-        score = selection_score({**evaluation.scores, "loss": unweighted}, self.config.train.best_metric)
+        score = selection_score(finite({**evaluation.scores, "loss": unweighted}), self.config.train.best_metric)
         # Ties go to the later epoch.
         if score >= self.best_score:
             self.best_score, self.best_epoch = score, epoch
@@ -246,17 +246,10 @@ class _Training:
 
     def _observe(self):
         """Pictures of the same few validation samples after every epoch."""
-        batch = self.validation.observed(self.config.log.observed)
-        if not batch:
-            return
-        panels = []
-        for position, sample in enumerate(batch):
-            answers = self._answers(sample["image"])
-            panels += self.summaries.samples(f"observed{position}", self.tasks, sample, answers, self.step, 1)
-        for position, panel in enumerate(panels):
-            folder = self.run_directory.path / "pictures"
-            folder.mkdir(exist_ok=True)
-            pictures.write_png(folder / f"observed{position}.png", panel)
+        for position, sample in enumerate(self.validation.observed(self.config.log.observed)):
+            name, answers = f"observed{position}", self._answers(sample["image"])
+            (panel,) = self.summaries.samples(name, self.tasks, sample, answers, self.step, 1)
+            pictures.write_png(self.run_directory.path / "pictures" / f"{name}.png", panel)
 
     def _answers(self, images) -> dict[str, np.ndarray]:
         """Decoded answers for images (B, H, W, 3)."""
@@ -303,7 +296,7 @@ class _Training:
             "best_epoch": self.best_epoch,
             "best": next((row for row in rows if row["epoch"] == self.best_epoch), None),
             "final": rows[-1],
-            "parameters": sum(int(np.prod(v.shape)) for v in self.model.trainable_variables),
+            "parameters": self.parameters,
             "data_wait_share": round(share, 5),
             "bad_files": bad,
         }
