@@ -12,7 +12,6 @@ Pictures and labels are random and stand ready in memory, so that train and infe
 import contextlib
 import dataclasses
 import pathlib
-import resource
 import statistics
 import sys
 import time
@@ -184,6 +183,8 @@ def parameters_of(model) -> int:
 
 def measure(work: Work, seconds: float, label: str) -> dict:
     """Median, best and worst over windows of at least `WINDOW` seconds, for `seconds` and at least one window."""
+    from mtl_tf.training.runtime import peak_memory
+
     print(f"warming up {label}", file=sys.stderr, flush=True)
     for _ in range(WARM_UP):
         work.use(next(work.batches))
@@ -212,17 +213,6 @@ def measure(work: Work, seconds: float, label: str) -> dict:
         "wait_share": round(waited / (time.perf_counter() - start), 5),
         "peak_memory_mb": round(peak_memory(work.devices) / 2**20, 1),
     }
-
-
-def peak_memory(devices: tuple[str, ...]) -> int:
-    """Bytes: of the fullest GPU, or of this process where there is none."""
-    import tensorflow as tf
-
-    gpus = [device for device in devices if device.startswith("GPU")]
-    if gpus:
-        return max(tf.config.experimental.get_memory_info(device)["peak"] for device in gpus)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def table(result: dict) -> str:

@@ -29,6 +29,8 @@ _OURS = (
     "metrics.json",
     "report.html",
     "diverged.json",
+    "timing.json",
+    "outcome.json",
     "run.flags",
 )
 _OUR_PATTERNS = ("evaluation_*.json", "baseline_*.json", "per_image_*.csv")

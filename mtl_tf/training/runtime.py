@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import resource
+import sys
 
 import keras
 import tensorflow as tf
@@ -60,3 +62,12 @@ def _devices(count: int) -> tuple[str, ...]:
         if there < count:
             raise UsageError(f"--train.devices={count}, but TensorFlow has already started with {there} CPU devices")
     return tuple(f"CPU:{index}" for index in range(count))
+
+
+def peak_memory(devices: tuple[str, ...]) -> int:
+    """Bytes: of the fullest GPU, or of this process where there is none."""
+    gpus = [device for device in devices if device.startswith("GPU")]
+    if gpus:
+        return max(tf.config.experimental.get_memory_info(device)["peak"] for device in gpus)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

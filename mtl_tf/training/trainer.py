@@ -1,6 +1,9 @@
 """The training run, from a configuration to a finished run directory, in the order in which it happens."""
 
+import contextlib
+import json
 import math
+import statistics
 import time
 
 import numpy as np
@@ -86,15 +89,18 @@ class _Training:
             good_steps=self.step_function.good_steps,
         )
         self.wait_seconds = self.step_seconds = 0.0
+        # Time is no state: a run that was stopped must end with the checkpoint of one that was not.
+        self.timing_file = run.path / "timing.json"
+        self.started, self.seconds_before, self.peak_before = time.monotonic(), 0.0, 0
 
     # === The run ===
 
     def run(self) -> dict:
-        started = time.monotonic()
         self.stop.leave_if_asked("before the first step; the same command starts it")
         restored = self.checkpoints.restore()
         if restored:
             self._unpack_state()
+            self._read_timing()
         else:
             self._start_weights()
         if self.validated_epochs == self.config.train.epochs and (self.run_directory.path / "metrics.json").exists():
@@ -106,7 +112,7 @@ class _Training:
         self.summaries = Summaries(self.run_directory.path / "events", self.config.log.tensorboard)
         with self.data.naming_errors():
             self._train()
-        result = self._result(time.monotonic() - started)
+        result = self._result()
         write_json(self.run_directory.path / "metrics.json", result)
         self.summaries.close()
         return result
@@ -266,6 +272,19 @@ class _Training:
         state = [self.step, self.validated_epochs, self.best_score, self.best_epoch, *self.loss_sums]
         self.saved_state.assign(np.array(state))
         self.checkpoints.save()
+        write_json(self.timing_file, {"seconds": self._seconds(), "peak_memory": self._peak_memory()})
+
+    def _seconds(self):
+        """Of this session and of those before, whose work was kept."""
+        return round(self.seconds_before + time.monotonic() - self.started, 3)
+
+    def _peak_memory(self):
+        return max(self.peak_before, runtime.peak_memory(self.runtime.devices))
+
+    def _read_timing(self):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            timing = json.loads(self.timing_file.read_text())
+            self.seconds_before, self.peak_before = float(timing["seconds"]), int(timing["peak_memory"])
 
     def _unpack_state(self):
         step, validated, self.best_score, best_epoch, *sums = self.saved_state.numpy()
@@ -281,8 +300,9 @@ class _Training:
     def _epoch(self):
         return (self.step - 1) // self.steps_per_epoch + 1
 
-    def _result(self, seconds):
-        rows = self.metrics_table.rows()
+    def _result(self):
+        rows, seconds = self.metrics_table.rows(), self._seconds()
+        speeds = [row["images_per_second"] for row in self.steps_table.rows()]
         bad = {**self.data.bad, **self.validation.bad}
         if bad:
             print(f"skipped {len(bad)} bad files: {', '.join(sorted(bad))}")
@@ -297,6 +317,9 @@ class _Training:
             "best": next((row for row in rows if row["epoch"] == self.best_epoch), None),
             "final": rows[-1],
             "parameters": self.parameters,
+            "seconds": seconds,
+            "images_per_second": statistics.median(speeds) if speeds else None,
+            "peak_memory_mb": round(self._peak_memory() / 2**20, 1),
             "data_wait_share": round(share, 5),
             "bad_files": bad,
         }
