@@ -36,7 +36,8 @@ class Outcome:
     Attributes:
         status: "done", "diverged" or "failed"; the first two are final, a failed trial is tried again.
         message: what went wrong, in a line; empty when done.
-        scores: of the best weights by dotted name, and `train_loss`, `val_loss`, `val_loss_weighted` of the last epoch.
+        scores: of the best weights by dotted name, `score` that the best weights are chosen by (larger is better;
+            single-task networks have one too), and `train_loss`, `val_loss`, `val_loss_weighted` of the last epoch.
         costs: `parameters`, `multiply_adds` (at 256x256), `checkpoint_mib`, `peak_memory_mib`, `images_per_second`
             of training and its `seconds`, validation included.
     """
@@ -124,6 +125,7 @@ def _end_with_parent():
 
 def _trial(config: Config, hyperparameters: dict) -> Outcome:
     from mtl_tf.inference.scoring import evaluate_run
+    from mtl_tf.metrics import selection_score
     from mtl_tf.report.scores import flatten
     from mtl_tf.training.trainer import train
 
@@ -139,7 +141,9 @@ def _trial(config: Config, hyperparameters: dict) -> Outcome:
     scores, _ = evaluate_run(config)
     metrics = json.loads((run_dir / "metrics.json").read_text())
     losses = {name: metrics["final"].get(name) for name in ("train_loss", "val_loss", "val_loss_weighted")}
-    return Outcome(DONE, "", flatten(scores) | losses, _costs(config, metrics))
+    measured = {name: value for name, value in scores.items() if value is not None}
+    chosen_by = {"score": selection_score(measured | {"loss": losses["val_loss"]}, config.train.best_metric)}
+    return Outcome(DONE, "", flatten(scores) | losses | chosen_by, _costs(config, metrics))
 
 
 def _costs(config, metrics):

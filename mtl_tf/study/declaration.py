@@ -1,0 +1,255 @@
+"""Reads and checks a file that declares experiments; `report.toml` says what may stand in it."""
+
+import dataclasses
+import difflib
+import pathlib
+import tomllib
+from collections.abc import Iterable
+from typing import Any
+
+from mtl_tf import config as configuration
+from mtl_tf.errors import UsageError
+from mtl_tf.options import coerce
+
+REPORT = pathlib.Path(__file__).parent / "report.toml"
+GIVEN = "given"  # encoder weights: those that the study's flags name
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of a table: what it changes.
+
+    Attributes:
+        table: name of its table.
+        set: option -> value.
+        scale: option -> factor.
+        like: "TABLE/ROW" that it starts from, or empty.
+        published: column -> figure of the report.
+        architecture: whether it is run with `architecture_seeds` seeds.
+    """
+
+    table: str
+    name: str
+    set: dict[str, Any]
+    scale: dict[str, float]
+    like: str
+    published: dict[str, Any]
+    architecture: bool
+
+    @property
+    def key(self) -> str:
+        """What other rows call it."""
+        return f"{self.table}/{self.name}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of the report.
+
+    Attributes:
+        rows: empty where it is a choice.
+        set: option -> value, of all its rows.
+        rank_by: the columns whose published order is compared with ours.
+        choose_from: names of the tables whose best row it carries; empty where it has rows of its own.
+        pinned, published_choice: keys of the row that the report carried, and of the one that it named.
+        baseline: whether its rows are the single-task networks of delta_m.
+    """
+
+    name: str
+    title: str
+    note: str = ""
+    set: dict[str, Any] = dataclasses.field(default_factory=dict)
+    rows: tuple[Row, ...] = ()
+    rank_by: tuple[str, ...] = ("total", "miou", "si")
+    choose_from: tuple[str, ...] = ()
+    pinned: str = ""
+    published_choice: str = ""
+    baseline: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """Curves of all rows of some tables, or a drawn diagram."""
+
+    name: str
+    title: str
+    tables: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    diagram: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Declaration:
+    """All experiments of a study, checked."""
+
+    path: pathlib.Path
+    start: dict[str, Any]
+    tables: tuple[Table, ...]
+    figures: tuple[Figure, ...]
+
+    def row(self, key: str) -> Row:
+        """The row of a key "TABLE/ROW"."""
+        return next(row for table in self.tables for row in table.rows if row.key == key)
+
+    def only(self, names: tuple[str, ...]) -> tuple[Table, ...]:
+        """The tables of some names, in the order of the file; all where none is named.
+
+        Raises:
+            UsageError: a name that no table has.
+        """
+        known = [table.name for table in self.tables]
+        for name in names:
+            if name not in known:
+                raise UsageError(f"--tables: {self.path} has no table {name!r}; {_hint(name, known)}")
+        return tuple(table for table in self.tables if not names or table.name in names)
+
+
+def read(path: str = "") -> Declaration:
+    """Reads a file of experiments; the report's where no path is given.
+
+    Raises:
+        UsageError: no such file, no TOML, or something in it that cannot be run; says where.
+    """
+    file = pathlib.Path(path) if path else REPORT
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--experiments={file}: {error.strerror}; name a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--experiments={file} is no TOML: {error}") from None
+    _only_known(content, ("start", "table", "figure"), str(file))
+    tables = tuple(_table(entry, file) for entry in _list(content, "table", str(file)))
+    if not tables:
+        raise UsageError(f"{file} declares no [[table]]; add one with rows")
+    figures = tuple(_figure(entry, file) for entry in _list(content, "figure", str(file)))
+    found = Declaration(file, _options(content.get("start", {}), f"{file}: [start]"), tables, figures)
+    _check_references(found)
+    return found
+
+
+def _list(content, name, where):
+    found = content.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise UsageError(f"{where}: {name} must be a list of tables")
+    return found
+
+
+def _table(entry, file):
+    name = _text(entry, "name", f"{file}: a [[table]]")
+    where = f"{file}: table {name}"
+    _only_known(entry, [field.name for field in dataclasses.fields(Table)], where)
+    _text(entry, "title", where)
+    rows = tuple(_row(row, name, where) for row in _list(entry, "rows", where))
+    names = [row.name for row in rows]
+    if len(set(names)) < len(names):
+        raise UsageError(f"{where} has two rows of one name; rename one")
+    if bool(rows) == bool(entry.get("choose_from")):
+        raise UsageError(f"{where} must have either rows or choose_from")
+    if entry.get("choose_from") and not entry.get("pinned"):
+        raise UsageError(f'{where} chooses, so it must name the row that --carry=report takes: pinned = "TABLE/ROW"')
+    lists = {key: tuple(entry[key]) for key in ("rank_by", "choose_from") if key in entry}
+    return Table(**(entry | lists | {"rows": rows, "set": _options(entry.get("set", {}), where)}))
+
+
+def _row(entry, table, where):
+    name = _text(entry, "name", f"{where}: a row")
+    where = f"{where}, row {name}"
+    _only_known(entry, ("name", "set", "scale", "like", "published", "seeds"), where)
+    if entry.get("seeds", "architectures") != "architectures":
+        raise UsageError(f'{where}: seeds takes "architectures"; got {entry["seeds"]!r}')
+    scale = _flat(entry.get("scale", {}))
+    for option, factor in scale.items():
+        field = _field(option, where)
+        if field.type is not int or not isinstance(factor, (int, float)) or factor <= 0:
+            raise UsageError(f"{where}: scale takes whole-number options and positive factors; got {option} = {factor}")
+    published = entry.get("published", {})
+    if not isinstance(published, dict):
+        raise UsageError(f"{where}: published takes columns and figures: {{total = 44.45}}")
+    return Row(
+        table,
+        name,
+        _options(entry.get("set", {}), where),
+        scale,
+        entry.get("like", ""),
+        published,
+        "seeds" in entry,
+    )
+
+
+def _figure(entry, file):
+    where = f"{file}: figure {_text(entry, 'name', f'{file}: a [[figure]]')}"
+    _text(entry, "title", where)
+    _only_known(entry, [field.name for field in dataclasses.fields(Figure)], where)
+    return Figure(**(entry | {key: tuple(entry[key]) for key in ("tables", "metrics") if key in entry}))
+
+
+def _text(entry, name, where):
+    if not isinstance(entry.get(name), str) or not entry[name]:
+        raise UsageError(f"{where} has no {name}; give it one")
+    return entry[name]
+
+
+def _only_known(entry, known, where):
+    for name in entry:
+        if name not in known:
+            raise UsageError(f"{where}: unknown entry {name!r}; {_hint(name, known)}")
+
+
+def _hint(name, known: Iterable[str]):
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+
+
+def _flat(nested, prefix=""):
+    """TOML reads `optim.name` as a table in a table."""
+    found = {}
+    for name, value in nested.items():
+        found.update(_flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
+    return found
+
+
+def _field(option, where):
+    fields = configuration.leaves()
+    if option not in fields:
+        raise UsageError(f"{where}: unknown option {option!r}; {_hint(option, fields)}")
+    if fields[option].metadata["free"] or option in ("seed", "data.name"):
+        raise UsageError(f"{where}: {option} belongs to the study as a whole; give it on the command line")
+    return fields[option]
+
+
+def _options(nested, where):
+    found = {}
+    for name, value in _flat(nested).items():
+        field = _field(name, where)
+        try:
+            found[name] = value if value == GIVEN else coerce(field, value)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from None
+    return found
+
+
+def _check_references(declaration):
+    """Rows start from rows, and choices choose from tables, that stand before them."""
+    rows, tables = [], []
+    for table in declaration.tables:
+        where = f"{declaration.path}: table {table.name}"
+        if table.name in tables:
+            raise UsageError(f"{where} stands there twice; rename one")
+        for name in table.choose_from:
+            if name not in tables:
+                raise UsageError(
+                    f"{where} chooses from {name!r}, which does not stand before it; {_hint(name, tables)}"
+                )
+        for key in (table.pinned, table.published_choice):
+            if key and key.partition("/")[0] not in table.choose_from or key and key not in rows:
+                raise UsageError(f"{where} names the row {key!r}, which is none of the tables it chooses from")
+        for row in table.rows:
+            if row.like and row.like not in rows:
+                raise UsageError(f"{where}: row {row.name} is like {row.like!r}, which does not stand before it")
+            rows.append(row.key)
+        tables.append(table.name)
+    for figure in declaration.figures:
+        for name in figure.tables:
+            if name not in tables:
+                raise UsageError(f"{declaration.path}: {figure.name} shows table {name!r}; {_hint(name, tables)}")

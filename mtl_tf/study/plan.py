@@ -1,0 +1,194 @@
+"""From declared rows to runs: which configuration each row means, what is carried on, what is still to be run.
+
+What a row means follows from the declaration, the study's flags and, with --carry=best, from outcomes that lie in the
+study's folder; so every process of a study finds the same. Rows that mean the same configuration share one run.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+import re
+from typing import Any
+
+from mtl_tf import config as configuration
+from mtl_tf import flags
+from mtl_tf.config import Config
+from mtl_tf.errors import UsageError
+from mtl_tf.study.declaration import GIVEN, Declaration, Row, Table
+from mtl_tf.study.options import StudyOptions
+from mtl_tf.tuning.trial import Outcome, read_outcome
+
+NO_WEIGHTS = "no weights"
+WEIGHTS = "model.encoder_weights"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Options that are set, and those that are multiplied."""
+
+    set: dict[str, Any] = dataclasses.field(default_factory=dict)
+    scale: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def __or__(self, other: "Settings") -> "Settings":
+        # An option that is set anew is not scaled by what came before.
+        scale = {name: factor for name, factor in self.scale.items() if name not in other.set}
+        return Settings(self.set | other.set, scale | other.scale)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training run: a row with a seed.
+
+    Attributes:
+        name: its folder, made of the row, the seed and what identifies the configuration.
+        row: the first row that means it.
+        seed: of the run.
+        config: with `run_dir` in the study's folder.
+    """
+
+    name: str
+    row: str
+    seed: int
+    config: Config
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended, if it did."""
+        return read_outcome(pathlib.Path(self.config.run_dir))
+
+
+class Plan:
+    """The runs of a study.
+
+    Args:
+        declaration: the experiments.
+        base: the configuration that all runs share; `run_dir` is the study's folder.
+        options: of the study.
+
+    Raises:
+        UsageError: a table that does not exist, or a row whose configuration is not allowed.
+    """
+
+    def __init__(self, declaration: Declaration, base: Config, options: StudyOptions):
+        self.declaration, self.base, self.options = declaration, base, options
+        self.tables = declaration.only(options.tables)
+        self._values = configuration.values(base)
+        self._by_key: dict[str, str] = {}  # what identifies a configuration -> name of its run
+        self._check_choices()
+        self.all_runs()  # finds rows that are not allowed before anything is run
+
+    def _check_choices(self):
+        made = [table.name for table in self.tables]
+        for table in self.tables if self.options.carry == "best" else ():
+            lacking = [name for name in table.choose_from if name not in made]
+            if lacking:
+                raise UsageError(
+                    f"--carry=best: table {table.name} chooses from {', '.join(lacking)}, which --tables leaves out; "
+                    "name it too, or leave the choice out"
+                )
+
+    # === What a row means ===
+
+    def runs_of(self, row: Row) -> list[Run] | None:
+        """The runs of a row, one a seed; none without weights; None where a choice before it is still open."""
+        settings = self._settings(row)
+        if settings is None:
+            return None
+        if row.set.get(WEIGHTS) == GIVEN and self.base.model.encoder_weights == "none":
+            return []
+        count = self.options.architecture_seeds if row.architecture else self.options.seeds
+        return [self._run(row, settings, self.base.seed + number) for number in range(count)]
+
+    def _settings(self, row: Row) -> Settings | None:
+        own = Settings(row.set, row.scale)
+        if row.like:
+            start = self._settings(self.declaration.row(row.like))
+            return None if start is None else start | own
+        table = next(table for table in self.declaration.tables if table.name == row.table)
+        carried = self._carried(table)
+        return None if carried is None else Settings(self.declaration.start) | carried | Settings(table.set) | own
+
+    def _carried(self, until: Table) -> Settings | None:
+        """What the choices before a table carry on; of tables that are not made, nothing."""
+        carried = Settings()
+        for table in self.declaration.tables[: self.declaration.tables.index(until)]:
+            if table.choose_from and table in self.tables:
+                key = self.chosen(table)
+                if key is None:
+                    return None
+                # What the choice is about, not what its row started from.
+                row = self.declaration.row(key)
+                source = next(found for found in self.declaration.tables if found.name == row.table)
+                carried = carried | Settings(source.set) | Settings(row.set, row.scale)
+        return carried
+
+    def chosen(self, table: Table) -> str | None:
+        """The row that a choice carries on: the pinned one, or the best of this study; None while that is open."""
+        return table.pinned if self.options.carry == "report" else self.best(table)
+
+    def best(self, table: Table) -> str | None:
+        """The best row, by the mean total over its seeds, of the tables that a choice chooses from; None while open.
+
+        Raises:
+            UsageError: every row failed.
+        """
+        totals = {}
+        for row in (row for found in self.declaration.tables if found.name in table.choose_from for row in found.rows):
+            runs = self.runs_of(row)
+            if runs is None or any(run.outcome is None for run in runs):
+                return None
+            scores = [run.outcome.scores.get("total") for run in runs]
+            if scores and None not in scores:
+                totals[row.key] = sum(scores) / len(scores)
+        if not totals:
+            raise UsageError(
+                f"--carry=best: every row of {', '.join(table.choose_from)} failed, so that {table.name} has no choice"
+            )
+        return max(totals, key=totals.get)
+
+    def _run(self, row: Row, settings: Settings, seed: int) -> Run:
+        values = self._values | settings.set | {"seed": seed}
+        if values[WEIGHTS] == GIVEN:
+            values[WEIGHTS] = self.base.model.encoder_weights
+        for name, factor in settings.scale.items():
+            values[name] = max(1, round(values[name] * factor))
+        if len(values["tasks"]) == 1 and values["train.best_metric"] not in ("total", "grader", "loss"):
+            values["train.best_metric"] = "total"  # of a single task: its own score
+        try:
+            config = configuration.from_values(values)
+        except UsageError as error:
+            raise UsageError(f"{self.declaration.path}: row {row.key}: {error}") from None
+        key = hashlib.sha256(identity(config).encode()).hexdigest()[:8]
+        name = self._by_key.setdefault(key, f"{_file_name(row.key)}-seed{seed}-{key}")
+        folder = pathlib.Path(self.base.run_dir) / "runs" / name
+        return Run(name, row.key, seed, configuration.replace(config, run_dir=str(folder)))
+
+    # === What is to be run ===
+
+    def all_runs(self) -> list[Run]:
+        """Every run that is known by now, once, in the order of the tables."""
+        found = {}
+        for table in self.tables:
+            for row in table.rows:
+                for run in self.runs_of(row) or []:
+                    found.setdefault(run.name, run)
+        return list(found.values())
+
+    def changes(self, run: Run) -> dict[str, Any]:
+        """Option -> value of a run that differ from what all runs share."""
+        return {name: new for name, (_, new) in configuration.differences(self.base, run.config).items()}
+
+    def waits(self) -> bool:
+        """Whether rows are left whose configuration still depends on others."""
+        return any(self.runs_of(row) is None for table in self.tables for row in table.rows)
+
+
+def identity(config: Config) -> str:
+    """The options that make two runs the same: all but those that may change on an existing run."""
+    free = {name for name, field in configuration.leaves().items() if field.metadata["free"]}
+    lines = flags.run_flags(config).splitlines()
+    return "\n".join(line for line in lines if line.removeprefix("--").partition("=")[0] not in free)
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:60]

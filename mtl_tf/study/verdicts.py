@@ -1,0 +1,89 @@
+"""Whether a published ordering holds here: a sentence computed of figures and their spread, never typed."""
+
+import itertools
+import math
+
+from mtl_tf.study.results import HIGHER, ResultRow
+
+LABELS = {
+    "total": "total",
+    "miou": "mIoU",
+    "si": "SI-logRMSE",
+    "train_loss": "training loss",
+    "val_loss": "validation loss",
+    "seconds": "run time",
+    "checkpoint_mib": "checkpoint size",
+}
+HOLDS, OPEN, REVERSED = "holds", "is within the spread", "is reversed"
+
+
+def verdict(column: str, rows: list[ResultRow], noise: float | None = None) -> str | None:
+    """A sentence on one column of a table; None where fewer than two rows have a published figure.
+
+    Args:
+        column: of the table.
+        rows: of the table; a row that the report calls failed stands last in the published order.
+        noise: standard deviation of one run, from rows with several seeds; used for rows with one seed. Where there
+            is neither, the sign of a difference decides and the sentence says so.
+    """
+    published = [row for row in rows if isinstance(row.published.get(column), (int, float))]
+    lost = [row for row in rows if "status" in row.published and row not in published] if column == "total" else []
+    if len(published) + len(lost) < 2 or not published:
+        return None
+    sign = 1 if HIGHER[column] else -1
+    order = sorted(published, key=lambda row: -sign * row.published[column]) + lost
+    theirs = " > ".join(row.row.name for row in order) if sign > 0 else " < ".join(row.row.name for row in order)
+    missing = [row for row in order if column not in row.figures and not row.failed]
+    if missing:
+        named = ", ".join(f"{row.row.name} ({row.status})" for row in missing)
+        order = [row for row in order if row not in missing]
+        if len(order) < 2:
+            return f"Published {LABELS[column]}: {theirs}. Not comparable: {named}."
+    pairs = list(itertools.combinations(order, 2))
+    found = [_compare(column, better, worse, sign, noise) for better, worse in pairs]
+    kinds = [kind for kind, _ in found]
+    blind = any(unknown for _, unknown in found)
+    text = f"Published {LABELS[column]}: {theirs}. "
+    if kinds.count(HOLDS) == len(kinds):
+        text += "The ordering holds here"
+    elif REVERSED not in kinds:
+        text += "The ordering is not contradicted here, but not every step of it is beyond the spread"
+    else:
+        text += "The ordering does not hold here"
+    text += f": of {len(pairs)} pair{'s' if len(pairs) > 1 else ''}, {kinds.count(HOLDS)} hold"
+    text += f", {kinds.count(OPEN)} are within the spread, {kinds.count(REVERSED)} are reversed"
+    turned = [f"{a.row.name} and {b.row.name}" for (a, b), kind in zip(pairs, kinds, strict=True) if kind == REVERSED]
+    text += f" ({'; '.join(turned)})." if turned else "."
+    if blind:
+        text += " Single runs: the spread is not known, the sign alone was compared."
+    if missing:
+        text += f" Left out: {named}."
+    return text
+
+
+def noise_of(column: str, rows: list[ResultRow]) -> float | None:
+    """Root mean square of the spreads of all rows with several seeds; None where there are none."""
+    spreads = [row.figures[column].spread for row in rows if column in row.figures]
+    known = [spread for spread in spreads if spread is not None]
+    return math.sqrt(sum(spread**2 for spread in known) / len(known)) if known else None
+
+
+def _compare(column, better: ResultRow, worse: ResultRow, sign, noise) -> tuple[str, bool]:
+    """What becomes of a published "better than" here, and whether the spread was unknown."""
+    if better.failed or worse.failed:
+        # A failed run is worse than any that ended; two failed ones do not differ.
+        return (OPEN if better.failed and worse.failed else REVERSED if better.failed else HOLDS), False
+    ours, theirs = better.figures[column], worse.figures[column]
+    gain = sign * (ours.mean - theirs.mean)
+    errors = [_standard_error(figure, noise) for figure in (ours, theirs)]
+    if None in errors:
+        return (HOLDS if gain > 0 else REVERSED), True
+    # Twice the standard error of the difference of two means.
+    if abs(gain) <= 2 * math.hypot(*errors):
+        return OPEN, False
+    return (HOLDS if gain > 0 else REVERSED), False
+
+
+def _standard_error(figure, noise):
+    spread = noise if figure.spread is None else figure.spread
+    return None if spread is None else spread / math.sqrt(len(figure.values))

@@ -1,0 +1,176 @@
+"""Everything a study gives: tables as Markdown and CSV, figures as PNG and CSV, and one offline page."""
+
+import io
+import pathlib
+
+from mtl_tf import flags
+from mtl_tf.atomic import write_bytes, write_text
+from mtl_tf.report import document
+from mtl_tf.study.curves import METRICS, Curve, curves_of
+from mtl_tf.study.declaration import Figure
+from mtl_tf.study.gallery import gallery
+from mtl_tf.study.plan import Plan
+from mtl_tf.study.tables import Made, make_tables
+from mtl_tf.training.run_directory import environment, write_table
+
+FOLDER, PAGE = "results", "study.html"
+
+
+def write_results(plan: Plan, pictures: int) -> pathlib.Path:
+    """Writes the results of a study, as far as it has come; returns the path of the page.
+
+    Args:
+        plan: of the study; `base.run_dir` is its folder, which gets results/ and study.html.
+        pictures: worst, median and best images on the page, of each.
+    """
+    folder = pathlib.Path(plan.base.run_dir)
+    tables = make_tables(plan)
+    figures = {figure: curves_of(plan, figure) for figure in plan.declaration.figures if _wanted(plan, figure)}
+    facts = _facts(plan)
+    for made in tables:
+        head = made.head
+        rows = [dict(zip(head, (cell.text for cell in row), strict=True)) for row in made.rows]
+        write_table(folder / FOLDER / f"{made.table.name}.csv", rows)
+    for figure, curves in figures.items():
+        if not figure.diagram:
+            write_table(folder / FOLDER / f"{figure.name}.csv", _curve_rows(curves))
+            write_bytes(folder / FOLDER / f"{figure.name}.png", _plot(figure, curves))
+    write_text(folder / FOLDER / "tables.md", _markdown(plan, tables, list(figures), facts))
+    shown, tasks = gallery(plan, pictures)
+    page = document.Document(
+        title=f"Study {folder.resolve().name}",
+        facts=facts,
+        tables=tuple(_page_table(made) for made in tables),
+        figures=tuple(_page_figure(figure, curves) for figure, curves in figures.items() if not figure.diagram),
+        pictures=shown,
+        tasks=tasks,
+        sections=(
+            *((figure_title(figure), figure.diagram.strip("\n")) for figure in figures if figure.diagram),
+            ("Flags that all rows share", flags.run_flags(plan.base).strip()),
+        ),
+    )
+    return document.write_document(folder / PAGE, page)
+
+
+def figure_title(figure: Figure) -> str:
+    """ "Figure 1. Adam: learning rates"."""
+    number = figure.name.removeprefix("figure").lstrip("-")
+    return f"Figure {number}. {figure.title}"
+
+
+def table_title(made: Made) -> str:
+    """ "Table 1. Adam: learning rate"."""
+    number = made.table.name.removeprefix("T")
+    return f"Table {number}. {made.table.title}" if number.isdigit() else made.table.title
+
+
+def _wanted(plan, figure):
+    made = {table.name for table in plan.tables}
+    return bool(figure.diagram) or bool(made.intersection(figure.tables))
+
+
+def _facts(plan: Plan) -> tuple[str, ...]:
+    runs = plan.all_runs()
+    ended = [run for run in runs if run.outcome]
+    machine = environment()
+    base = plan.base
+    return (
+        f"{len(ended)} of {len(runs)} runs ended",
+        f"data {base.data.name}, split {base.data.split}",
+        f"encoder {base.model.encoder}",
+        f"carry={plan.options.carry}",
+        f"{plan.options.seeds} seed(s), {plan.options.architecture_seeds} for architectures",
+        f"{machine['processor']}, {machine['cores']} cores",
+        f"commit {machine['commit']}",
+    )
+
+
+# === Markdown ===
+
+
+def _markdown(plan, tables, figures, facts):
+    lines = [f"# Study {pathlib.Path(plan.base.run_dir).resolve().name}", "", "; ".join(facts) + ".", ""]
+    lines += [
+        "Ours is the mean over the seeds, ± the sample standard deviation where there are several; scores are those of "
+        "the best epoch by validation, losses those of the last epoch (validation loss unweighted). delta_m is the "
+        "mean relative gain over the single-task networks.",
+        "",
+    ]
+    for made in tables:
+        lines += [f"## {table_title(made)}", ""]
+        lines += [*([made.table.note, ""] if made.table.note else []), *(f"{text}\n" for text in made.verdicts)]
+        lines += [_line(made.head), _line("---" for _ in made.head)]
+        lines += [_line(cell.text for cell in row) for row in made.rows] + [""]
+    for figure in figures:
+        lines += [f"## {figure_title(figure)}", ""]
+        lines += [f"```{figure.diagram}```", ""] if figure.diagram else [f"![{figure.title}]({figure.name}.png)", ""]
+    return "\n".join(lines)
+
+
+def _line(cells):
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+# === Figures ===
+
+
+def _curve_rows(curves: dict[str, list[Curve]]) -> list[dict]:
+    return [
+        {"metric": metric, "run": curve.label, "axis": axis, "x": x, "y": y}
+        for metric, found in curves.items()
+        for curve in found
+        for axis, points in curve.points.items()
+        for x, y in points
+        if y is not None
+    ]
+
+
+def _plot(figure: Figure, curves: dict[str, list[Curve]]) -> bytes:
+    """Each metric by epoch and by step, one colour a run."""
+    from matplotlib.figure import Figure as Canvas
+
+    canvas = Canvas(figsize=(10, 2.9 * len(curves)), layout="constrained", dpi=100)
+    canvas.suptitle(figure_title(figure))
+    grid = canvas.subplots(len(curves), 2, squeeze=False)
+    labels = list(dict.fromkeys(curve.label for found in curves.values() for curve in found))
+    for axes, (metric, found) in zip(grid, curves.items(), strict=True):
+        for place, axis in zip(axes, ("epoch", "step"), strict=True):
+            for curve in found:
+                points = [(x, y) for x, y in curve.points[axis] if y is not None]
+                if points:
+                    style = "o-" if len(points) < 20 else "-"
+                    colour = f"C{labels.index(curve.label) % 10}"
+                    place.plot(*zip(*points, strict=True), style, color=colour, label=curve.label, markersize=3)
+            place.set(xlabel=axis, title=METRICS[metric][0])
+            if metric in ("loss", "val_loss"):
+                place.set_yscale("log")
+            place.grid(alpha=0.3)
+        if found:
+            axes[0].legend(fontsize="small")
+    stream = io.BytesIO()
+    canvas.savefig(stream, format="png")
+    return stream.getvalue()
+
+
+# === The page ===
+
+
+def _page_table(made: Made) -> document.DataTable:
+    rows = tuple(tuple(document.Cell(cell.text, cell.value) for cell in row) for row in made.rows)
+    return document.DataTable(
+        id=made.table.name,
+        title=table_title(made),
+        columns=made.head,
+        rows=rows,
+        verdicts=made.verdicts,
+        note=made.table.note,
+    )
+
+
+def _page_figure(figure: Figure, curves: dict[str, list[Curve]]) -> document.Figure:
+    charts = []
+    for metric, found in curves.items():
+        lines = tuple(document.Line(curve.label, curve.points) for curve in found)
+        if lines:
+            charts.append(document.Chart(METRICS[metric][0], lines, log=metric in ("loss", "val_loss")))
+    return document.Figure(id=figure.name, title=figure_title(figure), charts=tuple(charts))
