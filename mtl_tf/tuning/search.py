@@ -4,7 +4,7 @@ import math
 import pathlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras_tuner.engine.base_tuner import BaseTuner
@@ -17,7 +17,9 @@ from mtl_tf.config import Config
 from mtl_tf.errors import StoppedError, UsageError
 from mtl_tf.options import format_value
 from mtl_tf.training.stopping import StopSignal
+from mtl_tf.tuning import distributed
 from mtl_tf.tuning import trial as trials
+from mtl_tf.tuning.directory import hold
 
 STATE = "search"  # folder of Keras Tuner's files in the search directory
 POLL_SECONDS = 1.0  # between questions of a worker for which there is nothing to do yet
@@ -156,3 +158,58 @@ def trial_name(trial_id: str, values: dict[str, Any]) -> str:
     parts += [f"epochs={epochs}"] if epochs else []
     text = "-".join([trial_id, *parts])
     return re.sub(r"[^A-Za-z0-9._=+-]", "_", text)[:100].rstrip("-_=.")
+
+
+def run_search(
+    make_tuner: Callable[[], TrialTuner],
+    workers: int = 0,
+    arguments: Sequence[str] = (),
+    patience: float = 120.0,
+) -> TrialTuner:
+    """Runs a search to its end, in the role that this process has.
+
+    Alone it runs the trials itself; with `workers` it is the chief of processes that it starts on this machine; with
+    Keras Tuner's environment variables it is chief or worker of processes that somebody else starts.
+
+    Args:
+        make_tuner: makes the tuner; the process that is not a worker must hold the search directory.
+        workers: how many worker processes to start; 0 = none.
+        arguments: of main.py, which make a process a worker of the same search.
+        patience: seconds after which a silent worker, or chief, counts as lost.
+
+    Returns:
+        The tuner; its `oracle` knows the trials, except in a worker.
+
+    Raises:
+        UsageError: the chief's port is in use, or the environment variables are not whole.
+        StoppedError: a signal came, or the chief or all workers are lost; the same command continues.
+    """
+    me = distributed.role()
+    if workers and me.kind != "alone":
+        raise UsageError(
+            f"workers={workers} starts a chief and workers of its own, but KERASTUNER_TUNER_ID makes this process a "
+            f"{me.kind}; leave one of them out"
+        )
+    with StopSignal() as stop:
+        tuner = make_tuner()
+        tuner.stop = stop
+        if me.kind == "worker":
+            lock = pathlib.Path(tuner.project_dir) / "workers" / f"{me.name}.lock"
+            with hold(lock, f"another worker is {me.name}"), distributed.working(tuner, me, patience):
+                tuner.search()
+        elif me.kind == "chief":
+            chief = distributed.Chief(tuner.oracle, me.address, patience)
+            tuner.resume(keep_ongoing=True)
+            print(f"chief at {chief.address}; waiting for workers", flush=True)
+            chief.serve(stop)
+        elif workers:
+            chief = distributed.Chief(tuner.oracle, "127.0.0.1:0", patience)
+            tuner.resume(keep_ongoing=True)
+            if not tuner.oracle.finished:
+                logs = pathlib.Path(tuner.project_dir) / "workers"
+                with distributed.LocalWorkers(workers, list(arguments), chief, logs) as local:
+                    print(f"{workers} workers; what they print is in {logs}", flush=True)
+                    chief.serve(stop, local.tick)
+        else:
+            tuner.search()
+    return tuner
