@@ -9,7 +9,9 @@ from collections.abc import Callable
 from mtl_tf import flags
 from mtl_tf.config import Config
 from mtl_tf.errors import UsageError, exit_status
+from mtl_tf.options import Section
 from mtl_tf.quiet import start_tensorflow
+from mtl_tf.tuning.options import TuneOptions
 
 
 def train(config: Config):
@@ -50,13 +52,24 @@ def report(config: Config):
     print(report_run(config))
 
 
-COMMANDS: dict[str, Callable[[Config], None]] = {
+def tune(config: Config, own: TuneOptions):
+    """Search over options of `train`: trials.csv and best.flags; continues a search that was stopped."""
+    from mtl_tf.tuning.tune import tune as run
+
+    run(config, own)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
     "export": export,
     "report": report,
+    "tune": tune,
 }
+
+# The commands that have options of their own, which they take besides the configuration.
+OWN_OPTIONS: dict[str, type[Section]] = {"tune": TuneOptions}
 
 # The commands that take everything else from the run's run.flags.
 _OF_A_RUN = ("evaluate", "predict", "export", "report")
@@ -76,9 +89,10 @@ def _run(argv):
         close = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {close[0]}?" if close else f"the commands are {', '.join(COMMANDS)}"
         raise UsageError(f"unknown command {name!r}; {hint}")
-    parsed = flags.parse(rest)
+    own = OWN_OPTIONS.get(name)
+    parsed = flags.parse(rest, own)
     if parsed.help:
-        print(flags.help_text(f"main.py {name} --option=value ...\n\n{COMMANDS[name].__doc__}"))
+        print(flags.help_text(f"main.py {name} --option=value ...\n\n{COMMANDS[name].__doc__}", own))
         return
     config = parsed.config
     start_tensorflow()
@@ -86,7 +100,10 @@ def _run(argv):
         from mtl_tf.inference.runs import configuration_of_run
 
         config = configuration_of_run(parsed, rest)
-    COMMANDS[name](config)
+    if own:
+        COMMANDS[name](config, parsed.own)
+    else:
+        COMMANDS[name](config)
 
 
 def _overview():
