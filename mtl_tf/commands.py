@@ -11,6 +11,7 @@ from mtl_tf.config import Config
 from mtl_tf.errors import UsageError, exit_status
 from mtl_tf.options import Section
 from mtl_tf.quiet import start_tensorflow
+from mtl_tf.study.options import StudyOptions
 from mtl_tf.tuning.options import TuneOptions
 
 
@@ -59,6 +60,13 @@ def tune(config: Config, own: TuneOptions):
     run(config, own)
 
 
+def study(config: Config, own: StudyOptions):
+    """Run every table and figure of a study, or go on with one: results/ and study.html."""
+    from mtl_tf.study.study import study as run
+
+    print(run(config, own))
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "evaluate": evaluate,
@@ -66,10 +74,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": export,
     "report": report,
     "tune": tune,
+    "study": study,
 }
 
 # The commands that have options of their own, which they take besides the configuration.
-OWN_OPTIONS: dict[str, type[Section]] = {"tune": TuneOptions}
+OWN_OPTIONS: dict[str, type[Section]] = {"tune": TuneOptions, "study": StudyOptions}
 
 # The commands that take everything else from the run's run.flags.
 _OF_A_RUN = ("evaluate", "predict", "export", "report")

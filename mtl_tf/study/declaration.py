@@ -242,7 +242,7 @@ def _check_references(declaration):
                     f"{where} chooses from {name!r}, which does not stand before it; {_hint(name, tables)}"
                 )
         for key in (table.pinned, table.published_choice):
-            if key and key.partition("/")[0] not in table.choose_from or key and key not in rows:
+            if (key and key.partition("/")[0] not in table.choose_from) or (key and key not in rows):
                 raise UsageError(f"{where} names the row {key!r}, which is none of the tables it chooses from")
         for row in table.rows:
             if row.like and row.like not in rows:

@@ -8,7 +8,7 @@ import numpy as np
 from mtl_tf.data import descriptors
 from mtl_tf.data.pipeline import EvaluationData
 from mtl_tf.data.sources import open_split
-from mtl_tf.inference.runs import open_run, read_configuration
+from mtl_tf.inference.runs import open_run
 from mtl_tf.progress import Progress
 from mtl_tf.report.document import Answer, Picture
 from mtl_tf.report.run import extremes

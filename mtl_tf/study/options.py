@@ -19,4 +19,7 @@ class StudyOptions(Section):
     seeds: int = option(1, "Seeds of every row.", minimum=1)
     architecture_seeds: int = option(3, "Seeds of the rows that compare architectures.", minimum=1)
     workers: int = option(0, "Trials side by side on this machine; 0 = one after another.", minimum=0, free=True)
+    patience: float = option(
+        120.0, "Seconds after which a worker or chief that is silent counts as lost.", minimum=1.0, free=True
+    )
     pictures: int = option(1, "Worst, median and best images on the page, of each; 0 = none.", minimum=0, free=True)

@@ -19,6 +19,7 @@ from mtl_tf.study.options import StudyOptions
 from mtl_tf.tuning.trial import Outcome, read_outcome
 
 NO_WEIGHTS = "no weights"
+RUNS, RESULTS, PAGE = "runs", "results", "study.html"  # what a study's folder holds
 WEIGHTS = "model.encoder_weights"
 
 
@@ -47,7 +48,7 @@ class Run:
     """
 
     name: str
-    row: str
+    row: str = dataclasses.field(compare=False)
     seed: int
     config: Config
 
@@ -160,7 +161,7 @@ class Plan:
             raise UsageError(f"{self.declaration.path}: row {row.key}: {error}") from None
         key = hashlib.sha256(identity(config).encode()).hexdigest()[:8]
         name = self._by_key.setdefault(key, f"{_file_name(row.key)}-seed{seed}-{key}")
-        folder = pathlib.Path(self.base.run_dir) / "runs" / name
+        folder = pathlib.Path(self.base.run_dir) / RUNS / name
         return Run(name, row.key, seed, configuration.replace(config, run_dir=str(folder)))
 
     # === What is to be run ===

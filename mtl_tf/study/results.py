@@ -106,11 +106,9 @@ def _result(plan: Plan, row: Row) -> ResultRow:
 
 def _figures(outcomes: list[Outcome]) -> dict[str, Figure]:
     found = {}
+    measured = [outcome.costs | {name: outcome.scores.get(key) for name, key in SCORES.items()} for outcome in outcomes]
     for column in (*SCORES, *COSTS):
-        values = [
-            outcome.scores.get(SCORES[column]) if column in SCORES else outcome.costs.get(column)
-            for outcome in outcomes
-        ]
+        values = [one.get(column) for one in measured]
         if values and None not in values:
             found[column] = Figure(tuple(values))
     return found

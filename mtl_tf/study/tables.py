@@ -106,13 +106,8 @@ def _make(plan, table, results, everything):
         columns.append([_published(name, row.published.get(name)) for row in results])
     head.append("seeds")
     columns.append([Cell(str(len(row.runs)), len(row.runs)) for row in results])
-    return Made(
-        table,
-        tuple(head),
-        tuple(zip(*columns, strict=True)),
-        _verdicts(plan, table, results, everything),
-        tuple(results),
-    )
+    sentences = _verdicts(plan, table, results, everything)
+    return Made(table, tuple(head), tuple(zip(*columns, strict=True)), sentences, tuple(results))
 
 
 def _name(plan, table, row):

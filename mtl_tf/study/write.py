@@ -9,11 +9,9 @@ from mtl_tf.report import document
 from mtl_tf.study.curves import METRICS, Curve, curves_of
 from mtl_tf.study.declaration import Figure
 from mtl_tf.study.gallery import gallery
-from mtl_tf.study.plan import Plan
+from mtl_tf.study.plan import PAGE, RESULTS, Plan
 from mtl_tf.study.tables import Made, make_tables
 from mtl_tf.training.run_directory import environment, write_table
-
-FOLDER, PAGE = "results", "study.html"
 
 
 def write_results(plan: Plan, pictures: int) -> pathlib.Path:
@@ -30,12 +28,12 @@ def write_results(plan: Plan, pictures: int) -> pathlib.Path:
     for made in tables:
         head = made.head
         rows = [dict(zip(head, (cell.text for cell in row), strict=True)) for row in made.rows]
-        write_table(folder / FOLDER / f"{made.table.name}.csv", rows)
+        write_table(folder / RESULTS / f"{made.table.name}.csv", rows)
     for figure, curves in figures.items():
         if not figure.diagram:
-            write_table(folder / FOLDER / f"{figure.name}.csv", _curve_rows(curves))
-            write_bytes(folder / FOLDER / f"{figure.name}.png", _plot(figure, curves))
-    write_text(folder / FOLDER / "tables.md", _markdown(plan, tables, list(figures), facts))
+            write_table(folder / RESULTS / f"{figure.name}.csv", _curve_rows(curves))
+            write_bytes(folder / RESULTS / f"{figure.name}.png", _plot(figure, curves))
+    write_text(folder / RESULTS / "tables.md", _markdown(plan, tables, list(figures), facts))
     shown, tasks = gallery(plan, pictures)
     page = document.Document(
         title=f"Study {folder.resolve().name}",

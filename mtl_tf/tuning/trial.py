@@ -96,7 +96,13 @@ def run_trial(config: Config, split: str = "val", hyperparameters: dict[str, Any
     if found is None or process.returncode < 0:
         how = f"signal {-process.returncode}" if process.returncode < 0 else f"status {process.returncode}"
         found = Outcome(FAILED, f"the process ended with {how}" + (" (out of memory?)" if how == "signal 9" else ""))
+        if (path / "run.flags").exists():
+            _write_outcome(path, found)
     return found
+
+
+def _write_outcome(run_dir, outcome):
+    write_json(run_dir / "outcome.json", dataclasses.asdict(outcome))
 
 
 def read_outcome(run_dir: pathlib.Path) -> Outcome | None:
@@ -196,7 +202,7 @@ def _main() -> int:
         # A folder with files but without run.flags would be taken for somebody else's.
         run_dir.mkdir(parents=True, exist_ok=True)
         (run_dir / "run.flags").write_text(flags.run_flags(parsed.config))
-    write_json(run_dir / "outcome.json", dataclasses.asdict(outcome))
+    _write_outcome(run_dir, outcome)
     if outcome.message:
         print(f"{run_dir.name}: {outcome.message}", file=sys.stderr)
     return 0

@@ -1,0 +1,145 @@
+"""What rows mean, what they share, and what choices carry on."""
+
+import pytest
+
+from mtl_tf.errors import UsageError
+from mtl_tf.study.results import delta_m, result_rows
+from mtl_tf.study.verdicts import noise_of, verdict
+from tests.study.stub import finish, make_plan, runs
+
+
+def table(plan, name):
+    return next(table for table in plan.tables if table.name == name)
+
+
+def test_rows_build_on_the_start_the_choices_and_each_other(tmp_path):
+    plan = make_plan(tmp_path)
+    (plain,) = runs(plan, "C/plain")
+    assert plain.config.optim.learning_rate == 0.05 and plain.config.optim.name == "sgd"
+    assert not plain.config.model.aspp and plain.config.train.epochs == 4
+    (big,) = runs(plan, "C/big batch")
+    assert big.config.model.aspp and big.config.train.batch_size == 8 and big.config.train.epochs == 8
+    assert plan.changes(big)["train.batch_size"] == 8
+
+
+def test_rows_that_mean_the_same_share_a_run(tmp_path):
+    plan = make_plan(tmp_path)
+    assert runs(plan, "C/plain") == runs(plan, "A/fast")
+    names = [run.name for run in plan.all_runs()]
+    assert len(names) == len(set(names)) == 3 + 3 + 1 + 2  # rates, joint, big batch, single tasks
+
+
+def test_seeds(tmp_path):
+    plan = make_plan(tmp_path, "--seed=5", seeds=2, architecture_seeds=3)
+    assert [run.config.seed for run in runs(plan, "C/plain")] == [5, 6]
+    assert [run.config.seed for run in runs(plan, "C/joint")] == [5, 6, 7]
+
+
+def test_without_weights_the_row_says_so_and_the_study_goes_on(tmp_path):
+    plan = make_plan(tmp_path)
+    assert runs(plan, "C/pretrained") == []
+    assert [row.status for row in result_rows(plan, table(plan, "C"))][-1] == "no weights"
+    plan = make_plan(tmp_path, "--model.encoder_weights=some.h5")
+    assert [run.config.model.encoder_weights for run in runs(plan, "C/pretrained")] == ["some.h5"]
+    assert runs(plan, "C/plain")[0].config.model.encoder_weights == "some.h5"  # this study's start says nothing of it
+
+
+def test_carry_best_waits_and_then_takes_the_best_row(tmp_path):
+    plan = make_plan(tmp_path, carry="best")
+    assert runs(plan, "C/plain") is None and plan.waits()
+    assert len(plan.all_runs()) == 3
+    finish(plan, "A/slow", 10.0)
+    finish(plan, "A/fast", 8.0)
+    assert runs(plan, "C/plain") is None
+    finish(plan, "A/too fast", status="diverged", message="non-finite loss at step 3")
+    assert not plan.waits()
+    assert runs(plan, "C/plain")[0].config.optim.learning_rate == 0.01
+    assert runs(plan, "C/plain") == runs(plan, "A/slow")
+
+
+def test_carry_best_of_nothing_but_failures(tmp_path):
+    plan = make_plan(tmp_path, carry="best")
+    for row in ("slow", "fast", "too fast"):
+        finish(plan, f"A/{row}", status="diverged", message="non-finite loss at step 3")
+    with pytest.raises(UsageError, match="every row of A failed"):
+        runs(plan, "C/plain")
+
+
+def test_a_choice_needs_its_tables(tmp_path):
+    with pytest.raises(UsageError, match="--tables leaves out"):
+        make_plan(tmp_path, carry="best", tables=("B", "C"))
+    with pytest.raises(UsageError, match="did you mean"):
+        make_plan(tmp_path, tables=("CC",))
+    # A choice that is not made carries nothing: the study's own flags stand.
+    assert runs(make_plan(tmp_path, tables=("C",)), "C/plain")[0].config.optim.learning_rate == 0.01
+
+
+def test_a_row_that_is_no_network_is_named(tmp_path):
+    with pytest.raises(UsageError, match="row S/semseg"):
+        make_plan(tmp_path, "--model.architecture=distilled")
+
+
+def test_mean_spread_failures_and_published_units(tmp_path):
+    plan = make_plan(tmp_path)
+    finish(plan, "C/joint", 10.0, 12.0, 17.0)
+    finish(plan, "A/too fast", status="diverged", message="non-finite loss at step 3")
+    rows = {row.row.name: row for name in ("A", "C") for row in result_rows(plan, table(plan, name))}
+    joint = rows["joint"]
+    assert joint.figures["total"].mean == 13.0
+    assert joint.figures["total"].spread == pytest.approx(13**0.5)  # ((-3)^2 + 1 + 4^2) / 2
+    assert joint.published == {"seconds": 7200.0}
+    assert rows["too fast"].status == "failed: non-finite loss at step 3"
+    assert rows["slow"].status == "not run yet"
+
+
+def test_delta_m_by_hand(tmp_path):
+    # mIoU 33 against 30: +10 %; SI 18 against 20: +10 %; mean +10 %.
+    assert delta_m({"miou": 33.0, "si": 18.0}, {"miou": 30.0, "si": 20.0}) == pytest.approx(10.0)
+    assert delta_m({"miou": 33.0, "si": 22.0}, {"miou": 30.0, "si": 20.0}) == pytest.approx(0.0)
+    assert delta_m({"miou": 33.0, "si": 22.0}, {"miou": 30.0}) is None
+    plan = make_plan(tmp_path)
+    finish(plan, "S/semseg", 10.0)  # mIoU 30
+    finish(plan, "S/depth", 10.0)  # SI 20
+    finish(plan, "A/fast", 15.0, si=18.0)  # mIoU 33, SI 18
+    fast = result_rows(plan, table(plan, "A"))[1]
+    assert fast.figures["delta_m"].mean == pytest.approx(10.0)
+
+
+def rows_of(plan, *totals, too_fast="diverged"):
+    for name, values in zip(("slow", "fast"), totals, strict=True):
+        finish(plan, f"A/{name}", *values)
+    if too_fast:
+        finish(plan, "A/too fast", status=too_fast, message="non-finite loss at step 3")
+    return result_rows(plan, table(plan, "A"))
+
+
+def test_verdicts_follow_the_figures(tmp_path):
+    plan = make_plan(tmp_path, seeds=3)
+    rows = rows_of(plan, (10.0, 10.1, 9.9), (20.0, 20.1, 19.9))
+    text = verdict("total", rows)
+    assert text.startswith("Published total: fast > slow > too fast. The ordering holds here: of 3 pairs, 3 hold")
+    text = verdict("total", rows_of(plan, (20.0, 20.1, 19.9), (10.0, 10.1, 9.9)))
+    assert "does not hold" in text and "1 are reversed (fast and slow)" in text
+    text = verdict("total", rows_of(plan, (10.0, 20.0, 30.0), (12.0, 22.0, 32.0)))
+    assert "not contradicted" in text and "1 are within the spread" in text
+
+
+def test_a_run_that_should_fail_and_does_not_is_reversed_where_it_is_better(tmp_path):
+    plan = make_plan(tmp_path)
+    rows = rows_of(plan, (10.0,), (20.0,), too_fast="")
+    finish(plan, "A/too fast", 30.0)
+    text = verdict("total", result_rows(plan, table(plan, "A")), noise=0.5)
+    assert "2 are reversed" in text
+    assert "Left out: too fast (not run yet)" in verdict("total", rows, noise=0.5)
+
+
+def test_single_runs_use_the_noise_of_others_or_say_that_there_is_none(tmp_path):
+    plan = make_plan(tmp_path)
+    rows = rows_of(plan, (10.0,), (11.0,))
+    assert "Single runs" in verdict("total", rows)
+    assert "1 are within the spread" in verdict("total", rows, noise=2.0)
+    assert "0 are within the spread" in verdict("total", rows, noise=0.1)
+    assert noise_of("total", rows) is None
+    finish(plan, "C/joint", 10.0, 12.0, 17.0)
+    assert noise_of("total", result_rows(plan, table(plan, "C"))) == pytest.approx(13**0.5)
+    assert verdict("miou", rows) is None  # one published figure orders nothing
