@@ -147,6 +147,25 @@ class SafeOracle(keras_tuner.Oracle):
         self._retry_queue = waiting
 
 
+def tidy(values: dict[str, Any]) -> dict[str, Any]:
+    """Values with six digits: readable, and the same after the 32 bits in which a worker gets them."""
+    return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in values.items()}
+
+
+class _Sampling(SafeOracle):
+    """An oracle that draws values."""
+
+    def __init__(self, *arguments, **more):
+        super().__init__(*arguments, **more)
+        self._max_collisions = 2000  # so that the last combination of a small space is found
+
+    def populate_space(self, trial_id):
+        response = super().populate_space(trial_id)
+        if response.get("values"):
+            response["values"] = tidy(response["values"])
+        return response
+
+
 def _readable(folder: pathlib.Path) -> bool:
     """Whether the oracle's file is whole, and that of every trial that it names."""
     try:
@@ -179,20 +198,12 @@ class DeclaredOracle(SafeOracle):
         return {"status": TrialStatus.RUNNING, "values": dict(self.declared[number])}
 
 
-class RandomOracle(SafeOracle, oracles.RandomSearchOracle):
+class RandomOracle(_Sampling, oracles.RandomSearchOracle):
     """Random search."""
 
-    def __init__(self, *arguments, **more):
-        super().__init__(*arguments, **more)
-        self._max_collisions = 2000  # so that the last combination of a small space is found
 
-
-class BayesianOracle(SafeOracle, oracles.BayesianOptimizationOracle):
+class BayesianOracle(_Sampling, oracles.BayesianOptimizationOracle):
     """Gaussian process, upper confidence bound."""
-
-    def __init__(self, *arguments, **more):
-        super().__init__(*arguments, **more)
-        self._max_collisions = 2000
 
     def populate_space(self, trial_id):
         # Drawn from the number of the trial, a search that was stopped goes the same way as one that was not.
@@ -201,16 +212,15 @@ class BayesianOracle(SafeOracle, oracles.BayesianOptimizationOracle):
             warnings.simplefilter("ignore")  # about the bounds of the kernel's length scale
             response = super().populate_space(trial_id)
         if response["status"] == TrialStatus.RUNNING and self._duplicate(response["values"]):
-            return self._random_populate_space()  # a trial that was made tells nothing new
+            response = self._random_populate_space()  # a trial that was made tells nothing new
         return response
 
 
-class HyperbandOracle(SafeOracle, oracles.HyperbandOracle):
+class HyperbandOracle(_Sampling, oracles.HyperbandOracle):
     """Hyperband; `tuner/epochs` among the values says for how long a trial is trained."""
 
     def __init__(self, *arguments, **more):
         super().__init__(*arguments, **more)
-        self._max_collisions = 2000
         brackets = range(self._get_num_brackets())
         trials = sum(self._get_size(bracket, turn) for bracket in brackets for turn in range(bracket + 1))
         self.expected = min(self.limit, trials) if self.limit else trials

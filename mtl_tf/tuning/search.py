@@ -20,6 +20,7 @@ from mtl_tf.training.stopping import StopSignal
 from mtl_tf.tuning import distributed
 from mtl_tf.tuning import trial as trials
 from mtl_tf.tuning.directory import hold
+from mtl_tf.tuning.oracles import tidy
 
 STATE = "search"  # folder of Keras Tuner's files in the search directory
 POLL_SECONDS = 1.0  # between questions of a worker for which there is nothing to do yet
@@ -35,8 +36,8 @@ class TrialTuner(BaseTuner):
     Args:
         oracle: a `SafeOracle`.
         directory: search directory; Keras Tuner's files are in its `search`, runs in its `trials`.
-        config_of: the configuration of a trial from its values; where that names no run directory, the trial gets
-            `trials/NUMBER-VALUES`. A UsageError of it makes the trial a failed one.
+        config_of: the configuration of a trial from its values (floats come with six digits); where that names no run
+            directory, the trial gets `trials/NUMBER-VALUES`. A UsageError of it makes the trial a failed one.
         objective: the score by which the oracle chooses.
         split: on which trials are scored.
     """
@@ -91,7 +92,7 @@ class TrialTuner(BaseTuner):
             FailedTrialError: it diverged, failed, has no such score, or its values do not go together.
             StoppedError: a signal came.
         """
-        values = trial.hyperparameters.values
+        values = tidy(trial.hyperparameters.values)
         past = values.get("tuner/trial_id")
         if past and self.oracle.get_trial(past).status == TrialStatus.FAILED:
             self._fail(trial, {}, trials.FAILED, f"the shorter trial {past} of these values failed")
@@ -128,7 +129,7 @@ class TrialTuner(BaseTuner):
 
     def _write(self, trial, result):
         """What the table is made of; it is there before the oracle hears of the end."""
-        values = dict(trial.hyperparameters.values)
+        values = tidy(trial.hyperparameters.values)
         header = {"trial": trial.trial_id, "name": trial_name(trial.trial_id, values), "values": values}
         write_json(pathlib.Path(self.get_trial_dir(trial.trial_id)) / "result.json", header | result)
 

@@ -123,8 +123,7 @@ class Space:
             named["train.epochs"] = int(values["tuner/epochs"])
         for dimension in self.dimensions:
             value = values[dimension.name]
-            # Six digits are exact in the 32 bits that a worker gets its values in, and readable.
-            text = f"{value:.6g}" if isinstance(value, float) else str(value)
+            text = format_value(value)
             named[dimension.name] = coerce(fields[dimension.name], text)
             for other, factors in dimension.multiply.items():
                 product = named[other] * factors[dimension.values.index(text)]

@@ -58,7 +58,7 @@ def make_oracle(config: Config, own: TuneOptions, space: Space) -> oracles.SafeO
     """The algorithm that the options name."""
     limit, way = own.max_trials, direction(own.objective)
     if own.algorithm == "grid":
-        return oracles.DeclaredOracle(own.objective, way, list(space.combinations()), limit, config.seed)
+        return oracles.DeclaredOracle(own.objective, way, list(space.combinations()), limit=limit)
     more = {"hyperparameters": space.hyperparameters()}
     if own.algorithm == "hyperband":
         more |= {"max_epochs": config.train.epochs, "factor": own.hyperband_factor}
