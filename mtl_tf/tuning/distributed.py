@@ -75,10 +75,10 @@ def _grpc():
 
 
 class Chief:
-    """Serves an oracle to workers.
+    """Serves an oracle to workers while it is entered.
 
     Args:
-        oracle: a `SafeOracle`.
+        oracle: a `SafeOracle`, which has been resumed.
         address: IP:PORT to listen on; port 0 = any free one.
         patience: seconds after which a silent worker counts as lost and its trial is given to another.
 
@@ -107,23 +107,27 @@ class Chief:
         if not bound:
             raise UsageError(f"cannot listen on {address}; set KERASTUNER_ORACLE_IP and _PORT to a free address")
         self.address = f"{host}:{bound}"
+        self._begun = time.monotonic()
+
+    def __enter__(self):
+        self._begun = time.monotonic()
+        self._server.start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.stop(grace=2).wait(5)
 
     def serve(self, stop: StopSignal, tick=lambda: None):
         """Answers workers until every trial has ended and every worker knows; `tick` is called again and again."""
         if self.oracle.finished:
             return
-        self._begun = time.monotonic()
-        self._server.start()
-        try:
-            while not self._done():
-                time.sleep(POLL_SECONDS)
-                stop.leave_if_asked("while trials ran; the same command continues")
-                if self._service.error:
-                    raise self._service.error
-                tick()
-                self._reclaim()
-        finally:
-            self._server.stop(grace=2).wait(5)
+        while not self._done():
+            time.sleep(POLL_SECONDS)
+            stop.leave_if_asked("while trials ran; the same command continues")
+            if self._service.error:
+                raise self._service.error
+            tick()
+            self._reclaim()
 
     def _done(self):
         with self.oracle.guard:

@@ -148,8 +148,10 @@ class SafeOracle(keras_tuner.Oracle):
 
 
 def tidy(values: dict[str, Any]) -> dict[str, Any]:
-    """Values with six digits: readable, and the same after the 32 bits in which a worker gets them."""
-    return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in values.items()}
+    """Values with six digits, by name: a worker gets them in 32 bits and in any order."""
+    return {
+        name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in sorted(values.items())
+    }
 
 
 class _Sampling(SafeOracle):

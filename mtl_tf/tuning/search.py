@@ -153,7 +153,7 @@ def trial_name(trial_id: str, values: dict[str, Any]) -> str:
     epochs = named.get("tuner/epochs")
     parts = [
         f"{name.rpartition('.')[2]}={format_value(value)}"
-        for name, value in named.items()
+        for name, value in sorted(named.items())
         if not name.startswith("tuner/")
     ]
     parts += [f"epochs={epochs}"] if epochs else []
@@ -199,16 +199,19 @@ def run_search(
             with hold(lock, f"another worker is {me.name}"), distributed.working(tuner, me, patience):
                 tuner.search()
         elif me.kind == "chief":
-            chief = distributed.Chief(tuner.oracle, me.address, patience)
             tuner.resume(keep_ongoing=True)
-            print(f"chief at {chief.address}; waiting for workers", flush=True)
-            chief.serve(stop)
+            with distributed.Chief(tuner.oracle, me.address, patience) as chief:
+                print(f"chief at {chief.address}; waiting for workers", flush=True)
+                chief.serve(stop)
         elif workers:
-            chief = distributed.Chief(tuner.oracle, "127.0.0.1:0", patience)
             tuner.resume(keep_ongoing=True)
             if not tuner.oracle.finished:
                 logs = pathlib.Path(tuner.project_dir) / "workers"
-                with distributed.LocalWorkers(workers, list(arguments), chief, logs) as local:
+                # The chief is there until the last worker has gone.
+                with (
+                    distributed.Chief(tuner.oracle, "127.0.0.1:0", patience) as chief,
+                    distributed.LocalWorkers(workers, list(arguments), chief, logs) as local,
+                ):
                     print(f"{workers} workers; what they print is in {logs}", flush=True)
                     chief.serve(stop, local.tick)
         else:

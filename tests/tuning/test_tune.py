@@ -42,7 +42,7 @@ def test_a_grid_runs_every_combination_in_its_order(tmp_path, capsys):
     run_dir = tmp_path / "s"
     assert main(arguments(run_dir, SMALL, "--algorithm=grid")) == 0
     assert ran(run_dir) == [
-        f"000{2 * i + j}-learning_rate={rate}-depth_weight={weight}"
+        f"000{2 * i + j}-depth_weight={weight}-learning_rate={rate}"
         for i, rate in enumerate((0.1, 0.01, 0.001))
         for j, weight in enumerate((0.5, 1.0))
     ]
