@@ -98,12 +98,27 @@ class ModelConfig(Section):
     aspp_rates: tuple[int, ...] = option(
         (3, 6, 9), "Dilation of the 3x3 branches of ASPP.", minimum=1, lengths=(1, 2, 3, 4, 5, 6)
     )
-    skip: bool = option(True, "Decoder with the stride-4 encoder feature.")
+    skip: bool = option(True, "Decoder with encoder features of small stride.")
+    skip_strides: tuple[int, ...] = option(
+        (4,),
+        "Strides of these features, falling; heads and attention work at the last.",
+        choices=(8, 4, 2),
+        lengths=(1, 2, 3),
+    )
+    squeeze_excitation: bool = option(False, "Squeeze-and-excitation in every residual block of the encoder.")
+    gate_init: str = option(
+        "zeros", "distilled: initial gates of the attention, half open or random.", choices=("zeros", "default")
+    )
 
     def __post_init__(self):
         super().__post_init__()
         if len(set(self.aspp_rates)) != len(self.aspp_rates):
             raise UsageError(f"model.aspp_rates={format_value(self.aspp_rates)} names a rate twice; leave one out")
+        strides = format_value(self.skip_strides)
+        if any(second >= first for first, second in zip(self.skip_strides, self.skip_strides[1:], strict=False)):
+            raise UsageError(f"model.skip_strides={strides} must fall, as in 8,4,2")
+        if not self.skip and self.skip_strides != (4,):
+            raise UsageError(f"model.skip_strides={strides} needs model.skip; turn it on, or leave the strides out")
 
 
 @dataclasses.dataclass(frozen=True)

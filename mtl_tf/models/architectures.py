@@ -34,10 +34,10 @@ def build_model(config: ModelConfig, tasks: Sequence[Task]) -> keras.Model:
     """
     # === Encoder ===
     image = keras.Input((None, None, 3), name="image", dtype="float32")
-    encoder = build_encoder(config.encoder, config.dilation, config.consistent_dilation)
+    encoder = build_encoder(config.encoder, config.dilation, config.consistent_dilation, config.squeeze_excitation)
     pyramid = encoder(image)
 
-    # === Features at stride 4, and raw heads ===
+    # === Features at the stride of the last skip, and raw heads ===
     features = ARCHITECTURES[config.architecture](config, tasks, pyramid)
     outputs = {}
     for suffix, by_task in features.items():
@@ -52,10 +52,11 @@ def build_model(config: ModelConfig, tasks: Sequence[Task]) -> keras.Model:
 
 
 def _branch(config, pyramid, path):
-    """Encoder features -> ASPP -> decoder feature (B, H/4, W/4, 256)."""
+    """Encoder features -> ASPP -> decoder feature (B, H/s, W/s, 256), s the last of the skips' strides."""
     aspp = build_aspp(pyramid["last"].shape[-1], config.aspp_rates, config.aspp, f"{path}/aspp")
-    decoder = build_decoder(pyramid["stride4"].shape[-1], config.skip, f"{path}/decoder")
-    return decoder([aspp(pyramid["last"]), pyramid["stride4"]])
+    skips = [pyramid[f"stride{stride}"] for stride in config.skip_strides]
+    decoder = build_decoder([skip.shape[-1] for skip in skips], config.skip, f"{path}/decoder")
+    return decoder([aspp(pyramid["last"]), *skips])
 
 
 def _joint(config, tasks, pyramid):
@@ -77,7 +78,7 @@ def _distilled(config, tasks, pyramid):
     final = {}
     for task in tasks:
         messages = [
-            build_attention(f"{task.name}/attention/{other.name}")(initial[other.name])
+            build_attention(f"{task.name}/attention/{other.name}", config.gate_init)(initial[other.name])
             for other in tasks
             if other.name != task.name
         ]

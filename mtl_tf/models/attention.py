@@ -6,13 +6,14 @@ from mtl_tf.models.aspp import CHANNELS
 from mtl_tf.models.layers import pytorch_uniform, scope
 
 
-def build_attention(path: str) -> keras.Model:
+def build_attention(path: str, gate_init: str = "zeros") -> keras.Model:
     """SA(x) = conv3x3(x) * sigmoid(conv3x3'(x)): what one task passes to another.
 
-    The gate starts at zero, so that every message starts half open.
+    A gate that starts at zero is half open everywhere: every message starts as half its value.
 
     Args:
         path: where its variables stand, e.g. "semseg/attention/depth" for what depth passes to segmentation.
+        gate_init: "zeros", or "default" for PyTorch's random initialisation.
 
     Returns:
         A model (B, h, w, 256) -> (B, h, w, 256).
@@ -25,6 +26,8 @@ def build_attention(path: str) -> keras.Model:
         )(inputs)
 
     with scope(path):
-        gate = keras.layers.Activation("sigmoid", name="sigmoid")(conv("gate", "zeros"))
+        gate = keras.layers.Activation("sigmoid", name="sigmoid")(
+            conv("gate", "zeros" if gate_init == "zeros" else pytorch_uniform())
+        )
         message = keras.layers.Multiply(name="message")([conv("value", pytorch_uniform()), gate])
     return keras.Model(inputs, message, name=path.replace("/", "_"))

@@ -1,7 +1,9 @@
-"""The decoder with a skip connection, and the head after it.
+"""The decoder with skip connections, and the head after it.
 
 Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation", ECCV 2018.
 """
+
+from collections.abc import Sequence
 
 import keras
 
@@ -11,27 +13,39 @@ from mtl_tf.models.layers import ResizeLike, conv_bn_relu, pytorch_uniform, scop
 SKIP_CHANNELS = 48
 
 
-def build_decoder(skip_channels: int, enabled: bool, path: str) -> keras.Model:
-    """From the ASPP output and the encoder's stride-4 feature to the feature before the head.
+def build_decoder(skip_channels: Sequence[int], enabled: bool, path: str) -> keras.Model:
+    """From the ASPP output and encoder features of falling stride to the feature before the head.
+
+    With one skip two 3x3 convolutions follow it, as published; with several, one follows each.
 
     Args:
-        skip_channels: channels of the stride-4 feature.
-        enabled: False only resizes; the stride-4 feature then gives nothing but the size.
+        skip_channels: channels of each encoder feature, from the largest stride to the smallest.
+        enabled: False only resizes; the encoder feature then gives nothing but the size.
         path: where its variables stand, e.g. "semseg/decoder".
 
     Returns:
-        A model [(B, h, w, 256), (B, H/4, W/4, skip_channels)] -> (B, H/4, W/4, 256).
+        A model [(B, h, w, 256), (B, H/s, W/s, channels) of each stride s] -> (B, H/s, W/s, 256) of the last s.
     """
-    feature = keras.Input((None, None, CHANNELS), name="feature")
-    low_level = keras.Input((None, None, skip_channels), name="low_level")
+    feature = x = keras.Input((None, None, CHANNELS), name="feature")
+    skips = [keras.Input((None, None, channels), name=f"skip_{i}") for i, channels in enumerate(skip_channels, 1)]
     with scope(path):
-        x = ResizeLike(name="upsample")(feature, low_level)
-        if enabled:
-            skip = conv_bn_relu(low_level, SKIP_CHANNELS, 1, "skip")
-            x = keras.layers.Concatenate(name="concat")([x, skip])
-            x = conv_bn_relu(x, CHANNELS, 3, "fuse1")
-            x = conv_bn_relu(x, CHANNELS, 3, "fuse2")
-    return keras.Model([feature, low_level], x, name=path.replace("/", "_"))
+        if len(skips) == 1:
+            x = _upsample(x, skips[0], "skip" if enabled else "", "")
+            for name in ("fuse1", "fuse2") if enabled else ():
+                x = conv_bn_relu(x, CHANNELS, 3, name)
+        else:
+            for number, skip in enumerate(skips, 1):
+                x = _upsample(x, skip, f"skip{number}", str(number))
+                x = conv_bn_relu(x, CHANNELS, 3, f"fuse{number}")
+    return keras.Model([feature, *skips], x, name=path.replace("/", "_"))
+
+
+def _upsample(x, skip, name: str, suffix: str):
+    """Resizes to an encoder feature and, where `name` names its projection, concatenates that."""
+    x = ResizeLike(name=f"upsample{suffix}")(x, skip)
+    if not name:
+        return x
+    return keras.layers.Concatenate(name=f"concat{suffix}")([x, conv_bn_relu(skip, SKIP_CHANNELS, 1, name)])
 
 
 def build_head(channels: int, path: str) -> keras.Model:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mtl_tf.config import ModelConfig
 from mtl_tf.errors import UsageError
+from mtl_tf.models.encoders.squeeze_excitation import PART
 
 
 def load_encoder_weights(encoder: keras.Model, config: ModelConfig) -> str:
@@ -32,18 +33,23 @@ def load_encoder_weights(encoder: keras.Model, config: ModelConfig) -> str:
         tensors, source = _from_keras(config.encoder, "imagenet"), "ImageNet"
     else:
         tensors = _from_file(config.encoder, pathlib.Path(source))
+    # Files of plain encoders have no tensors of squeeze-and-excitation: these start anew, if all of them are missing.
+    added = [variable for variable in encoder.variables if PART in variable.path]
+    added = [] if any(variable.path in tensors for variable in added) else added
+    taken = [variable for variable in encoder.variables if all(variable is not other for other in added)]
     wrong = []
-    for variable in encoder.variables:
+    for variable in taken:
         found = tensors.get(variable.path)
         if found is None:
             wrong.append(f"{variable.path} is missing")
         elif found.shape != tuple(variable.shape):
             wrong.append(f"{variable.path} is {found.shape}, expected {tuple(variable.shape)}")
     if wrong:
-        raise UsageError(_misfit(config.encoder, source, wrong, len(encoder.variables)))
-    for variable in encoder.variables:
+        raise UsageError(_misfit(config.encoder, source, wrong, len(taken)))
+    for variable in taken:
         variable.assign(tensors[variable.path])
-    return f"encoder weights: all {len(encoder.variables)} tensors of {config.encoder} from {source}"
+    anew = f"; {len(added)} of squeeze-and-excitation start anew" if added else ""
+    return f"encoder weights: all {len(taken)} tensors of {config.encoder} from {source}{anew}"
 
 
 def _misfit(encoder, source, wrong, total):

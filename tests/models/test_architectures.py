@@ -60,11 +60,11 @@ def test_parameter_counts_of_the_parts():
     assert round(aspp / 1e6, 2) == 4.13
     assert parameters(build_aspp(512, (3, 6, 9), False, "aspp")) == 512 * 256 + 2 * 256
     decoder = 64 * 48 + 2 * 48 + 9 * 304 * 256 + 9 * 256 * 256 + 2 * 2 * 256
-    assert parameters(build_decoder(64, True, "decoder")) == decoder
+    assert parameters(build_decoder([64], True, "decoder")) == decoder
     head = parameters(build_head(20, "head"))
     assert head == 256 * 20 + 20
     assert round(decoder / 1e6, 2) == 1.29
-    assert parameters(build_decoder(64, False, "decoder")) == 0
+    assert parameters(build_decoder([64], False, "decoder")) == 0
     assert parameters(build_attention("attention")) == 2 * 9 * 256 * 256
 
 
@@ -272,7 +272,7 @@ def test_aspp_off_is_one_convolution():
 
 
 def test_the_decoder_fuses_the_enlarged_feature_with_the_skip():
-    decoder = build_decoder(6, True, "semseg/decoder")
+    decoder = build_decoder([6], True, "semseg/decoder")
     randomise(decoder)
     weights = weights_below(decoder, "semseg/decoder")
     random = np.random.default_rng(0)
@@ -288,7 +288,7 @@ def test_the_decoder_fuses_the_enlarged_feature_with_the_skip():
 
 def test_without_skip_the_decoder_only_enlarges():
     feature = np.random.default_rng(0).normal(size=(1, 2, 3, 256)).astype(np.float32)
-    found = build_decoder(6, False, "decoder")([feature, np.zeros((1, 7, 10, 6), np.float32)])
+    found = build_decoder([6], False, "decoder")([feature, np.zeros((1, 7, 10, 6), np.float32)])
     np.testing.assert_allclose(found, tf.image.resize(feature, (7, 10)), rtol=1e-5, atol=1e-6)
 
 

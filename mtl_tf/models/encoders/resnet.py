@@ -9,6 +9,7 @@ import functools
 import keras
 
 from mtl_tf.models.encoders.pyramid import Stage, encoder_model, stages
+from mtl_tf.models.encoders.squeeze_excitation import squeeze_excitation
 from mtl_tf.models.layers import BatchNorm, Conv2D, Whiten, scope
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -40,7 +41,7 @@ def conv_bn(x, filters: int, kernel: int, name: str, stride: int = 1, dilation: 
     return BatchNorm(name=name.replace("conv", "bn") if "conv" in name else f"{name}_bn")(x)
 
 
-def _basic_block(x, width: int, name: str, stage: Stage, first: bool, consistent: bool):
+def _basic_block(x, width: int, name: str, stage: Stage, first: bool, consistent: bool, excite: bool):
     stride = stage.stride if first else 1
     if consistent:
         # conv1 sees the input's grid, conv2 the one that conv1's stride would have left.
@@ -50,26 +51,30 @@ def _basic_block(x, width: int, name: str, stage: Stage, first: bool, consistent
         dilations = (1, 2 if first and stage.flagged else stage.dilation)
     y = keras.layers.ReLU(name=f"{name}_relu1")(conv_bn(x, width, 3, f"{name}_conv1", stride, dilations[0]))
     y = conv_bn(y, width, 3, f"{name}_conv2", 1, dilations[1])
-    return _join(x, y, width, name, stride)
+    return _join(x, y, width, name, stride, excite)
 
 
-def _bottleneck(x, width: int, name: str, stage: Stage, first: bool, consistent: bool):
+def _bottleneck(x, width: int, name: str, stage: Stage, first: bool, consistent: bool, excite: bool):
     stride = stage.stride if first else 1
     dilation = stage.first_dilation if first else stage.dilation
     y = keras.layers.ReLU(name=f"{name}_relu1")(conv_bn(x, width, 1, f"{name}_conv1"))
     y = keras.layers.ReLU(name=f"{name}_relu2")(conv_bn(y, width, 3, f"{name}_conv2", stride, dilation))
     y = conv_bn(y, width * EXPANSION, 1, f"{name}_conv3")
-    return _join(x, y, width * EXPANSION, name, stride)
+    return _join(x, y, width * EXPANSION, name, stride, excite)
 
 
-def _join(x, y, width: int, name: str, stride: int):
+def _join(x, y, width: int, name: str, stride: int, excite: bool):
     """Adds the shortcut, projected where the shape changes."""
+    if excite:
+        y = squeeze_excitation(y, name)
     if stride > 1 or x.shape[-1] != width:
         x = conv_bn(x, width, 1, f"{name}_downsample", stride)
     return keras.layers.ReLU(name=f"{name}_relu")(keras.layers.Add(name=f"{name}_add")([x, y]))
 
 
-def resnet(block, depths: tuple[int, ...], dilation: tuple[int, ...], consistent: bool) -> keras.Model:
+def resnet(
+    block, depths: tuple[int, ...], dilation: tuple[int, ...], consistent: bool, excite: bool = False
+) -> keras.Model:
     """A torchvision ResNet without pooling and classifier.
 
     Args:
@@ -77,6 +82,7 @@ def resnet(block, depths: tuple[int, ...], dilation: tuple[int, ...], consistent
         depths: blocks in each of the four stages.
         dilation: for layers 2, 3, 4, whether the stride is traded for dilation.
         consistent: BasicBlock only: dilate so that the same weights keep the strided network's features.
+        excite: squeeze-and-excitation in every block, after its last batch norm.
     """
     image = keras.Input((None, None, 3), name="image")
     with scope("encoder"):
@@ -87,7 +93,7 @@ def resnet(block, depths: tuple[int, ...], dilation: tuple[int, ...], consistent
         x = keras.layers.MaxPooling2D(3, 2, name="pool")(keras.layers.ZeroPadding2D(1, name="pool_pad")(x))
         for number, (width, depth, stage) in enumerate(zip(WIDTHS, depths, stages(dilation), strict=True), 1):
             for index in range(depth):
-                x = block(x, width, f"layer{number}_{index}", stage, index == 0, consistent)
+                x = block(x, width, f"layer{number}_{index}", stage, index == 0, consistent, excite)
             reduction *= stage.stride
             features.append((reduction, x))
     return encoder_model(image, features)
