@@ -50,10 +50,10 @@ def verdict(column: str, rows: list[ResultRow], noise: float | None = None) -> s
         text += "The ordering is not contradicted here, but not every step of it is beyond the spread"
     else:
         text += "The ordering does not hold here"
-    text += f": of {len(pairs)} pair{'s' if len(pairs) > 1 else ''}, {kinds.count(HOLDS)} hold"
-    text += f", {kinds.count(OPEN)} are within the spread, {kinds.count(REVERSED)} are reversed"
+    counted = ((HOLDS, "hold"), (OPEN, "within the spread"), (REVERSED, "reversed"))
+    text += " (pairs: " + ", ".join(f"{kinds.count(kind)} {words}" for kind, words in counted)
     turned = [f"{a.row.name} and {b.row.name}" for (a, b), kind in zip(pairs, kinds, strict=True) if kind == REVERSED]
-    text += f" ({'; '.join(turned)})." if turned else "."
+    text += f": {'; '.join(turned)})." if turned else ")."
     if blind:
         text += " Single runs: the spread is not known, the sign alone was compared."
     if missing:
