@@ -294,6 +294,7 @@ def random_configuration(seed):
     dice = random.Random(seed)
     named = {name: random_value(field, dice) for name, field in LEAVES.items()}
     named["augment.scale_min"], named["augment.scale_max"] = 0.25 + dice.random() / 3, 1.25 + dice.random() / 3
+    named["model.skip"], named["model.skip_strides"] = True, (8, 2)  # falling, and only with skips
     if len(named["tasks"]) < 2:
         # Some choices need both tasks.
         named["model.architecture"], named["train.best_metric"] = "branched", "loss"

@@ -35,8 +35,6 @@ def study(config: Config, own: StudyOptions) -> str:
         UsageError: the declaration, the configuration or the folder is wrong.
         StoppedError: a signal stopped it; the results so far are written, the same command continues.
     """
-    from mtl_tf.study.write import write_results
-
     directory = existing_path(config)
     declaration = read(own.experiments)
     settings = _settings(declaration, own)
@@ -56,10 +54,16 @@ def study(config: Config, own: StudyOptions) -> str:
         try:
             run_search(make_tuner, own.workers, worker_arguments("study", config, own), own.patience)
         except StoppedError:
-            write_results(plan, 0)
+            _write(plan, 0)
             raise
-        page = write_results(plan, own.pictures)
+        page = _write(plan, own.pictures)
     return f"tables and figures in {directory / RESULTS}, page {page}"
+
+
+def _write(plan: Plan, pictures: int) -> pathlib.Path:
+    from mtl_tf.study.write import write_results  # brings matplotlib, which the runs do not need
+
+    return write_results(plan, pictures)
 
 
 def _settings(declaration: Declaration, own: StudyOptions) -> dict[str, str]:
