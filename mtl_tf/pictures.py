@@ -291,6 +291,11 @@ def _beside_bar(picture, low, high):
     return np.asarray(canvas)
 
 
+def depth_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
+    """Ticks of a metre bar: at most about `most` (place 0..1 on the log scale, label) pairs, both ends among them."""
+    return [(float(_log_position(metres, low, high)), label) for metres, label in _ticks(low, high, most)]
+
+
 def _ticks(low, high, most):
     """At most about `most` (metres, label) pairs: both ends, and the round values that stand clear of the others."""
     ends = [low, high] if 0 < low < high else [low]

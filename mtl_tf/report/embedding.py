@@ -1,0 +1,240 @@
+"""What a page carries for its script: JSON that cannot end its element, label and depth maps as small PNGs.
+
+Maps travel as data, not as pictures: 8-bit class ids, and depth in 16 bits over red and green. The script of the page
+colours them, so that one map serves the overlay, the comparison and the error.
+"""
+
+import base64
+import io
+import json
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from mtl_tf import pictures
+from mtl_tf.report import scores
+from mtl_tf.tasks import Segmentation, Task
+
+UNLABELLED = 255  # class id of pixels without a label, whatever the data set calls it
+DEPTH_STEP = 0.01  # metres of one code
+LARGEST_SIDE = 512  # pixels; larger maps are thinned: a page must stay small, and no screen shows two of more
+MOST_POINTS = 300  # a longer curve is averaged down: more points than pixels only make the page heavy
+MOST_TICKS = 6  # of a metre bar, as many as a telephone has room for
+
+
+def json_text(data: object) -> Markup:
+    """JSON for a script element of the page.
+
+    Args:
+        data: lists, dicts, text and finite numbers.
+
+    Returns:
+        Text without "<", ">" and "&", so that no name in it can close the element or open another.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+# === Curves ===
+
+
+def figure_data(figures: Sequence) -> list[dict]:
+    """The charts of `document.Figure`s; points are two lists, x and y, and have lost what is not finite."""
+    return [
+        {
+            "charts": [
+                {"title": chart.title, "log": chart.log, "lines": [_line(line) for line in chart.lines]}
+                for chart in figure.charts
+            ]
+        }
+        for figure in figures
+    ]
+
+
+def _line(line):
+    return {
+        "label": line.label,
+        "points": {
+            name: [_rounded(axis) for axis in zip(*points, strict=True)] if (points := thinned(found)) else [[], []]
+            for name, found in line.points.items()
+        },
+    }
+
+
+def _rounded(values):
+    return [float(f"{value:.6g}") for value in values]
+
+
+def thinned(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float]]:
+    """The finite points in order of x, one for each x (the last wins: a resumed run repeats steps), averaged down."""
+    finite = {x: y for x, y in points if scores.number(x) is not None and scores.number(y) is not None}
+    unique = sorted(finite.items())
+    size = math.ceil(len(unique) / MOST_POINTS)
+    if size <= 1:
+        return unique
+    chunks = [unique[i : i + size] for i in range(0, len(unique), size)]
+    return [tuple(sum(part) / len(chunk) for part in zip(*chunk, strict=True)) for chunk in chunks]
+
+
+# === Pictures ===
+
+
+def gallery_data(shown: Sequence, tasks: Sequence[Task]) -> dict:
+    """The maps and scores of `document.Picture`s, with the colours that they are shown in.
+
+    The photographs are not among them: they stand in the page as the buttons that choose a picture.
+    """
+    names = {name for picture in shown for answer in picture.answers for name in answer.scores}
+    ordered = [name for name in scores.METRICS if name in names] + sorted(names.difference(scores.METRICS))
+    return {
+        "tasks": [_task(task) for task in tasks],
+        "metrics": [
+            {"name": name, "label": scores.describe(name).label, "better": scores.describe(name).better}
+            for name in ordered
+        ],
+        "depthColours": pictures.DEPTH_COLOURS.tobytes().hex(),
+        "errorColours": pictures.ERROR_COLOURS.tobytes().hex(),
+        "wrong": _hex(pictures.WRONG),
+        "right": _hex(pictures.RIGHT),
+        "checker": [int(grey) for grey in pictures.CHECKER],
+        "largestError": pictures.LARGEST_ERROR,
+        "pictures": [_picture(picture, tasks, ordered) for picture in shown],
+    }
+
+
+def _task(task):
+    if isinstance(task, Segmentation):
+        colours = [_hex(colour) for colour in task.palette]
+        return {"name": task.name, "kind": "labels", "classes": list(task.classes), "palette": colours}
+    return {"name": task.name, "kind": "depth"}
+
+
+def _hex(colour):
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _picture(picture, tasks, ordered):
+    shapes = {name: _grid(found) for name, found in _first_maps(picture).items()}
+    truth, answers = {}, [{} for _ in picture.answers]
+    for task in (task for task in tasks if task.name in shapes):
+        shape = shapes[task.name]
+        encode = _label_map if isinstance(task, Segmentation) else _depth_map
+        true = picture.truth.get(task.name)
+        if true is not None:
+            truth[task.name] = encode(task, _sampled(true, shape), valid_only=True)
+        for answer, maps in zip(picture.answers, answers, strict=True):
+            if answer.maps.get(task.name) is not None:
+                maps[task.name] = encode(task, _sampled(answer.maps[task.name], shape))
+    return {
+        "id": picture.id,
+        "rank": picture.rank,
+        "truth": truth,
+        "answers": [
+            {"label": answer.label, "maps": maps, "scores": [_score(name, answer.scores) for name in ordered]}
+            for answer, maps in zip(picture.answers, answers, strict=True)
+        ],
+    }
+
+
+def _score(name, found):
+    value = scores.number(found.get(name))
+    return [scores.describe(name).show(value), value]
+
+
+def _first_maps(picture):
+    """Task name -> the map whose size all maps of that task take: the truth, else the first answer."""
+    found = {}
+    for maps in (picture.truth, *(answer.maps for answer in picture.answers)):
+        for name, array in maps.items():
+            if array is not None:
+                found.setdefault(name, array)
+    return found
+
+
+def _grid(array):
+    """Height and width that a map has in the page."""
+    height, width = np.shape(array)
+    shrink = min(1.0, LARGEST_SIDE / max(height, width))
+    return max(1, round(height * shrink)), max(1, round(width * shrink))
+
+
+def _sampled(array, shape):
+    """A map on another grid by its nearest pixels: neither ids nor the depth at an edge may be averaged."""
+    array = np.asarray(array)
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(shape, array.shape, strict=True)
+    )
+    return array[rows[:, None], columns]
+
+
+def _label_map(task, labels, valid_only=False):
+    known = (labels != task.ignore) & (labels >= 0) & (labels < min(len(task.classes), UNLABELLED))
+    return {"uri": png_uri(np.where(known, labels, UNLABELLED).astype(np.uint8))}
+
+
+def _depth_map(task, depth, valid_only=False):
+    """A depth map and, for the one that others are compared with, its range and the ticks of its bar."""
+    depth = np.asarray(depth, np.float64)
+    if valid_only:
+        depth = np.where(task.valid(depth), depth, 0)
+    low, high = pictures.depth_range(depth, (task.minimum, task.maximum))
+    packed, step = pack_depth(depth)
+    ticks = [[round(place, 4), label] for place, label in pictures.depth_ticks(low, high, MOST_TICKS)]
+    return {"uri": png_uri(packed), "step": step, "low": low, "high": high, "ticks": ticks}
+
+
+def pack_depth(depth: np.ndarray) -> tuple[np.ndarray, float]:
+    """Depth as a picture: code = 256 * red + green, metres = code * step, 0 = invalid.
+
+    Args:
+        depth: metres (H, W); 0, negative and non-finite values are invalid.
+
+    Returns:
+        uint8 (H, W, 3) and the step in metres: a centimetre, more where a depth lies beyond 655.35 m.
+    """
+    depth = np.asarray(depth, np.float64)
+    valid = np.isfinite(depth) & (depth > 0)
+    step = max(DEPTH_STEP, float(depth.max(where=valid, initial=0)) / 65535)
+    # A valid depth below half a step must not turn into "invalid".
+    codes = np.where(valid, np.clip(np.rint(np.where(valid, depth, 0) / step), 1, 65535), 0).astype(np.uint16)
+    return np.dstack([codes >> 8, codes & 255, np.zeros_like(codes)]).astype(np.uint8), step
+
+
+def png_uri(array: np.ndarray) -> str:
+    """A uint8 picture, grey (H, W) or RGB (H, W, 3), as a PNG inside the page."""
+    return _uri("png", _encoded(Image.fromarray(np.ascontiguousarray(array)), "png", {"optimize": True}))
+
+
+def photo_uri(picture: np.ndarray, widest: int = 1024) -> tuple[str, int, int]:
+    """A picture inside the page: PNG or JPEG, whichever is smaller.
+
+    Args:
+        picture: RGB 0..255 (H, W, 3).
+        widest: pixels; a wider picture is shrunk.
+
+    Returns:
+        The data URI, its width and height.
+    """
+    image = Image.fromarray(np.ascontiguousarray(pictures.as_picture(picture)))
+    if image.width > widest:
+        height = max(1, round(image.height * widest / image.width))
+        image = image.resize((widest, height), Image.Resampling.LANCZOS)
+    encodings = (("png", {"optimize": True}), ("jpeg", {"quality": 88, "subsampling": 0}))
+    kind, data = min(((kind, _encoded(image, kind, how)) for kind, how in encodings), key=lambda pair: len(pair[1]))
+    return _uri(kind, data), image.width, image.height
+
+
+def _encoded(image, kind, settings):
+    buffer = io.BytesIO()
+    image.save(buffer, kind.upper(), **settings)
+    return buffer.getvalue()
+
+
+def _uri(kind, data):
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
