@@ -3,6 +3,7 @@
 import pathlib
 import subprocess
 import sys
+import time
 
 import numpy as np
 from PIL import Image
@@ -73,6 +74,27 @@ def one_line_error(status: int, stderr: str) -> str:
     assert lines and lines[-1].startswith("error: "), stderr
     assert "Traceback" not in stderr
     return lines[-1]
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    found = []
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (folder / "stat").read_text()
+        except OSError:
+            continue  # it has ended meanwhile
+        if int(stat.rpartition(")")[2].split()[1]) == pid:
+            found.append(int(folder.name))
+    return found
+
+
+def wait_until(condition, seconds: float = 240):
+    """Waits for a condition; fails after some seconds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
 
 
 def weights_of(run_dir: pathlib.Path) -> dict[str, np.ndarray]:
