@@ -3,6 +3,7 @@
 import dataclasses
 
 from mtl_tf.progress import format_seconds
+from mtl_tf.report.document import Cell
 from mtl_tf.report.scores import MISSING
 from mtl_tf.study.declaration import Table
 from mtl_tf.study.plan import Plan
@@ -46,14 +47,6 @@ COLUMNS = {
     "seconds": Column("run time"),
 }
 _ORDER = [*SCORES, "delta_m", "loss", *COSTS]
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """Text, and the number behind it where there is one."""
-
-    text: str
-    value: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

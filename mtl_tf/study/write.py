@@ -143,8 +143,12 @@ def _plot(figure: Figure, curves: dict[str, list[Curve]]) -> bytes:
             if metric in ("loss", "val_loss"):
                 place.set_yscale("log")
             place.grid(alpha=0.3)
-        if found:
-            axes[0].legend(fontsize="small")
+    handles = {}
+    for axes in grid.flat:
+        handles.update((label, line) for line, label in zip(*axes.get_legend_handles_labels(), strict=True))
+    if handles:
+        shown = [label for label in labels if label in handles]
+        canvas.legend([handles[label] for label in shown], shown, loc="outside lower center", ncols=4, fontsize="small")
     stream = io.BytesIO()
     canvas.savefig(stream, format="png")
     return stream.getvalue()
@@ -154,12 +158,11 @@ def _plot(figure: Figure, curves: dict[str, list[Curve]]) -> bytes:
 
 
 def _page_table(made: Made) -> document.DataTable:
-    rows = tuple(tuple(document.Cell(cell.text, cell.value) for cell in row) for row in made.rows)
     return document.DataTable(
         id=made.table.name,
         title=table_title(made),
         columns=made.head,
-        rows=rows,
+        rows=made.rows,
         verdicts=made.verdicts,
         note=made.table.note,
     )
