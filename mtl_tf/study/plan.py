@@ -95,10 +95,15 @@ class Plan:
         settings = self._settings(row)
         if settings is None:
             return None
-        if row.set.get(WEIGHTS) == GIVEN and self.base.model.encoder_weights == "none":
+        if self._is_about_weights(row) and self.base.model.encoder_weights == "none":
             return []
         count = self.options.architecture_seeds if row.architecture else self.options.seeds
         return [self._run(row, settings, self.base.seed + number) for number in range(count)]
+
+    def _is_about_weights(self, row: Row) -> bool:
+        """Whether a row is there to show the weights; rows that only build on it do without where there are none."""
+        repeats = row.like and not row.set and not row.scale
+        return row.set.get(WEIGHTS) == GIVEN or bool(repeats and self._is_about_weights(self.declaration.row(row.like)))
 
     def _settings(self, row: Row) -> Settings | None:
         own = Settings(row.set, row.scale)

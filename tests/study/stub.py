@@ -37,6 +37,8 @@ rows = [
   {name = "joint", like = "C/plain", set = {model.aspp = true}, seeds = "architectures", published = {hours = 2}},
   {name = "big batch", like = "C/joint", set = {train.batch_size = 8}, scale = {train.epochs = 2}},
   {name = "pretrained", like = "C/plain", set = {model.encoder_weights = "given"}},
+  {name = "pretrained again", like = "C/pretrained"},
+  {name = "pretrained joint", like = "C/pretrained", set = {model.aspp = true}},
 ]
 
 [[table]]

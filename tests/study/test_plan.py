@@ -37,8 +37,10 @@ def test_seeds(tmp_path):
 
 def test_without_weights_the_row_says_so_and_the_study_goes_on(tmp_path):
     plan = make_plan(tmp_path)
-    assert runs(plan, "C/pretrained") == []
-    assert [row.status for row in result_rows(plan, table(plan, "C"))][-1] == "no weights"
+    assert runs(plan, "C/pretrained") == runs(plan, "C/pretrained again") == []
+    assert [row.status for row in result_rows(plan, table(plan, "C"))][-3:] == ["no weights"] * 2 + ["not run yet"]
+    # What builds on the row goes on without: here it is the joint network.
+    assert runs(plan, "C/pretrained joint") == runs(plan, "C/joint")[:1]
     plan = make_plan(tmp_path, "--model.encoder_weights=some.h5")
     assert [run.config.model.encoder_weights for run in runs(plan, "C/pretrained")] == ["some.h5"]
     assert runs(plan, "C/plain")[0].config.model.encoder_weights == "some.h5"  # this study's start says nothing of it
