@@ -250,7 +250,8 @@ def another(field):
         return not field.default
     if isinstance(field.default, tuple):
         if metadata["choices"]:
-            return tuple(reversed(field.default))
+            other = tuple(reversed(field.default))
+            return other if other != field.default else metadata["choices"][:1]
         return (32, 64)
     if metadata["choices"]:
         return next(choice for choice in metadata["choices"] if choice != field.default)
