@@ -117,7 +117,9 @@ class ChartView {
     const all = this.lines.flatMap(({ points }) => points);
     const bottom = height - MARGIN.bottom;
     this.across = new Axis(all.map(([x]) => x), MARGIN.left, width - MARGIN.right, { whole: true });
-    this.up = new Axis(all.map(([, y]) => y), bottom, MARGIN.top, { log: this.log, padded: true });
+    const ys = all.map(([, y]) => y);
+    if (this.chart.zero && !this.log && ys.length) ys.push(0);
+    this.up = new Axis(ys, bottom, MARGIN.top, { log: this.log, padded: true });
     const drawn = [];
     if (all.length) {
       for (const value of this.up.ticks(5)) {

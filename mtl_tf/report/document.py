@@ -95,12 +95,14 @@ class Chart:
         lines: of the runs.
         note: a remark beside the title.
         log: whether the y axis is logarithmic at first.
+        zero: whether a linear y axis begins at 0.
     """
 
     title: str
     lines: tuple[Line, ...]
     note: str = ""
     log: bool = False
+    zero: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,16 +234,6 @@ def render(
         data=embedding.json_text(data),
         figures=figures,
         photos=[(picture, *embedding.photo_uri(picture.image)) for picture in pictures],
-        short=short,
+        short=scores.short,
         **context,
     )
-
-
-def short(value: float | None) -> str:
-    """A number in few characters: four significant digits, powers of ten where it is tiny or huge; None: a dash."""
-    if value is None:
-        return scores.MISSING
-    if value and not 1e-3 <= abs(value) < 1e6:
-        mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{float(mantissa):g}e{int(exponent)}"
-    return f"{round(value):d}" if abs(value) >= 1000 else f"{value:.4g}"

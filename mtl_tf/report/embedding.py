@@ -49,7 +49,7 @@ def figure_data(figures: Sequence) -> list[dict]:
     return [
         {
             "charts": [
-                {"title": chart.title, "log": chart.log, "lines": [_line(line) for line in chart.lines]}
+                {"log": chart.log, "zero": chart.zero, "lines": [_line(line) for line in chart.lines]}
                 for chart in figure.charts
             ]
         }

@@ -8,12 +8,12 @@ function colours(hex) {
   return Array.from({ length: bytes.length / 3 }, (_, i) => bytes.slice(3 * i, 3 * i + 3));
 }
 
-/** Pixels of a picture in the page, drawn at its own size or a given one. */
+/** Pixels of a picture in the page, drawn at its own size or a given one; kept, for overlays need them often. */
 function pixels(image, width = image.naturalWidth, height = image.naturalHeight) {
-  const canvas = element("canvas", { width, height });
-  const context = canvas.getContext("2d", { willReadFrequently: true });
+  if (image.pixels?.width === width && image.pixels?.height === height) return image.pixels;
+  const context = element("canvas", { width, height }).getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0, width, height);
-  return context.getImageData(0, 0, width, height);
+  return (image.pixels = context.getImageData(0, 0, width, height));
 }
 
 /** A map as {width, height, values}: class ids, or metres with 0 for unknown. Decoded once. */
@@ -32,20 +32,24 @@ function decode(map) {
   return map.decoded;
 }
 
-/** Fills a canvas with the colour of each pixel; a colour of null is checkered, an array of four has an opacity. */
+/** Fills a canvas with the colour of each pixel; no colour is checkered, one of four numbers has an opacity. */
 function paint(canvas, { width, height }, colourOf, photo = null) {
   element(canvas, { width, height });
   const context = canvas.getContext("2d");
   const picture = context.createImageData(width, height);
+  const { data } = picture;
   const under = photo && pixels(photo, width, height).data;
   const side = Math.max(2, Math.floor(Math.max(width, height) / 48));
-  for (let i = 0; i < width * height; i++) {
-    const odd = (Math.floor((i % width) / side) + Math.floor(Math.floor(i / width) / side)) % 2;
-    const grey = GALLERY.checker[odd];
-    const [r, g, b, opacity = 1] = colourOf(i) || [grey, grey, grey];
-    const mixed = [r, g, b].map((c, k) => (under ? opacity * c + (1 - opacity) * under[4 * i + k] : c));
-    picture.data.set(mixed, 4 * i);
-    picture.data[4 * i + 3] = 255;
+  const greys = GALLERY.checker.map((grey) => [grey, grey, grey]);
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      const colour = colourOf(i) || greys[(Math.floor(x / side) + Math.floor(y / side)) % 2];
+      const opacity = under && colour.length > 3 ? colour[3] : 1;
+      for (let k = 0; k < 3; k++) {
+        data[4 * i + k] = opacity < 1 ? opacity * colour[k] + (1 - opacity) * under[4 * i + k] : colour[k];
+      }
+      data[4 * i + 3] = 255;
+    }
   }
   context.putImageData(picture, 0, 0);
 }
@@ -61,11 +65,9 @@ const KINDS = {
       task.hidden = new Set();
     },
     colour(task, map, { values }, opacity) {
-      return (i) => {
-        const id = values[i];
-        // A hidden class shows the photograph alone.
-        return id === UNLABELLED ? null : [...task.colours[id], task.hidden.has(id) ? 0 : opacity];
-      };
+      // A hidden class shows the photograph alone.
+      const table = task.colours.map((colour, id) => [...colour, task.hidden.has(id) ? 0 : opacity]);
+      return (i) => table[values[i]];
     },
     photo: (photo) => photo,
     error(task, truth, answer) {
@@ -116,7 +118,8 @@ class Gallery {
   constructor(node) {
     this.viewer = node.querySelector(".viewer");
     this.thumbs = [...node.querySelectorAll(".thumb")];
-    Object.assign(this, { picture: 0, label: null, view: "one", opacity: 0.7, split: 50, drawing: 0 });
+    Object.assign(this, { picture: 0, label: null, view: "one", opacity: 0.7, split: 50, drawing: 0, sorted: {} });
+    this.painters = [];
     GALLERY.tasks.forEach((task) => KINDS[task.kind].prepare(task));
     this.thumbs.forEach((thumb, i) => thumb.addEventListener("click", () => this.show({ picture: i })));
     const labels = [...new Set(GALLERY.pictures.flatMap(({ answers }) => answers.map(({ label }) => label)))];
@@ -124,7 +127,10 @@ class Gallery {
     this.select = element("select", { onchange: () => this.show({ label: this.select.value }) },
       ...labels.map((label) => element("option", { value: label }, label)));
     const opacity = element("input", { type: "range", min: 0, max: 100, value: 100 * this.opacity,
-      oninput: (event) => this.show({ opacity: event.target.value / 100 }) });
+      oninput: (event) => {
+        this.opacity = event.target.value / 100;
+        this.repaint();
+      } });
     const views = [["one", "One run"], ["all", "All runs side by side"]];
     this.body = element("div", {});
     this.viewer.replaceChildren(
@@ -147,8 +153,12 @@ class Gallery {
     const picture = GALLERY.pictures[this.picture];
     const photo = this.thumbs[this.picture].querySelector("img");
     await photo.decode();
-    const parts = this.view === "one" ? await this.one(picture, photo) : await this.all(picture, photo);
+    const painters = [];
+    const build = this.view === "one" ? this.one : this.all;
+    const parts = await build.call(this, picture, photo, painters);
     if (drawing !== this.drawing) return;
+    this.painters = painters;
+    this.repaint();
     const focused = document.activeElement?.dataset?.key;
     this.body.replaceChildren(...parts);
     // The drawing replaces the controls in it: whoever uses the keyboard goes on where they were.
@@ -156,37 +166,46 @@ class Gallery {
     this.viewer.dataset.drawn = drawing;
   }
 
-  async one(picture, photo) {
+  /** Draws the overlays again: classes were hidden or shown, or their opacity changed. */
+  repaint() {
+    this.painters.forEach((draw) => draw());
+  }
+
+  /** A canvas with a map, which `repaint` draws; `range` is the map whose range depth is coloured in. */
+  overlay(task, range, values, photo, painters) {
+    const kind = KINDS[task.kind];
+    const canvas = element("canvas", { width: values.width, height: values.height });
+    painters.push(() => paint(canvas, values, kind.colour(task, range, values, this.opacity), kind.photo(photo)));
+    return canvas;
+  }
+
+  async one(picture, photo, painters) {
     const answer = picture.answers.find(({ label }) => label === this.label) || picture.answers[0];
     const parts = [];
     for (const task of GALLERY.tasks) {
       const [truth, map] = [picture.truth[task.name], answer?.maps[task.name]];
-      if (truth || map) parts.push(await this.task(task, truth, map, answer, photo));
+      if (truth || map) parts.push(await this.task(task, truth, map, answer, photo, painters));
     }
     parts.push(this.scores(picture, answer));
     return parts;
   }
 
   /** Truth and answer over one another, and the error beside them. */
-  async task(task, truth, map, answer, photo) {
+  async task(task, truth, map, answer, photo, painters) {
     const kind = KINDS[task.kind];
     const readout = element("output", { class: "readout" }, map ? "" : "This run has no answer for this task.");
     const decoded = await Promise.all([truth, map].map((found) => found && decode(found)));
     const maps = [truth, map].flatMap((found, i) => (found ? [[found, decoded[i]]] : []));
     const size = maps[0][1];
-    const canvases = maps.map(([, values]) => {
-      const canvas = element("canvas", {});
-      // Both in the range of the first, so that a colour means the same metres in both.
-      paint(canvas, values, kind.colour(task, maps[0][0], values, this.opacity), kind.photo(photo));
-      return canvas;
-    });
+    // Both in the range of the first, so that a colour means the same metres in both.
+    const canvases = maps.map(([, values]) => this.overlay(task, maps[0][0], values, photo, painters));
     const bar = task.kind === "depth" ? depthBar(maps[0][0]) : "";
     const stack = element("div", { class: "stack" }, ...canvases);
     const compare = element("figure", { class: "compare" }, stack);
     const names = map && truth ? ["Truth", answer.label] : [truth ? "Truth" : answer.label];
     compare.prepend(element("figcaption", { class: "ends" }, ...names.map((name) => element("b", {}, name))));
     if (canvases.length > 1) compare.append(this.slider(task, stack, canvases[1]));
-    compare.append(bar, readout);
+    compare.append(bar, readout, task.kind === "labels" ? this.chips(task, decoded) : "");
     const side = element("div", { class: "side" });
     if (truth && map) {
       const error = element("canvas", {});
@@ -198,12 +217,11 @@ class Gallery {
     }
     if (task.kind === "labels") {
       const copy = element("img", { src: photo.src, alt: "The image" });
-      copy.style.width = "100%";
       side.append(element("figure", {}, element("figcaption", {}, "Image"), element("div", { class: "stack" }, copy)));
     }
     this.tell(stack, task, size, decoded, readout);
     return element("article", { class: "task", "data-task": task.name }, element("h3", {}, kind.title),
-      element("div", { class: "views" }, compare, side), task.kind === "labels" ? this.chips(task, decoded) : "");
+      element("div", { class: "views" }, compare, side));
   }
 
   /** The range input that moves the edge between truth (left) and answer; dragging on the picture does the same. */
@@ -246,18 +264,22 @@ class Gallery {
   /** A button for each class that hides and shows it. */
   chips(task, decoded) {
     const present = new Set(decoded.flatMap((found) => (found ? [...new Set(found.values)] : [])));
+    const update = () => {
+      chips.forEach((chip, id) => chip.setAttribute("aria-pressed", !task.hidden.has(id)));
+      this.repaint();
+    };
     const chips = task.classes.map((name, id) => {
       const swatch = element("i", { class: "swatch" });
       swatch.style.background = task.palette[id];
-      return element("button", { type: "button", "aria-pressed": !task.hidden.has(id), "data-key": `class ${id}`,
+      return element("button", { type: "button", "aria-pressed": !task.hidden.has(id),
         class: present.has(id) ? "" : "absent", onclick: () => {
           if (!task.hidden.delete(id)) task.hidden.add(id);
-          this.show({});
+          update();
         } }, swatch, name);
     });
-    const every = (text, hidden) => element("button", { type: "button", class: "all", "data-key": text, onclick: () => {
+    const every = (text, hidden) => element("button", { type: "button", class: "all", onclick: () => {
       task.hidden = new Set(hidden);
-      this.show({});
+      update();
     } }, text);
     return element("div", { class: "chips", role: "group", "aria-label": "Classes shown" }, ...chips,
       every("All", []), every("None", task.classes.keys()));
@@ -281,32 +303,28 @@ class Gallery {
           ...scores.map(([text, value]) =>
             element("td", { class: "n", ...(value === null ? {} : { "data-value": value }) }, text)));
       })));
-    makeSortable(table);
+    makeSortable(table, this.sorted);
     return element("article", { class: "task" }, element("h3", {}, "Scores of this image"),
       element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Scores of this image" }, table));
   }
 
   /** Every run's answers and errors under the truth. */
-  async all(picture, photo) {
-    const copy = element("canvas", { width: photo.naturalWidth, height: photo.naturalHeight });
-    copy.getContext("2d").drawImage(photo, 0, 0);
-    const first = [this.cell("Image", copy)];
+  async all(picture, photo, painters) {
+    const first = [this.cell("Image", element("img", { src: photo.src, alt: "The image" }))];
     const rows = picture.answers.map(() => []);
     for (const task of GALLERY.tasks) {
       const kind = KINDS[task.kind];
       const truth = picture.truth[task.name];
       const range = truth || picture.answers.find(({ maps }) => maps[task.name])?.maps[task.name];
       const known = truth && (await decode(truth));
-      const draw = (values) => {
-        const canvas = element("canvas", {});
-        paint(canvas, values, kind.colour(task, range, values, this.opacity), kind.photo(photo));
-        return canvas;
-      };
-      if (known) first.push(this.cell(`${kind.title}, truth`, draw(known)));
+      if (known) first.push(this.cell(`${kind.title}, truth`, this.overlay(task, range, known, photo, painters)));
       for (const [i, { maps }] of picture.answers.entries()) {
-        if (!maps[task.name]) continue;
+        if (!maps[task.name]) {
+          rows[i].push(element("figure", { class: "none" }, element("figcaption", {}, `No ${kind.title.toLowerCase()}`)));
+          continue;
+        }
         const answer = await decode(maps[task.name]);
-        rows[i].push(this.cell(kind.title, draw(answer)));
+        rows[i].push(this.cell(kind.title, this.overlay(task, range, answer, photo, painters)));
         if (!known) continue;
         const error = element("canvas", {});
         paint(error, known, kind.error(task, known.values, answer.values));
@@ -323,8 +341,8 @@ class Gallery {
     ];
   }
 
-  cell(caption, canvas) {
-    return element("figure", {}, canvas, element("figcaption", {}, caption));
+  cell(caption, picture) {
+    return element("figure", {}, picture, element("figcaption", {}, caption));
   }
 }
 

@@ -56,26 +56,32 @@ function compareCells(numeric, sign) {
   };
 }
 
-/** Makes the heads of a table buttons: ascending, descending, then the order it had. */
-function makeSortable(table) {
+/** Makes the heads of a table buttons: ascending, descending, then the order it had.
+ *  `memory` keeps the choice for the table that takes this one's place. */
+function makeSortable(table, memory = {}) {
   const body = table.tBodies[0];
   const original = [...body.rows];
   const heads = [...table.tHead.rows[0].cells];
+  const sort = () => {
+    heads.forEach((head, place) => head.setAttribute("aria-sort", place === memory.place ? memory.order : "none"));
+    const rows = [...original];
+    if (memory.place !== undefined) {
+      const numeric = original.some((row) => row.cells[memory.place].dataset.value !== undefined);
+      const compare = compareCells(numeric, memory.order === "ascending" ? 1 : -1);
+      rows.sort((a, b) => compare(a.cells[memory.place], b.cells[memory.place]));
+    }
+    body.append(...rows);
+  };
   heads.forEach((head, place) => {
-    const numeric = original.some((row) => row.cells[place].dataset.value !== undefined);
-    const sort = () => {
-      const next = { none: "ascending", ascending: "descending", descending: "none" }[head.getAttribute("aria-sort")];
-      heads.forEach((other) => other.setAttribute("aria-sort", other === head ? next : "none"));
-      const rows = [...original];
-      if (next !== "none") {
-        const compare = compareCells(numeric, next === "ascending" ? 1 : -1);
-        rows.sort((a, b) => compare(a.cells[place], b.cells[place]));
-      }
-      body.append(...rows);
+    const choose = () => {
+      if (memory.place !== place) Object.assign(memory, { place, order: "ascending" });
+      else if (memory.order === "ascending") memory.order = "descending";
+      else memory.place = undefined;
+      sort();
     };
-    const button = element("button", { type: "button", title: "Sort", onclick: sort }, ...head.childNodes);
-    element(head, { "aria-sort": "none" }, button);
+    head.append(element("button", { type: "button", title: "Sort", onclick: choose }, ...head.childNodes));
   });
+  sort();
 }
 
-document.querySelectorAll("table.sortable").forEach(makeSortable);
+document.querySelectorAll("table.sortable").forEach((table) => makeSortable(table));

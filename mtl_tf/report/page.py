@@ -1,13 +1,11 @@
-"""The report of a run: one HTML page that needs no network, no script and no other file.
+"""The report of a run: one HTML page that needs no network and no other file.
 
 Every section comes from a file of the run directory and is left out where that file is missing, so a run that is
 still training has a page as well.
 """
 
-import base64
 import csv
 import dataclasses
-import io
 import json
 import os
 import shlex
@@ -15,49 +13,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-import jinja2
-import numpy as np
-from PIL import Image
-
 from mtl_tf import config as configuration
 from mtl_tf.atomic import write_text
 from mtl_tf.errors import UsageError
 from mtl_tf.options import format_value
-from mtl_tf.report import scores
-from mtl_tf.report.curves import Curve, chart, histogram
+from mtl_tf.report import embedding, scores
+from mtl_tf.report.document import Cell, Chart, DataTable, Figure, Line, Picture, render
+from mtl_tf.report.histogram import histogram
 from mtl_tf.tasks import Segmentation, Task
 
-RANKS = {"worst": "Worst", "median": "Median", "best": "Best"}
-WIDEST_PICTURE = 1800  # pixels; sharp on a wide screen, and a page of ten panels stays below a few megabytes
-TRAIN, VAL, SECOND, THIRD = range(4)  # colours of curves
+LOG_FROM = 30.0  # positive values that span more than this factor get a log axis
+MOST_IMAGES = 2000  # rows of the table of all images; of a larger split it would outweigh the rest of the page
 HEADLINES = ("semseg.miou", "semseg.pixel_accuracy", "depth.si_log_rmse", "depth.abs_rel", "depth.rmse", "total")
 
 
-@dataclasses.dataclass(frozen=True)
-class Panel:
-    """The picture of one validation image.
-
-    Attributes:
-        rank: "worst", "median" or "best".
-        id: of the sample.
-        scores: dotted metric name -> score of this image.
-        picture: uint8 (H, W, 3), for example from `pictures.sample_panel`.
-    """
-
-    rank: str
-    id: str
-    scores: dict[str, float]
-    picture: np.ndarray
-
-
-def write_report(run_dir: Path, panels: list[Panel], baseline: dict | None = None, tasks: Sequence[Task] = ()) -> Path:
+def write_report(
+    run_dir: Path, shown: Sequence[Picture], baseline: dict | None = None, tasks: Sequence[Task] = ()
+) -> Path:
     """Writes `report.html` into a run directory.
 
     Args:
         run_dir: the run directory; what it does not hold yet is left out of the page.
-        panels: pictures of validation images.
+        shown: validation images with the run's answers.
         baseline: an evaluation, in the format of evaluation_<split>.json, to compare with.
-        tasks: of the run; the palette of a segmentation gives the page a legend.
+        tasks: of the run; the palette of a segmentation colours the classes.
 
     Returns:
         The path of the page.
@@ -70,10 +49,15 @@ def write_report(run_dir: Path, panels: list[Panel], baseline: dict | None = Non
         raise UsageError(f"{run_dir} is not a run directory; train a run first, or correct --run_dir")
     evaluations = _evaluations(run_dir)
     epochs = _rows(run_dir / "metrics.csv")
-    steps = _rows(run_dir / "steps.csv")
     options = _options(run_dir / "run.flags")
+    images = {path.stem.removeprefix("per_image_"): _rows(path) for path in _splits(run_dir, "per_image_*.csv")}
+    charts = _charts(epochs, _rows(run_dir / "steps.csv"))
     split, evaluation = next(iter(evaluations.items()), (None, {}))
-    page = _template().render(
+    page = render(
+        "page.html.jinja",
+        [Figure("curves", "Curves", charts)] if charts else [],
+        shown,
+        tasks,
         name=run_dir.resolve().name,
         summary=_summary(options),
         command=_command(run_dir) if options else None,
@@ -85,11 +69,8 @@ def write_report(run_dir: Path, panels: list[Panel], baseline: dict | None = Non
         colours=_colours(tasks),
         classes=_classes(evaluation, baseline),
         has_baseline=baseline is not None,
-        charts=_charts(epochs, steps),
-        panels=[(RANKS.get(p.rank, p.rank), p.id, _panel_scores(p), _data_uri(p.picture)) for p in panels],
-        extremes={
-            path.stem.removeprefix("per_image_"): _extremes(_rows(path)) for path in _splits(run_dir, "per_image_*.csv")
-        },
+        extremes={name: _extremes(rows) for name, rows in images.items()},
+        all_images={name: _all_images(name, rows) for name, rows in images.items()},
         changed=[option for option in options if option[1] != option[2]],
         unchanged=[option for option in options if option[1] == option[2]],
         environment=_flat(_json(run_dir / "environment.json")),
@@ -97,13 +78,6 @@ def write_report(run_dir: Path, panels: list[Panel], baseline: dict | None = Non
     path = run_dir / "report.html"
     write_text(path, page)
     return path
-
-
-def _template():
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("page.html.jinja")
 
 
 # === Files of the run directory ===
@@ -234,57 +208,53 @@ def _colours(tasks):
 
 
 def _charts(epochs, steps):
-    """The curves by epoch, then those by step; without data, none."""
+    """The curves of the run; one without any point is left out."""
 
-    def by_epoch(title, *curves, note="", scale="tight"):
-        return chart(title, [_curve(*curve, epochs, "epoch") for curve in curves], "epoch", note, scale)
+    def by_epoch(title, *columns, note="", **axis):
+        # metrics.csv tells the step of each epoch as well.
+        lines = [_line(label, name, epochs, ("epoch", "step")) for label, name in columns]
+        return Chart(title, tuple(line for line in lines if line), note, **axis)
 
-    def by_step(title, *curves, scale="tight"):
-        return chart(title, [_curve(*curve, steps, "step") for curve in curves], "step", scale=scale)
+    def by_step(title, *columns, **axis):
+        lines = [_line(label, name, steps, ("step",)) for label, name in columns]
+        return Chart(title, tuple(line for line in lines if line), **axis)
 
-    def score(title, name, *others, scale="tight"):
-        return by_epoch(title, (scores.describe(name).label, name, VAL), *others, note=_best(epochs, name), scale=scale)
+    def score(title, name, *columns, **axis):
+        return by_epoch(title, *(columns or [("val", name)]), note=_best(epochs, name), **axis)
 
-    charts = [
-        by_epoch(
-            "Loss",
-            ("train", "train_loss", TRAIN),
-            ("val", "val_loss", VAL),
-            ("val, weighted", "val_loss_weighted", SECOND),
-            scale="log",
-        ),
-        by_epoch(
-            "Segmentation loss",
-            ("train", "train_loss_semseg", TRAIN),
-            ("val", "val_loss_semseg", VAL),
-            scale="log",
-        ),
-        by_epoch("Depth loss", ("train", "train_loss_depth", TRAIN), ("val", "val_loss_depth", VAL), scale="log"),
-        score("Segmentation, %", "semseg.miou", ("Pixel accuracy", "semseg.pixel_accuracy", SECOND), scale="zero"),
+    def loss(name):
+        return ("train", f"train_{name}"), ("val", f"val_{name}")
+
+    segmentation = (("mIoU", "semseg.miou"), ("Pixel accuracy", "semseg.pixel_accuracy"))
+    by_part = (("train", "loss"), ("semseg", "loss_semseg"), ("depth", "loss_depth"))
+    charts = (
+        _log_where_wide(by_epoch("Loss", *loss("loss"), ("val, weighted", "val_loss_weighted"))),
+        _log_where_wide(by_epoch("Segmentation loss", *loss("loss_semseg"))),
+        _log_where_wide(by_epoch("Depth loss", *loss("loss_depth"))),
+        score("Segmentation, %", "semseg.miou", *segmentation, zero=True),
         score("SI-logRMSE", "depth.si_log_rmse"),
         score("Total", "total"),
         score("Depth RMSE, m", "depth.rmse"),
-        by_epoch("Learning rate", ("learning rate", "learning_rate", TRAIN), scale="zero"),
-        by_step(
-            "Training loss by step",
-            ("total", "loss", TRAIN),
-            ("semseg", "loss_semseg", SECOND),
-            ("depth", "loss_depth", THIRD),
-            scale="log",
-        ),
-        by_step("Images a second", ("training", "images_per_second", TRAIN), scale="zero"),
-        by_step(
-            "Step time, ms",
-            ("step", "step_ms", TRAIN),
-            ("waiting for data", "wait_ms", SECOND),
-            scale="zero",
-        ),
-    ]
-    return [drawn for drawn in charts if drawn]
+        by_epoch("Learning rate", ("train", "learning_rate"), zero=True),
+        _log_where_wide(by_step("Training loss by step", *by_part)),
+        by_step("Images a second", ("train", "images_per_second"), zero=True),
+        by_step("Step time, ms", ("step", "step_ms"), ("waiting for data", "wait_ms"), zero=True),
+    )
+    return tuple(chart for chart in charts if chart.lines)
 
 
-def _curve(label, name, colour, rows, x):
-    return Curve(label, [(row[x], row.get(name)) for row in rows if row.get(x) is not None], colour)
+def _line(label, name, rows, axes):
+    """A column over each of the axes that has points; None if there is none."""
+    points = {x: [(row[x], row.get(name)) for row in rows if row.get(x) is not None] for x in axes}
+    line = Line(label, {x: found for x, found in points.items() if embedding.thinned(found)})
+    return line if line.points else None
+
+
+def _log_where_wide(chart):
+    """The chart on a log axis if its values are positive and span more than a factor of 30."""
+    values = [y for line in chart.lines for points in line.points.values() for _, y in points if y is not None]
+    wide = bool(values) and min(values) > 0 and max(values) / min(values) > LOG_FROM
+    return dataclasses.replace(chart, log=wide)
 
 
 def _best(epochs, name):
@@ -294,12 +264,6 @@ def _best(epochs, name):
         return ""
     value, epoch = (max if scores.describe(name).higher else min)(found)
     return f"best {scores.describe(name).show(value)} at epoch {epoch:g}"
-
-
-def _panel_scores(panel):
-    return [
-        (scores.describe(name).label, scores.describe(name).show(scores.number(v))) for name, v in panel.scores.items()
-    ]
 
 
 def _extremes(rows):
@@ -316,6 +280,17 @@ def _extremes(rows):
     return table
 
 
+def _all_images(split, rows):
+    """A table of every image; None where there is none, or too many."""
+    metrics = {n: scores.describe(n) for n in scores.METRICS if any(row.get(n) is not None for row in rows)}
+    if not metrics or len(rows) > MOST_IMAGES:
+        return None
+    heads = [f"{metric.label} {'↑' if metric.higher else '↓'}" for metric in metrics.values()]
+    cells = [[Cell(metric.show(row.get(n)), row.get(n)) for n, metric in metrics.items()] for row in rows]
+    named = tuple((Cell(row.get("id") or ""), *found) for row, found in zip(rows, cells, strict=True))
+    return DataTable(f"all-{split}", f"All images of split {split}", ("Image", *heads), named)
+
+
 def _flat(nested, prefix=""):
     """(dotted name, text) of everything in a nested dict."""
     found = []
@@ -326,24 +301,3 @@ def _flat(nested, prefix=""):
             text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
             found.append((prefix + name, text))
     return found
-
-
-def _data_uri(picture):
-    """A picture inside the page: PNG or JPEG, whichever is smaller."""
-    image = Image.fromarray(np.ascontiguousarray(picture))
-    if image.width > WIDEST_PICTURE:
-        height = max(1, round(image.height * WIDEST_PICTURE / image.width))
-        image = image.resize((WIDEST_PICTURE, height), Image.Resampling.LANCZOS)
-    # Full colour resolution: the usual half would smear the edges of label colours.
-    encodings = (("png", {"optimize": True}), ("jpeg", {"quality": 88, "subsampling": 0}))
-    smallest = min(
-        ((kind, _encoded(image, kind, settings)) for kind, settings in encodings), key=lambda pair: len(pair[1])
-    )
-    kind, data = smallest
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}", image.width, image.height
-
-
-def _encoded(image, kind, settings):
-    buffer = io.BytesIO()
-    image.save(buffer, kind.upper(), **settings)
-    return buffer.getvalue()

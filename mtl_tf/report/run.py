@@ -13,7 +13,8 @@ from mtl_tf.errors import UsageError
 from mtl_tf.inference.runs import open_run
 from mtl_tf.inference.scoring import evaluate_run
 from mtl_tf.metrics import selection_score
-from mtl_tf.report.page import Panel, write_report
+from mtl_tf.report.document import Answer, Picture
+from mtl_tf.report.page import write_report
 from mtl_tf.report.scores import results_table
 from mtl_tf.training.run_directory import read_table
 
@@ -21,7 +22,7 @@ OF_EACH_RANK = 3
 
 
 def report_run(config: Config) -> str:
-    """Writes report.html, and its panels as pictures/RANK_ID.png.
+    """Writes report.html, and its images with truth and answer as pictures/SPLIT_RANK_ID.png.
 
     Returns:
         What was written where, and the scores as a table.
@@ -32,7 +33,7 @@ def report_run(config: Config) -> str:
     baseline_file = folder / f"baseline_{split}.json"
     baseline = json.loads(baseline_file.read_text()) if baseline_file.is_file() else None
     run = open_run(config)
-    path = write_report(folder, _panels(config, run, folder, split), baseline, run.tasks)
+    path = write_report(folder, _pictures(config, run, folder, split), baseline, run.tasks)
     scores = json.loads((folder / f"evaluation_{split}.json").read_text())
     return f"report written to {path}\n\n{results_table(scores, baseline or {})}"
 
@@ -46,10 +47,10 @@ def _is_evaluated(folder, split):
     )
 
 
-def _panels(config, run, folder, split):
+def _pictures(config, run, folder, split):
     data = EvaluationData(open_split(config, split, run.descriptor), config, run.descriptor)
     positions = {name: position for position, name in enumerate(data.source.ids)}
-    panels = []
+    shown = []
     for rank, rows in extremes(read_table(folder / f"per_image_{split}.csv")).items():
         for name, scores in rows:
             if name not in positions:
@@ -60,10 +61,12 @@ def _panels(config, run, folder, split):
             outputs = run.model(sample["image"], training=False)
             answers = {task.name: task.decode(outputs[task.name]).numpy()[0] for task in run.tasks}
             truth = {task.name: sample[task.name][0] for task in run.tasks}
-            picture = pictures.sample_panel(sample["image"][0], run.tasks, truth, answers)
-            pictures.write_png(folder / "pictures" / f"{split}_{rank}_{pathlib.Path(name).name}.png", picture)
-            panels.append(Panel(rank, name, scores, picture))
-    return panels
+            image = np.asarray(sample["image"][0])
+            panel = pictures.sample_panel(image, run.tasks, truth, answers)
+            pictures.write_png(folder / "pictures" / f"{split}_{rank}_{pathlib.Path(name).name}.png", panel)
+            answer = Answer(folder.resolve().name, answers, scores)
+            shown.append(Picture(name, rank, image, truth, (answer,)))
+    return shown
 
 
 def extremes(rows: list[dict[str, str]]) -> dict[str, list[tuple[str, dict[str, float]]]]:

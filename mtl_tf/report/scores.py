@@ -90,6 +90,16 @@ def number(value: object) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def short(value: float | None) -> str:
+    """A number in few characters: four significant digits, powers of ten where it is tiny or huge; None: a dash."""
+    if value is None:
+        return MISSING
+    if value and not 1e-3 <= abs(value) < 1e6:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return f"{round(value):d}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def flatten(evaluation: dict) -> dict[str, float | None]:
     """Dotted name -> score of an evaluation; the counts and the IoU of single classes are left out."""
     flat = {}
