@@ -1,11 +1,11 @@
 # make quickstart   builds .venv and goes the whole way on rendered scenes: train, evaluate, export, predict, report
-# make test         builds .venv with the test tools and runs all tests
+# make test         builds .venv with the test tools and runs all tests (those in a browser where there is Chromium)
 PYTHON ?= python3
 SEED ?= 0
 RUN := runs/quickstart_seed$(SEED)
 PY := .venv/bin/python
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test browser lint clean
 
 quickstart: .venv/installed
 	$(PY) main.py train --flagfile=configs/quickstart.flags --run_dir=$(RUN) --seed=$(SEED)
@@ -15,9 +15,17 @@ quickstart: .venv/installed
 	$(PY) main.py predict --run_dir=$(RUN)/export --input=$(RUN)/scene/test/rgb/0.jpg --output=$(RUN)/predictions/scene
 	$(PY) main.py report --run_dir=$(RUN)
 
-test: .venv/installed-dev
+test: .venv/installed-dev browser
 	$(PY) -m pytest -n 2 -m "not slow"
 	$(PY) -m pytest -n 2 -m slow
+
+# Tests of the pages in a browser skip themselves where there is none; one is installed where that is allowed.
+browser:
+	@command -v chromedriver >/dev/null || ! command -v apt-get >/dev/null || [ "$$(id -u)" -ne 0 ] || { \
+		export DEBIAN_FRONTEND=noninteractive; \
+		timeout 120 apt-get -qq update; \
+		timeout 600 apt-get -qq install -y --no-install-recommends chromium chromium-driver; \
+	} >/dev/null 2>&1 || true
 
 lint: .venv/installed-dev
 	.venv/bin/ruff check .

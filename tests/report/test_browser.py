@@ -1,0 +1,370 @@
+"""The page in a browser: what is clicked, dragged and typed does what it says, as wide as a desk or a telephone."""
+
+import contextlib
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from mtl_tf.report.document import Answer, Cell, Chart, DataTable, Document, Figure, Line, Picture, write_document
+from mtl_tf.tasks import Depth, Segmentation
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
+
+PROGRAMS = [shutil.which(name) for name in ("chromium", "chromedriver")]
+pytestmark = pytest.mark.skipif(None in PROGRAMS, reason="chromium and chromedriver are not installed")
+
+HEIGHT, WIDTH = 24, 48
+TASKS = (
+    Segmentation(("road", "car", "sky"), ((128, 64, 128), (0, 0, 142), (70, 130, 180))),
+    Depth(1.0, 80.0, mean=10.0, std=5.0, log_mean=2.0, log_std=0.5),
+)
+LONG = "a run with a rather long name: joint, ResNet50, squeeze and excitation, seed "
+
+
+def sample():
+    """A page with everything on it: a wide table, three runs' curves, two pictures."""
+    values = (3.0, None, -20.0, 100.0)
+    rows = tuple(
+        (Cell(f"{LONG}{i}"), Cell("–" if value is None else f"{value:g}", value), *(Cell("12.34 ± 0.56", 1.0),) * 9)
+        for i, value in enumerate(values)
+    )
+    heads = ("row", "total", *(f"SI-logRMSE, published {i}" for i in range(9)))
+    table = DataTable("T1", "Table 1", heads, rows, ("The ordering holds here.",), "A note.")
+    lines = tuple(
+        Line(
+            f"run {i}",
+            {
+                "step": [(s, 2.0 + i + 100 / s) for s in range(10, 210, 10)],
+                "epoch": [(e, i + 1.0) for e in range(1, 4)],
+            },
+        )
+        for i in range(3)
+    )
+    figure = Figure("F1", "Figure 1", (Chart("Loss", lines, log=True), Chart("Score", lines[:2])))
+    labels = np.zeros((HEIGHT, WIDTH), int)
+    labels[:, WIDTH // 2 :] = 1
+    labels[:4] = 255
+    depth = np.tile(np.linspace(2, 60, WIDTH), (HEIGHT, 1))
+    image = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
+    answers = tuple(
+        Answer(
+            f"run {i}",
+            {"semseg": np.full_like(labels, i % 3), "depth": depth * (1 + i)} if i < 3 else {"depth": depth},
+            {"semseg.miou": 30.0 + i, "depth.rmse": 3.0 - i} if i < 3 else {"depth.rmse": 9.0},
+        )
+        for i in range(4)
+    )
+    truth = {"semseg": labels, "depth": depth}
+    pictures = tuple(Picture(f"image-{rank}", rank, image, truth, answers) for rank in ("worst", "best"))
+    sections = (("Flags", "--option=value " * 40),)
+    return Document("Study", ("2 runs",), (table,), (figure,), pictures, TASKS, sections)
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("browser")
+    options = webdriver.ChromeOptions()
+    options.binary_location = PROGRAMS[0]
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+        f"--user-data-dir={folder / 'profile'}",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options=options, service=Service(PROGRAMS[1]))
+    browser.path = write_document(folder / "study.html", sample())
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def page(driver):
+    """The page, fresh; the test fails if the page has complained."""
+    load(driver, driver.path)
+    yield driver
+    assert driver.get_log("browser") == []
+
+
+def load(browser, path: pathlib.Path, width=1280):
+    resize(browser, width)
+    browser.get(path.as_uri())
+    drawn(browser)
+
+
+def resize(browser, width):
+    """A window of any width; a real one is at least 500 pixels wide."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def drawn(browser):
+    """Waits until the gallery shows what it was told last."""
+    script = "const v = document.querySelector('.viewer'); return !v || v.dataset.drawn !== undefined"
+    WebDriverWait(browser, 20).until(lambda _: browser.execute_script(script))
+
+
+@contextlib.contextmanager
+def redrawing(browser):
+    """What is done inside makes the gallery draw itself anew; waits for it."""
+    browser.execute_script("delete document.querySelector('.viewer').dataset.drawn")
+    yield
+    drawn(browser)
+
+
+def find(browser, selector, number=0):
+    return browser.find_elements(By.CSS_SELECTOR, selector)[number]
+
+
+def named(browser, selector, text):
+    return next(found for found in browser.find_elements(By.CSS_SELECTOR, selector) if found.text.strip() == text)
+
+
+def texts(browser, selector):
+    return [found.text.strip() for found in browser.find_elements(By.CSS_SELECTOR, selector)]
+
+
+def pixel(browser, selector, x, y):
+    """RGB of a canvas, read from a copy: the browser warns of reading one that is only meant to be seen."""
+    canvas = find(browser, selector)
+    script = """
+        const [canvas, x, y] = arguments;
+        const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+        const context = copy.getContext("2d", { willReadFrequently: true });
+        context.drawImage(canvas, 0, 0);
+        return [...context.getImageData(x, y, 1, 1).data];
+    """
+    return browser.execute_script(script, canvas, x, y)[:3]
+
+
+# === Tables ===
+
+
+def test_heads_sort_by_value_with_missing_last(page):
+    head = find(page, "#T1 ~ .scroll thead th", 1)
+    column = "#T1 ~ .scroll tbody td:nth-child(2)"
+    original = ["3", "–", "-20", "100"]
+    assert texts(page, column) == original
+    for order, expected in (
+        ("ascending", ["-20", "3", "100", "–"]),
+        ("descending", ["100", "3", "-20", "–"]),
+        ("none", original),
+    ):
+        head.find_element(By.TAG_NAME, "button").click()
+        assert head.get_attribute("aria-sort") == order
+        assert texts(page, column) == expected
+
+
+def test_heads_sort_with_the_keyboard(page):
+    buttons = page.find_elements(By.CSS_SELECTOR, "#T1 ~ .scroll thead button")
+    buttons[1].send_keys(Keys.ENTER)
+    buttons[0].send_keys(Keys.SPACE)
+    buttons[0].send_keys(Keys.SPACE)
+    states = [head.get_attribute("aria-sort") for head in page.find_elements(By.CSS_SELECTOR, "#T1 ~ .scroll thead th")]
+    assert states[:2] == ["descending", "none"]
+    assert [text[-1] for text in texts(page, "#T1 ~ .scroll tbody th")] == ["3", "2", "1", "0"]
+    assert texts(page, ".verdict") == ["The ordering holds here."]
+
+
+# === Charts ===
+
+
+def test_legend_hides_a_run_in_every_chart(page):
+    first, second = page.find_elements(By.CSS_SELECTOR, ".chart")
+    assert len(first.find_elements(By.CSS_SELECTOR, ".line")) == 3
+    colours = {
+        line.get_attribute("data-label"): line.get_attribute("stroke")
+        for line in second.find_elements(By.CSS_SELECTOR, ".line")
+    }
+    assert len(set(colours.values())) == 2
+    for line in first.find_elements(By.CSS_SELECTOR, ".line")[:2]:
+        assert colours[line.get_attribute("data-label")] == line.get_attribute("stroke")
+    button = first.find_element(By.CSS_SELECTOR, ".legend button")
+    button.click()
+    assert button.get_attribute("aria-pressed") == "false"
+    assert second.find_element(By.CSS_SELECTOR, ".legend button").get_attribute("aria-pressed") == "false"
+    assert [len(c.find_elements(By.CSS_SELECTOR, ".line")) for c in (first, second)] == [2, 1]
+    button.send_keys(Keys.SPACE)
+    assert [len(c.find_elements(By.CSS_SELECTOR, ".line")) for c in (first, second)] == [3, 2]
+
+
+def test_axes(page):
+    chart = find(page, ".chart")
+
+    def axis_name():
+        return chart.find_elements(By.CSS_SELECTOR, "text.y")[-1].text
+
+    def path():
+        return chart.find_element(By.CSS_SELECTOR, ".line").get_attribute("d")
+
+    assert axis_name() == "step"
+    assert named(chart, ".scale button", "log").get_attribute("aria-pressed") == "true"
+    logarithmic = path()
+    named(chart, ".scale button", "linear").click()
+    assert path() != logarithmic
+    assert named(chart, ".scale button", "log").get_attribute("aria-pressed") == "false"
+    named(page, ".axis button", "epoch").click()
+    assert axis_name() == "epoch"
+    assert path().count("L") == 2
+
+
+def test_pointing_tells_all_values(page):
+    chart = find(page, ".chart")
+    svg, tip = chart.find_element(By.TAG_NAME, "svg"), chart.find_element(By.CSS_SELECTOR, ".tip")
+    assert not tip.is_displayed()
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", svg)
+    ActionChains(page).move_to_element_with_offset(svg, svg.size["width"] // 2 - 14, 0).perform()
+    # Left of the right end, by two pixels: the last step is the nearest. The largest value comes first.
+    assert tip.text.split("\n") == ["step 200", "run 2", "4.5", "run 1", "3.5", "run 0", "2.5"]
+    page.execute_script("arguments[0].focus()", svg)
+    ActionChains(page).send_keys(Keys.ARROW_LEFT).perform()
+    assert tip.text.startswith("step 190")
+
+
+# === Gallery ===
+
+
+def test_slider_uncovers_the_truth(page):
+    def covered():
+        over = find(page, "[data-task=semseg] .compare canvas", 1)
+        return over.value_of_css_property("clip-path")
+
+    slider = find(page, "[data-task=semseg] input[type=range]")
+    assert covered() == "inset(0px 0px 0px 50%)"
+    slider.send_keys(Keys.ARROW_RIGHT)
+    assert covered() == "inset(0px 0px 0px 51%)"
+    slider.send_keys(Keys.END)
+    assert covered() == "inset(0px 0px 0px 100%)"
+    stack = find(page, "[data-task=semseg] .compare .stack")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", stack)
+    quarter = -stack.size["width"] // 4
+    ActionChains(page).move_to_element(stack).click_and_hold().move_by_offset(quarter, 0).release().perform()
+    assert slider.get_attribute("value") == "25"
+
+
+def test_class_chips_show_and_hide(page):
+    canvas = "[data-task=semseg] .compare canvas"
+    grey = [200] * 3
+    road = [round(0.7 * c + 0.3 * 200) for c in (128, 64, 128)]
+    assert pixel(page, canvas, 2, 10) == pytest.approx(road, abs=1)
+    unlabelled = pixel(page, canvas, 2, 1)
+    assert unlabelled in ([226] * 3, [190] * 3)
+    chip = named(page, ".chips button", "road")
+    chip.click()
+    assert chip.get_attribute("aria-pressed") == "false"
+    assert pixel(page, canvas, 2, 10) == grey
+    assert pixel(page, canvas, 40, 10) != grey
+    named(page, ".chips button", "None").click()
+    assert pixel(page, canvas, 40, 10) == grey
+    named(page, ".chips button", "All").click()
+    assert pixel(page, canvas, 2, 10) == pytest.approx(road, abs=1)
+
+
+def test_errors_of_both_tasks(page):
+    # Run 0 says road everywhere and the true depth.
+    assert pixel(page, "[data-task=semseg] .side canvas", 2, 10) == [44, 48, 58]
+    assert pixel(page, "[data-task=semseg] .side canvas", 40, 10) == [230, 40, 40]
+    assert "wrong pixels: 50.0 %" in find(page, "[data-task=semseg] .side").text
+    assert pixel(page, "[data-task=depth] .side canvas", 20, 10) == [0x2C, 0x30, 0x3A]
+    assert "mean 0.000" in find(page, "[data-task=depth] .side").text
+    with redrawing(page):
+        Select(find(page, ".controls select")).select_by_visible_text("run 1")
+    assert pixel(page, "[data-task=depth] .side canvas", 20, 10) == [0xFF, 0xFB, 0xE0]  # wrong by a factor of two
+    assert "mean 0.693" in find(page, "[data-task=depth] .side").text
+
+
+def test_depth_tells_metres(page):
+    with redrawing(page):
+        Select(find(page, ".controls select")).select_by_visible_text("run 2")
+    stack = find(page, "[data-task=depth] .compare .stack")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", stack)
+    ActionChains(page).move_to_element_with_offset(stack, 4 - stack.size["width"] // 2, 0).perform()
+    assert find(page, "[data-task=depth] .readout").text == "truth 2 m, answer 6 m (×3.00)"
+    ticks = texts(page, "[data-task=depth] .compare .bar span")
+    assert (ticks[0], ticks[-1]) == ("2 m", "60 m")
+    # Near is light, far is dark.
+    near, far = (sum(pixel(page, "[data-task=depth] .compare canvas", x, 10)) for x in (0, WIDTH - 1))
+    assert near > 600 > 100 > far
+
+
+def test_run_without_a_task(page):
+    with redrawing(page):
+        named(page, ".viewer tbody th button", "run 3").click()
+    assert Select(find(page, ".controls select")).first_selected_option.text == "run 3"
+    assert find(page, "[data-task=semseg] .readout").text == "This run has no answer for this task."
+    assert len(page.find_elements(By.CSS_SELECTOR, "[data-task=semseg] .compare canvas")) == 1
+    assert len(page.find_elements(By.CSS_SELECTOR, "[data-task=depth] .compare canvas")) == 3  # with the bar
+
+
+def test_scores_stay_sorted_from_picture_to_picture(page):
+    rows = ".viewer tbody th"
+    assert texts(page, rows) == ["run 0", "run 1", "run 2", "run 3"]
+    named(page, ".viewer thead th", "RMSE \N{DOWNWARDS ARROW}").find_element(By.TAG_NAME, "button").click()
+    assert texts(page, rows) == ["run 2", "run 1", "run 0", "run 3"]
+    with redrawing(page):
+        find(page, ".thumb", 1).click()
+    assert [t.get_attribute("aria-pressed") for t in page.find_elements(By.CSS_SELECTOR, ".thumb")] == ["false", "true"]
+    assert texts(page, rows) == ["run 2", "run 1", "run 0", "run 3"]
+    assert find(page, ".viewer tr.chosen").text.startswith("run 0")
+
+
+def test_all_runs_side_by_side(page):
+    with redrawing(page):
+        named(page, ".controls button", "All runs side by side").click()
+    rows = page.find_elements(By.CSS_SELECTOR, ".viewer .row")
+    assert len(rows) == 5  # the truth, and four runs
+    assert [len(row.find_elements(By.TAG_NAME, "canvas")) for row in rows] == [2, 4, 4, 4, 2]
+    assert "mIoU 31.00 %" in rows[2].text
+    with redrawing(page):
+        named(page, ".controls button", "One run").click()
+    assert not page.find_elements(By.CSS_SELECTOR, ".viewer .row")
+
+
+# === Layout ===
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_sticks_out(page, width):
+    resize(page, width)
+    for view in ("All runs side by side", "One run"):
+        with redrawing(page):
+            named(page, ".controls button", view).click()
+        content, room = page.execute_script(
+            "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        )
+        assert content == room
+        assert width - 20 <= room <= width  # but for a scroll bar
+    # Wide tables and long lines scroll in boxes of their own.
+    box = find(page, ".scroll")
+    assert page.execute_script("return arguments[0].scrollWidth > arguments[0].clientWidth", box)
+
+
+def test_page_without_gallery(driver, tmp_path):
+    load(driver, write_document(tmp_path / "plain.html", Document("plain", ("a fact",), sample().tables)))
+    assert len(driver.find_elements(By.CSS_SELECTOR, "thead button")) == 11
+    assert driver.get_log("browser") == []
+
+
+def test_a_smuggled_script_does_not_run(driver, tmp_path):
+    """The policy of the page lets none but its own script run, even where an escape is missed."""
+    path = write_document(tmp_path / "page.html", Document("UNSAFE", ()))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("UNSAFE</h1>", "</h1><script>document.title = 'run'</script>")
+    )
+    load(driver, path)
+    assert driver.title == "UNSAFE"
+    assert any("Content Security Policy" in entry["message"] for entry in driver.get_log("browser"))
