@@ -126,7 +126,7 @@ def test_killed_and_continued_it_repeats_nothing_and_ends_alike(arguments, tmp_p
     events = EventAccumulator(str(run / "events"))
     events.Reload()
     (content,) = events.PluginTagToContent("hparams").values()
-    assert b"optim.learning_rate" in content
+    assert b"T1/good" in content and b"model.skip" in content
     # Another configuration is refused.
     refused = command(*arguments, "--train.batch_size=3")
     assert "--train.batch_size was 2, now 3" in one_line_error(refused.returncode, refused.stderr)
