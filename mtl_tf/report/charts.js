@@ -72,7 +72,7 @@ class ChartView {
     Object.assign(this, { node, chart, state });
     this.svg = node.querySelector("svg");
     this.tip = node.querySelector(".tip");
-    const positive = chart.lines.some(({ points }) => Object.values(points).some(([, ys]) => ys.some((y) => y > 0)));
+    const positive = chart.lines.some(({ points }) => Object.values(points).some(({ y }) => y.some((value) => value > 0)));
     this.log = chart.log && positive;
     if (positive) {
       node.querySelector(".scale").append(
@@ -102,9 +102,9 @@ class ChartView {
     return this.chart.lines
       .filter(({ label }) => !this.state.hidden.has(label))
       .map(({ label, points }) => {
-        const [xs, ys] = points[this.xName] || [[], []];
-        const kept = xs.map((x, i) => [x, ys[i]]).filter(([, y]) => !this.log || y > 0);
-        return { label, points: kept };
+        const found = points[this.xName] || { x: [], y: [] };
+        const kept = found.x.map((x, i) => [x, found.y[i]]).filter(([, y]) => !this.log || y > 0);
+        return { label, points: kept, meanOf: found.meanOf };
       })
       .filter(({ points }) => points.length);
   }
@@ -143,6 +143,11 @@ class ChartView {
         drawn.push(this.shape("circle", { cx: this.across.place(x), cy: this.up.place(y), r: 2.3, fill: colour }));
       }
     }
+    // The legend tells the last value on this axis.
+    for (const { label, points } of this.chart.lines) {
+      const last = points[this.xName]?.last;
+      this.legend?.get(label)?.replaceChildren(last === undefined ? MISSING : short(last));
+    }
     this.hover = this.shape("g", {});
     this.svg.replaceChildren(...drawn, this.hover);
   }
@@ -170,8 +175,9 @@ class ChartView {
       ...found.map(([label, px, py]) => this.shape("circle", {
         cx: this.across.place(px), cy: this.up.place(py), r: 3.6, fill: STYLES.get(label)[0], stroke: "#fff",
       })));
+    const meanOf = Math.max(...this.lines.map((line) => line.meanOf));
     this.tip.replaceChildren(
-      `${this.xName} ${Number(this.at.toPrecision(6))}`,
+      `${this.xName} ${Number(this.at.toPrecision(6))}${meanOf > 1 ? `, means of ${meanOf} points` : ""}`,
       ...found.map(([label, , y]) => element("div", {}, stroke(this, label), element("span", {}, label),
         element("b", {}, short(y)))));
     // Beside the cursor, on the side with room.
@@ -212,14 +218,15 @@ function makeFigure(node, figure) {
   }
   const buttons = [];
   views.forEach((view) => {
+    view.legend = new Map();
     const items = view.chart.lines.flatMap(({ label, points }) => {
-      const last = Object.values(points).map(([, ys]) => ys.at(-1)).find((y) => y !== undefined);
-      if (last === undefined) return [];
+      if (!Object.keys(points).length) return [];
+      view.legend.set(label, element("b", {}));
       const button = element("button", { type: "button", "aria-pressed": true, title: "Show or hide", onclick: () => {
         if (!state.hidden.delete(label)) state.hidden.add(label);
         buttons.forEach(([other, name]) => other.setAttribute("aria-pressed", !state.hidden.has(name)));
         redraw();
-      } }, stroke(view, label), element("span", {}, label, " ", element("b", {}, short(last))));
+      } }, stroke(view, label), element("span", {}, label, " ", view.legend.get(label)));
       buttons.push([button, label]);
       return [element("li", {}, button)];
     });

@@ -82,7 +82,7 @@ class Line:
     @property
     def last(self) -> float | None:
         """The last finite y on the first axis that has one."""
-        found = [points[-1][1] for raw in self.points.values() if (points := embedding.thinned(raw))]
+        found = [points[-1][1] for raw in self.points.values() if (points := embedding.finite(raw))]
         return found[0] if found else None
 
 

@@ -45,7 +45,7 @@ def json_text(data: object) -> Markup:
 
 
 def figure_data(figures: Sequence) -> list[dict]:
-    """The charts of `document.Figure`s; points are two lists, x and y, and have lost what is not finite."""
+    """The charts of `document.Figure`s; points have lost what is not finite."""
     return [
         {
             "charts": [
@@ -58,23 +58,26 @@ def figure_data(figures: Sequence) -> list[dict]:
 
 
 def _line(line):
-    return {
-        "label": line.label,
-        "points": {
-            name: [_rounded(axis) for axis in zip(*points, strict=True)] if (points := thinned(found)) else [[], []]
-            for name, found in line.points.items()
-        },
-    }
+    # An axis without points, of a run that has just begun, would be an empty choice.
+    return {"label": line.label, "points": {x: _points(found) for x, found in line.points.items() if finite(found)}}
 
 
-def _rounded(values):
-    return [float(f"{value:.6g}") for value in values]
+def _points(found):
+    """x, y, the last y, and of how many points each is the mean."""
+    whole = finite(found)
+    xs, ys = ([float(f"{value:.6g}") for value in axis] for axis in zip(*thinned(found), strict=True))
+    return {"x": xs, "y": ys, "last": whole[-1][1], "meanOf": math.ceil(len(whole) / MOST_POINTS)}
+
+
+def finite(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float]]:
+    """The finite points in order of x, one for each x: the last wins, since a resumed run repeats steps."""
+    found = {x: y for x, y in points if scores.number(x) is not None and scores.number(y) is not None}
+    return sorted(found.items())
 
 
 def thinned(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float]]:
-    """The finite points in order of x, one for each x (the last wins: a resumed run repeats steps), averaged down."""
-    finite = {x: y for x, y in points if scores.number(x) is not None and scores.number(y) is not None}
-    unique = sorted(finite.items())
+    """The finite points, averaged down to at most `MOST_POINTS`."""
+    unique = finite(points)
     size = math.ceil(len(unique) / MOST_POINTS)
     if size <= 1:
         return unique

@@ -312,6 +312,7 @@ class Gallery {
   async all(picture, photo, painters) {
     const first = [this.cell("Image", element("img", { src: photo.src, alt: "The image" }))];
     const rows = picture.answers.map(() => []);
+    const readouts = picture.answers.map(() => element("output", {}));
     for (const task of GALLERY.tasks) {
       const kind = KINDS[task.kind];
       const truth = picture.truth[task.name];
@@ -324,10 +325,13 @@ class Gallery {
           continue;
         }
         const answer = await decode(maps[task.name]);
-        rows[i].push(this.cell(kind.title, this.overlay(task, range, answer, photo, painters)));
+        const canvas = this.overlay(task, range, answer, photo, painters);
+        rows[i].push(this.cell(kind.title, canvas));
+        this.tell(canvas, task, answer, [known, answer], readouts[i]);
         if (!known) continue;
         const error = element("canvas", {});
         paint(error, known, kind.error(task, known.values, answer.values));
+        this.tell(error, task, answer, [known, answer], readouts[i]);
         rows[i].push(this.cell(kind.summary(known.values, answer.values), error));
       }
     }
@@ -337,7 +341,7 @@ class Gallery {
       ["semseg.miou", "depth.si_log_rmse"].includes(name) ? [element("span", {}, `${label} ${scores[i][0]}`)] : []);
     return [
       row(element("h4", {}, "Image and truth"), first),
-      ...picture.answers.map(({ label, scores }, i) => row(element("h4", {}, label, ...total(scores)), rows[i])),
+      ...picture.answers.map(({ label, scores }, i) => row(element("h4", {}, label, ...total(scores), readouts[i]), rows[i])),
     ];
   }
 

@@ -246,7 +246,7 @@ def _charts(epochs, steps):
 def _line(label, name, rows, axes):
     """A column over each of the axes that has points; None if there is none."""
     points = {x: [(row[x], row.get(name)) for row in rows if row.get(x) is not None] for x in axes}
-    line = Line(label, {x: found for x, found in points.items() if embedding.thinned(found)})
+    line = Line(label, {x: found for x, found in points.items() if embedding.finite(found)})
     return line if line.points else None
 
 

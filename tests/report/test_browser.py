@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -219,6 +220,7 @@ def test_axes(page):
     assert named(chart, ".scale button", "log").get_attribute("aria-pressed") == "false"
     named(page, ".axis button", "epoch").click()
     assert axis_name() == "epoch"
+    assert texts(chart, ".legend b") == ["1", "2", "3"]
     assert path().count("L") == 2
 
 
@@ -233,6 +235,24 @@ def test_pointing_tells_all_values(page):
     page.execute_script("arguments[0].focus()", svg)
     ActionChains(page).send_keys(Keys.ARROW_LEFT).perform()
     assert tip.text.startswith("step 190")
+
+
+@pytest.mark.parametrize(
+    "ys", [[5.0], [5.0, 5.0], [0.0, 0.0], [-1e9, 1e9], [1e-30, 1e30], [1.0, 1.0001], [0.0, 1.0], [None], []]
+)
+def test_any_values_can_be_drawn(driver, tmp_path, ys):
+    line = Line("a", {"epoch": list(enumerate(ys)), "step": []})
+    charts = tuple(Chart("c", (line,), log=log, zero=zero) for log in (False, True) for zero in (False, True))
+    load(driver, write_document(tmp_path / "page.html", Document("d", (), figures=(Figure("f", "f", charts),))))
+    drawing = "".join(driver.execute_script("return arguments[0].innerHTML", svg) for svg in plots(driver))
+    assert not re.search("NaN|Infinity|undefined", drawing)
+    assert len(plots(driver)) == 4
+    assert drawing.count('class="line"') == (4 if any(y is not None for y in ys) else 0)
+    assert driver.get_log("browser") == []
+
+
+def plots(browser):
+    return browser.find_elements(By.CSS_SELECTOR, ".plot > svg")
 
 
 # === Gallery ===
@@ -329,6 +349,8 @@ def test_all_runs_side_by_side(page):
     assert len(rows) == 5  # the truth, and four runs
     assert [len(row.find_elements(By.TAG_NAME, "canvas")) for row in rows] == [2, 4, 4, 4, 2]
     assert "mIoU 31.00 %" in rows[2].text
+    ActionChains(page).move_to_element(rows[2].find_elements(By.TAG_NAME, "canvas")[3]).perform()
+    assert "(×2.00)" in rows[2].find_element(By.TAG_NAME, "output").text
     with redrawing(page):
         named(page, ".controls button", "One run").click()
     assert not page.find_elements(By.CSS_SELECTOR, ".viewer .row")

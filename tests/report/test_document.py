@@ -87,7 +87,8 @@ def test_page_asks_for_nothing(page):
 
 def test_nothing_but_finite_numbers(page):
     points = embedded(page)["figures"][0]["charts"][0]["lines"][0]["points"]
-    assert points == {"epoch": [[1], [2]], "step": [[20], [0.5]]}
+    assert (points["epoch"]["x"], points["epoch"]["y"], points["epoch"]["last"]) == ([1], [2], 2)
+    assert (points["step"]["x"], points["step"]["y"]) == ([20], [0.5])
     gallery = embedded(page)["gallery"]
     names = [metric["name"] for metric in gallery["metrics"]]
     scores = dict(zip(names, gallery["pictures"][0]["answers"][0]["scores"], strict=True))
@@ -147,6 +148,9 @@ def test_long_curves_are_averaged_and_repeated_steps_count_once():
     assert len(drawn) <= 300
     assert drawn[0] == (8, 1.0)
     assert drawn[-1][1] > 1.0
+    found = embedding.figure_data([Figure("f", "f", (Chart("c", (Line("a", {"step": points}),)),))])
+    curve = found[0]["charts"][0]["lines"][0]["points"]["step"]
+    assert (curve["last"], curve["meanOf"]) == (3.0, 17)
     assert embedding.thinned([(2, 1.0), (1, 5.0), (1, 4.0), (3, None)]) == [(1, 4.0), (2, 1.0)]
 
 

@@ -263,8 +263,10 @@ def test_curves_by_epoch_and_by_step(page):
     figure = data(page)["figures"][0]
     loss = figure["charts"][0]["lines"]
     assert [line["label"] for line in loss] == ["train", "val"]
-    assert loss[0]["points"] == {"epoch": [[1, 2, 3], [2.5, 2, 1.5]], "step": [[100, 200, 300], [2.5, 2, 1.5]]}
-    assert loss[1]["points"]["epoch"] == [[1, 3], [2.75, 2.25]]
+    by_epoch, by_step = loss[0]["points"]["epoch"], loss[0]["points"]["step"]
+    assert (by_epoch["x"], by_epoch["y"]) == ([1, 2, 3], [2.5, 2, 1.5])
+    assert (by_step["x"], by_step["y"]) == ([100, 200, 300], [2.5, 2, 1.5])
+    assert loss[1]["points"]["epoch"] == {"x": [1, 3], "y": [2.75, 2.25], "last": 2.25, "meanOf": 1}
     assert not any(chart["log"] for chart in figure["charts"])
 
 
