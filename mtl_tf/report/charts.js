@@ -72,6 +72,7 @@ class ChartView {
     Object.assign(this, { node, chart, state });
     this.svg = node.querySelector("svg");
     this.tip = node.querySelector(".tip");
+    node.querySelector(".plot").hidden = false; // without a script it would be an empty space
     const positive = chart.lines.some(({ points }) => Object.values(points).some(({ y }) => y.some((value) => value > 0)));
     this.log = chart.log && positive;
     if (positive) {

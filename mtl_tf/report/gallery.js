@@ -338,10 +338,10 @@ class Gallery {
     const row = (heading, cells) =>
       element("article", { class: "row" }, heading, element("div", { class: "cells" }, ...cells));
     const total = (scores) => GALLERY.metrics.flatMap(({ name, label }, i) =>
-      ["semseg.miou", "depth.si_log_rmse"].includes(name) ? [element("span", {}, `${label} ${scores[i][0]}`)] : []);
+      ["semseg.miou", "depth.si_log_rmse"].includes(name) ? [" ", element("span", {}, `${label} ${scores[i][0]}`)] : []);
     return [
       row(element("h4", {}, "Image and truth"), first),
-      ...picture.answers.map(({ label, scores }, i) => row(element("h4", {}, label, ...total(scores), readouts[i]), rows[i])),
+      ...picture.answers.map(({ label, scores }, i) => row(element("h4", {}, label, ...total(scores), " ", readouts[i]), rows[i])),
     ];
   }
 
