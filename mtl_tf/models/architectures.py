@@ -11,6 +11,7 @@ from mtl_tf.models.attention import build_attention
 from mtl_tf.models.decoder import build_decoder, build_head
 from mtl_tf.models.encoders import build_encoder
 from mtl_tf.models.layers import ResizeLike
+from mtl_tf.options import format_value
 from mtl_tf.tasks import Task
 
 
@@ -30,7 +31,8 @@ def build_model(config: ModelConfig, tasks: Sequence[Task]) -> keras.Model:
         NAME_initial.
 
     Raises:
-        UsageError: the distilled architecture has nothing to exchange with a single task.
+        UsageError: the distilled architecture has nothing to exchange with a single task, or the encoder has no
+            feature of a stride in `skip_strides` at this dilation.
     """
     # === Encoder ===
     image = keras.Input((None, None, 3), name="image", dtype="float32")
@@ -54,9 +56,20 @@ def build_model(config: ModelConfig, tasks: Sequence[Task]) -> keras.Model:
 def _branch(config, pyramid, path):
     """Encoder features -> ASPP -> decoder feature (B, H/s, W/s, 256), s the last of the skips' strides."""
     aspp = build_aspp(pyramid["last"].shape[-1], config.aspp_rates, config.aspp, f"{path}/aspp")
-    skips = [pyramid[f"stride{stride}"] for stride in config.skip_strides]
+    skips = [_skip(config, pyramid, stride) for stride in config.skip_strides]
     decoder = build_decoder([skip.shape[-1] for skip in skips], config.skip, f"{path}/decoder")
     return decoder([aspp(pyramid["last"]), *skips])
+
+
+def _skip(config, pyramid, stride):
+    """The encoder feature of a stride; where every stage is dilated there is none of stride 8."""
+    if f"stride{stride}" not in pyramid:
+        there = ", ".join(name.removeprefix("stride") for name in pyramid if name != "last")
+        raise UsageError(
+            f"model.skip_strides={format_value(config.skip_strides)}: {config.encoder} has no feature of stride "
+            f"{stride} at model.dilation={format_value(config.dilation)}, only of {there}; leave it out, or dilate less"
+        )
+    return pyramid[f"stride{stride}"]
 
 
 def _joint(config, tasks, pyramid):

@@ -33,11 +33,19 @@ def load_encoder_weights(encoder: keras.Model, config: ModelConfig) -> str:
         tensors, source = _from_keras(config.encoder, "imagenet"), "ImageNet"
     else:
         tensors = _from_file(config.encoder, pathlib.Path(source))
+    # A tensor without a place says that the file is of another encoder, whose features the rest would not give.
+    ours = {variable.path for variable in encoder.variables}
+    surplus = [path for path in tensors if path not in ours]
+    if any(PART in path for path in surplus) and not config.squeeze_excitation:
+        raise UsageError(
+            f"--model.encoder_weights={source} is of an encoder with squeeze-and-excitation; "
+            "turn --model.squeeze_excitation on, or use the weights of an encoder without"
+        )
     # Files of plain encoders have no tensors of squeeze-and-excitation: these start anew, if all of them are missing.
     added = [variable for variable in encoder.variables if PART in variable.path]
     added = [] if any(variable.path in tensors for variable in added) else added
     taken = [variable for variable in encoder.variables if all(variable is not other for other in added)]
-    wrong = []
+    wrong = [f"{path} is not in the network" for path in surplus]
     for variable in taken:
         found = tensors.get(variable.path)
         if found is None:
@@ -45,7 +53,7 @@ def load_encoder_weights(encoder: keras.Model, config: ModelConfig) -> str:
         elif found.shape != tuple(variable.shape):
             wrong.append(f"{variable.path} is {found.shape}, expected {tuple(variable.shape)}")
     if wrong:
-        raise UsageError(_misfit(config.encoder, source, wrong, len(taken)))
+        raise UsageError(_misfit(config.encoder, source, wrong, len(taken) + len(surplus)))
     for variable in taken:
         variable.assign(tensors[variable.path])
     anew = f"; {len(added)} of squeeze-and-excitation start anew" if added else ""

@@ -183,6 +183,15 @@ def test_a_run_with_another_encoder(run_file):
     assert f"{8 * 10} of {36 * 5} tensors" in message
 
 
+def test_a_run_with_a_larger_encoder(tmp_path):
+    """A resnet34 has every tensor of a resnet18, but does not compute its features without the rest."""
+    path = tmp_path / "weights.h5"
+    save_weights(build_encoder("resnet34"), path)
+    message = refused(build_encoder("resnet18"), path, "resnet18")
+    assert "encoder/layer1_2_bn1/beta is not in the network" in message
+    assert f"{8 * 10} of {36 * 5} tensors" in message
+
+
 def test_a_run_whose_shapes_differ(run_file, tmp_path):
     path = tmp_path / "weights.h5"
     shutil.copy(run_file[0], path)

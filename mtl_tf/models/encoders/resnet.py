@@ -82,7 +82,7 @@ def resnet(
         depths: blocks in each of the four stages.
         dilation: for layers 2, 3, 4, whether the stride is traded for dilation.
         consistent: BasicBlock only: dilate so that the same weights keep the strided network's features.
-        excite: squeeze-and-excitation in every block, after its last batch norm.
+        excite: squeeze-and-excitation in every block, after its last batch norm; its gates depend on dilation.
     """
     image = keras.Input((None, None, 3), name="image")
     with scope("encoder"):

@@ -47,7 +47,7 @@ def _bottleneck(x, width: int, name: str, stage: Stage, first: bool, excite: boo
 def resnet_keras(
     depths: tuple[int, ...], dilation: tuple[int, ...], consistent: bool, excite: bool = False
 ) -> keras.Model:
-    """The encoder; its dilation always keeps the strided network's features, so that `consistent` changes nothing."""
+    """The encoder; its convolutions always keep the strided network's features: `consistent` changes nothing."""
     del consistent
     image = keras.Input((None, None, 3), name="image")
     with scope("encoder"):

@@ -9,7 +9,9 @@ PART = "_se_"  # in the name of every layer; weight files of plain encoders have
 def squeeze_excitation(x, name: str):
     """Scales every channel by a gate in 0..1 that depends on the global mean of all channels.
 
-    The statistic is that of the whole feature, so that it does not depend on stride or dilation.
+    The mean is that of the whole feature and does not see dilation. But where a stage's stride is traded for dilation
+    it runs over more pixels than in the strided network, so that the same weights give slightly other gates: with
+    squeeze-and-excitation no rule of dilation keeps the strided network's features exactly.
 
     Args:
         x: feature (B, h, w, C).
