@@ -10,7 +10,7 @@ def squeeze_excitation(x, name: str):
     """Scales every channel by a gate in 0..1 that depends on the global mean of all channels.
 
     The mean is that of the whole feature and does not see dilation. But where a stage's stride is traded for dilation
-    it runs over more pixels than in the strided network, so that the same weights give slightly other gates: with
+    it runs over more pixels than in the strided network, so that the same weights give other gates: with
     squeeze-and-excitation no rule of dilation keeps the strided network's features exactly.
 
     Args:
