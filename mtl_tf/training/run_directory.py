@@ -51,18 +51,7 @@ class RunDirectory:
     def __init__(self, config: Config):
         self.path = existing_path(config)
         self.config = config
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / ".lock", "a")  # noqa: SIM115 (held until close)
-        except OSError as error:
-            raise UsageError(
-                f"cannot write to --run_dir={self.path}: {error.strerror}; choose another folder"
-            ) from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise UsageError(f"another process is using --run_dir={self.path}; wait for it or choose another") from None
+        self._lock = hold_folder(self.path)
         try:
             self._check()
         except BaseException:
@@ -147,6 +136,30 @@ class RunDirectory:
 
     def __exit__(self, *_):
         self.close()
+
+
+def hold_folder(path: pathlib.Path):
+    """Makes the folder of --run_dir and keeps other processes out of it until what is returned is closed."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write to --run_dir={path}: {error.strerror}; choose another folder") from None
+    return hold(path / ".lock", f"another process is using --run_dir={path}")
+
+
+def hold(path: pathlib.Path, in_use: str):
+    """Locks a file until what is returned is closed; `in_use` is what the UsageError says if another has it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a")  # noqa: SIM115 (held until close)
+    except OSError as error:
+        raise UsageError(f"cannot write to {path.parent}: {error.strerror}; choose another folder") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise UsageError(f"{in_use}; wait for it or choose another") from None
+    return file
 
 
 def existing_path(config: Config) -> pathlib.Path:

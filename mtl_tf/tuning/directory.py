@@ -1,7 +1,6 @@
 """The search directory: who may write there, and what it was made with."""
 
 import contextlib
-import fcntl
 import json
 import pathlib
 import shutil
@@ -13,7 +12,7 @@ from mtl_tf.atomic import write_json, write_text
 from mtl_tf.config import Config
 from mtl_tf.errors import StoppedError, UsageError
 from mtl_tf.options import format_value
-from mtl_tf.training.run_directory import existing_path
+from mtl_tf.training.run_directory import existing_path, hold_folder
 
 _IDENTITY = "search.json"
 _OURS = ("search", "trials", "trials.csv", "best.flags", "base.flags")
@@ -38,13 +37,7 @@ class SearchDirectory:
     def __init__(self, config: Config, settings: dict[str, str], outputs: tuple[str, ...] = ()):
         self.path, self.config, self.settings = existing_path(config), config, settings
         self._ours = (*_OURS, *outputs)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(
-                f"cannot write to --run_dir={self.path}: {error.strerror}; choose another folder"
-            ) from None
-        self._lock = hold(self.path / ".lock", f"another process is using --run_dir={self.path}")
+        self._lock = hold_folder(self.path)
         try:
             self._check()
             if config.train.fresh:
@@ -91,21 +84,6 @@ class SearchDirectory:
 
     def __exit__(self, *_):
         self.close()
-
-
-def hold(path: pathlib.Path, in_use: str):
-    """Locks a file until what is returned is closed; `in_use` is what the UsageError says if another has it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a")  # noqa: SIM115 (held until close)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}; choose another folder") from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise UsageError(f"{in_use}; wait for it or choose another") from None
-    return file
 
 
 def refuse_changes(path: pathlib.Path, config: Config, settings: dict[str, str]):

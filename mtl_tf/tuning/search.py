@@ -16,10 +16,10 @@ from mtl_tf.atomic import write_json
 from mtl_tf.config import Config
 from mtl_tf.errors import StoppedError, UsageError
 from mtl_tf.options import format_value
+from mtl_tf.training.run_directory import hold
 from mtl_tf.training.stopping import StopSignal
 from mtl_tf.tuning import distributed
 from mtl_tf.tuning import trial as trials
-from mtl_tf.tuning.directory import hold
 from mtl_tf.tuning.oracles import tidy
 
 STATE = "search"  # folder of Keras Tuner's files in the search directory
