@@ -76,8 +76,12 @@ def test_kill_at_any_step_changes_nothing(dataset, uninterrupted, tmp_path):
         time.sleep(random.uniform(0, 0.15))
         process.send_signal(signal.SIGKILL)
         process.communicate()
+    # As if the sessions before had taken an hour: their time counts, as far as their work was kept.
+    (run_dir / "timing.json").write_text('{"seconds": 3600.0, "peak_memory": 1}')
     assert main(_arguments(dataset, run_dir)) == 0
     assert_same_run(run_dir, uninterrupted)
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    assert 3600 < metrics["seconds"] < 3900 and metrics["peak_memory_mb"] > 100
     assert [int(row["step"]) for row in read_table(run_dir / "steps.csv")] == list(range(1, STEPS + 1))
 
 
