@@ -87,6 +87,10 @@ class Declaration:
     tables: tuple[Table, ...]
     figures: tuple[Figure, ...]
 
+    def table(self, name: str) -> Table:
+        """The table of a name."""
+        return next(table for table in self.tables if table.name == name)
+
     def row(self, key: str) -> Row:
         """The row of a key "TABLE/ROW"."""
         return next(row for table in self.tables for row in table.rows if row.key == key)

@@ -110,7 +110,7 @@ class Plan:
         if row.like:
             start = self._settings(self.declaration.row(row.like))
             return None if start is None else start | own
-        table = next(table for table in self.declaration.tables if table.name == row.table)
+        table = self.declaration.table(row.table)
         carried = self._carried(table)
         return None if carried is None else Settings(self.declaration.start) | carried | Settings(table.set) | own
 
@@ -124,7 +124,7 @@ class Plan:
                     return None
                 # What the choice is about, not what its row started from.
                 row = self.declaration.row(key)
-                source = next(found for found in self.declaration.tables if found.name == row.table)
+                source = self.declaration.table(row.table)
                 carried = carried | Settings(source.set) | Settings(row.set, row.scale)
         return carried
 
@@ -139,7 +139,7 @@ class Plan:
             UsageError: every row failed.
         """
         totals = {}
-        for row in (row for found in self.declaration.tables if found.name in table.choose_from for row in found.rows):
+        for row in (row for name in table.choose_from for row in self.declaration.table(name).rows):
             runs = self.runs_of(row)
             if runs is None or any(run.outcome is None for run in runs):
                 return None

@@ -78,7 +78,7 @@ def _rows(plan, table):
     if not table.choose_from:
         return table.rows
     found = []
-    for source in (source for source in plan.declaration.tables if source.name in table.choose_from):
+    for source in map(plan.declaration.table, table.choose_from):
         done = [(result.figures["total"].mean, row) for row in source.rows if (result := _result(plan, row)).figures]
         found += [max(done, key=lambda pair: pair[0])[1]] if done else []
     carried = plan.chosen(table)

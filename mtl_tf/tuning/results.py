@@ -10,11 +10,11 @@ from mtl_tf.config import from_values
 from mtl_tf.progress import format_seconds
 from mtl_tf.training.run_directory import write_table
 from mtl_tf.tuning.search import STATE
+from mtl_tf.tuning.trial import DONE
 
 _SCORES = ("total", "semseg.miou", "depth.si_log_rmse", "train_loss", "val_loss", "val_loss_weighted")
 _COSTS = ("parameters", "multiply_adds", "checkpoint_mib", "peak_memory_mib", "images_per_second", "seconds")
 _SHOWN = 20  # trials printed; trials.csv has all
-_DONE = "done"
 
 
 def read_results(directory: pathlib.Path, objective_direction: str) -> list[dict]:
@@ -34,7 +34,7 @@ def write_results(directory: pathlib.Path, results: Sequence[dict], names: Seque
         objective: by which they are ranked.
     """
     write_table(directory / "trials.csv", [_row(result, names, objective) for result in results])
-    best = results[0] if results and results[0]["status"] == _DONE else None
+    best = results[0] if results and results[0]["status"] == DONE else None
     if best:
         header = (
             f"the best of {len(results)} trials of {directory}: {best['name']}, {objective} {best['objective']:.6g}\n"
@@ -67,7 +67,7 @@ def results_table(results: Sequence[dict], names: Sequence[str], objective: str)
     rows = [header]
     for result in results[:_SHOWN]:
         seconds = result.get("costs", {}).get("seconds")
-        ended = "" if result["status"] == _DONE else f"{'failed: ' if result['status'] == 'failed' else 'diverged: '}"
+        ended = "" if result["status"] == DONE else f"{'failed: ' if result['status'] == 'failed' else 'diverged: '}"
         rows.append(
             [
                 result["name"].partition("-")[0],
@@ -79,6 +79,6 @@ def results_table(results: Sequence[dict], names: Sequence[str], objective: str)
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    bad = sum(result["status"] != _DONE for result in results)
+    bad = sum(result["status"] != DONE for result in results)
     more = f" ({len(results) - _SHOWN} more in trials.csv)" if len(results) > _SHOWN else ""
     return "\n".join([*lines, f"{len(results)} trials, {bad} of them without a score{more}"])

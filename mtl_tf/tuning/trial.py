@@ -16,7 +16,7 @@ import threading
 from typing import Any
 
 from mtl_tf import flags
-from mtl_tf.atomic import write_json
+from mtl_tf.atomic import write_json, write_text
 from mtl_tf.config import Config
 from mtl_tf.errors import DivergedError, MtlError, StoppedError
 from mtl_tf.options import Section, option
@@ -158,16 +158,17 @@ def _costs(config, metrics):
     from mtl_tf.data import descriptors
     from mtl_tf.models import build_model
     from mtl_tf.models.costs import multiply_adds
+    from mtl_tf.training.checkpoints import checkpoints_in
 
     run_dir = pathlib.Path(config.run_dir)
-    files = sorted((run_dir / "checkpoints").glob("ckpt-*"), key=lambda file: file.stat().st_mtime)
-    newest = [file for file in files if file.name.partition(".")[0] == files[-1].name.partition(".")[0]]
+    newest = checkpoints_in(run_dir / "checkpoints")[-1]
+    size = sum(file.stat().st_size for file in newest.parent.glob(f"{newest.name}.*"))
     keras.config.set_dtype_policy("float32")
     model = build_model(config.model, descriptors.read(run_dir).tasks(config))
     return {
         "parameters": metrics["parameters"],
         "multiply_adds": multiply_adds(model, COST_SIZE),
-        "checkpoint_mib": round(sum(file.stat().st_size for file in newest) / 2**20, 1),
+        "checkpoint_mib": round(size / 2**20, 1),
         "peak_memory_mib": metrics["peak_memory_mb"],
         "images_per_second": metrics["images_per_second"],
         "seconds": metrics["seconds"],
@@ -200,8 +201,7 @@ def _main() -> int:
         outcome = Outcome(FAILED, " ".join(f"{type(error).__name__}: {error}".split())[:300])
     if outcome.status == FAILED and not (run_dir / "run.flags").exists():
         # A folder with files but without run.flags would be taken for somebody else's.
-        run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / "run.flags").write_text(flags.run_flags(parsed.config))
+        write_text(run_dir / "run.flags", flags.run_flags(parsed.config))
     _write_outcome(run_dir, outcome)
     if outcome.message:
         print(f"{run_dir.name}: {outcome.message}", file=sys.stderr)
