@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 
 import keras
+import numpy as np
 
 from mtl_tf import config as configuration
 from mtl_tf import flags
@@ -31,6 +32,11 @@ class TrainedRun:
     descriptor: Descriptor
     tasks: tuple[Task, ...]
     model: keras.Model
+
+    def answers(self, image) -> dict[str, np.ndarray]:
+        """Class ids and metres by task, (H, W) in the image's size, of one image (1, H, W, 3), RGB 0..255."""
+        outputs = self.model(image, training=False)
+        return {task.name: task.decode(outputs[task.name]).numpy()[0] for task in self.tasks}
 
 
 def configuration_of_run(parsed: flags.Parsed, argv: list[str]) -> Config:

@@ -58,8 +58,7 @@ def _pictures(config, run, folder, split):
                     f"sample {name} of per_image_{split}.csv is not in --data.root={config.data.root}; evaluate again"
                 )
             sample = data.single(positions[name])
-            outputs = run.model(sample["image"], training=False)
-            answers = {task.name: task.decode(outputs[task.name]).numpy()[0] for task in run.tasks}
+            answers = run.answers(sample["image"])
             truth = {task.name: sample[task.name][0] for task in run.tasks}
             image = np.asarray(sample["image"][0])
             panel = pictures.sample_panel(image, run.tasks, truth, answers)

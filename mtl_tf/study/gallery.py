@@ -42,9 +42,7 @@ def gallery(plan: Plan, of_each: int) -> tuple[tuple[Picture, ...], tuple]:
         opened = open_run(run.config)
         tasks.update({task.name: task for task in opened.tasks})
         for name, sample in samples.items():
-            outputs = opened.model(sample["image"], training=False)
-            maps = {task.name: task.decode(outputs[task.name]).numpy()[0] for task in opened.tasks}
-            answers[name].append(Answer(label, maps, scores[label].get(name, {})))
+            answers[name].append(Answer(label, opened.answers(sample["image"]), scores[label].get(name, {})))
         progress.advance(note=label)
     progress.close()
     pictures = []
