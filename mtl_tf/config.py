@@ -11,6 +11,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, format_value, option
 
 ENCODERS = ("resnet18", "resnet34", "resnet50", "resnet50_keras")
+DATA_SETS = ("synthetic", "folder", "miniscapes", "nyuv2")
 TASKS = ("semseg", "depth")
 
 
@@ -21,7 +22,7 @@ class DataConfig(Section):
     name: str = option(
         "synthetic",
         "Data set: rendered road scenes, a folder with dataset.json, or a known layout.",
-        choices=("synthetic", "folder", "miniscapes", "nyuv2"),
+        choices=DATA_SETS,
     )
     root: str = option("", "Folder of the data set.", free=True)
     image_size: tuple[int, ...] = option(

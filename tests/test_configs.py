@@ -7,7 +7,7 @@ import pytest
 from mtl_tf import config as configuration
 from mtl_tf import flags
 from mtl_tf.commands import OWN_OPTIONS
-from mtl_tf.data.descriptors import BUILT_IN
+from mtl_tf.data.sets import describe
 from mtl_tf.models import build_model
 from tests.helpers import ROOT
 
@@ -28,8 +28,8 @@ def test_a_configuration_is_whole(path):
     # Only options that say something: none repeats its default twice, none stands twice.
     names = re.findall(r"^--([a-z_.0-9]+)", text, re.MULTILINE)
     assert len(names) == len(set(names))
-    if config.data.name in BUILT_IN:
-        tasks = BUILT_IN[config.data.name].tasks(config)
+    if config.data.name != "folder":  # which has its descriptor beside the data
+        tasks = describe(config.data).tasks(config)
         model = build_model(config.model, tasks)
         assert {task.name for task in tasks} <= set(model.output)
 

@@ -23,8 +23,7 @@ from _tool import run_tool
 
 from mtl_tf.atomic import write_json
 from mtl_tf.config import Config, replace
-from mtl_tf.data.descriptors import describe
-from mtl_tf.data.sources import open_split
+from mtl_tf.data.sets import describe, open_split
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.progress import Progress

@@ -16,7 +16,7 @@ from _tool import run_tool
 
 from mtl_tf import config as configuration
 from mtl_tf.data import descriptors
-from mtl_tf.data.sources import open_split
+from mtl_tf.data.sets import describe, open_split
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.progress import Progress
@@ -32,7 +32,7 @@ class Options(Section):
 def measure_and_report(parsed):
     """Measures, prints and, where told to, writes."""
     config = parsed.config
-    descriptor = descriptors.describe(config.data)
+    descriptor = describe(config.data)
     if parsed.own.write:
         _check_writable(config)
     if "tasks" not in parsed.given:

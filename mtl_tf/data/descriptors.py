@@ -8,9 +8,9 @@ import pathlib
 
 from mtl_tf import config as configuration
 from mtl_tf.atomic import write_text
-from mtl_tf.data import codecs
+from mtl_tf.data import codecs, files
 from mtl_tf.errors import UsageError
-from mtl_tf.tasks import CITYSCAPES_CLASSES, Depth, Segmentation, Task
+from mtl_tf.tasks import Depth, Segmentation, Task
 
 FILE_NAME = "dataset.json"
 DEPTH_ENCODINGS = ("inverse_uint8", "uint16_scaled")
@@ -101,82 +101,6 @@ class Descriptor:
         )
 
 
-# === Built in ===
-
-# Statistics of the training split of Miniscapes, as published.
-MINISCAPES = Descriptor(
-    name="miniscapes",
-    classes=tuple(CITYSCAPES_CLASSES),
-    palette=tuple(CITYSCAPES_CLASSES.values()),
-    depth_encoding="inverse_uint8",
-    depth_mean=27.0727,
-    depth_std=29.1264,
-    depth_log_mean=2.89,
-    depth_log_std=0.866,
-    splits=("train", "val", "test"),
-    crop_multiple=32,
-)
-
-# Statistics of 300 rendered scenes of 256x256 pixels.
-SYNTHETIC = dataclasses.replace(
-    MINISCAPES,
-    name="synthetic",
-    depth_mean=20.96,
-    depth_std=28.98,
-    depth_log_mean=2.580,
-    depth_log_std=0.867,
-    rgb_mean=(109.7, 115.8, 115.2),
-    rgb_std=(61.1, 63.6, 72.6),
-    splits=("train", "val"),
-    crop_multiple=0,
-)
-
-_NYU_CLASSES = {
-    "bed": (119, 11, 132),
-    "books": (196, 156, 148),
-    "ceiling": (199, 199, 199),
-    "chair": (44, 160, 44),
-    "floor": (148, 103, 79),
-    "furniture": (255, 187, 120),
-    "objects": (214, 39, 40),
-    "picture": (227, 119, 194),
-    "sofa": (0, 0, 142),
-    "table": (188, 189, 34),
-    "tv": (23, 190, 207),
-    "wall": (174, 199, 232),
-    "window": (31, 119, 180),
-}
-
-# Statistics of the first 700 of the 795 official training pictures.
-NYUV2 = Descriptor(
-    name="nyuv2",
-    classes=tuple(_NYU_CLASSES),
-    palette=tuple(_NYU_CLASSES.values()),
-    depth_encoding="uint16_scaled",
-    depth_scale=0.001,
-    depth_minimum=0.1,
-    depth_maximum=10.0,
-    depth_mean=2.798,
-    depth_std=1.402,
-    depth_log_mean=0.914,
-    depth_log_std=0.479,
-    rgb_mean=(123.96, 106.56, 101.62),
-    rgb_std=(73.03, 74.69, 78.01),
-    splits=("train", "val"),
-)
-
-BUILT_IN = {descriptor.name: descriptor for descriptor in (SYNTHETIC, MINISCAPES, NYUV2)}
-
-
-def describe(data: configuration.DataConfig) -> Descriptor:
-    """The descriptor of the data set that the options name; `folder` has its own, in `<data.root>/dataset.json`."""
-    if data.name in BUILT_IN:
-        return BUILT_IN[data.name]
-    if not data.root:
-        raise UsageError(f"--data.name={data.name} needs --data.root=FOLDER, the folder that holds {FILE_NAME}")
-    return read(data.root)
-
-
 # === dataset.json ===
 
 _EXAMPLES = {
@@ -204,6 +128,8 @@ def write(root: str | os.PathLike, descriptor: Descriptor) -> pathlib.Path:
         content["depth"] = {key: value for key, value in depth.items() if value is not None}
     if descriptor.rgb_mean:
         content["rgb"] = {"mean": list(descriptor.rgb_mean), "std": list(descriptor.rgb_std)}
+    if files.is_remote(str(root)):
+        raise UsageError(f"{root}: {FILE_NAME} is written to local folders only; copy it there yourself")
     path = pathlib.Path(root) / FILE_NAME
     write_text(path, json.dumps(content, indent=2) + "\n")
     return path
@@ -215,14 +141,15 @@ def read(root: str | os.PathLike) -> Descriptor:
     Raises:
         UsageError: it is not there, or something in it is not as expected; names the key and says how to repair it.
     """
-    path = pathlib.Path(root) / FILE_NAME
+    root = str(root)
+    path = files.join(root, FILE_NAME)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(files.read(path).decode("utf-8"))
     except OSError as error:
         raise UsageError(
             f"{path}: {(error.strerror or str(error)).lower()}; a data set read with --data.name=folder has a "
             f"{FILE_NAME} there, beside the folders of its splits (Miniscapes and NYUv2 folders need none: "
-            f"--data.name=miniscapes, --data.name=nyuv2){_elsewhere(path.parent)}"
+            f"--data.name=miniscapes, --data.name=nyuv2){_elsewhere(root)}"
         ) from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not a UTF-8 text; save it as UTF-8 JSON") from None
@@ -230,7 +157,7 @@ def read(root: str | os.PathLike) -> Descriptor:
         raise UsageError(f"{path}: not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
     top = _Keys(path, "", content, ("name", "splits", "crop_multiple", "semseg", "depth", "rgb"))
     found = dict(
-        name=top.take("name", _text, default=path.parent.resolve().name),
+        name=top.take("name", _text, default=files.name_of(os.path.abspath(root))),
         splits=top.take("splits", _names, default=()),
         crop_multiple=top.take("crop_multiple", _whole, default=0),
     )
@@ -250,8 +177,10 @@ def read(root: str | os.PathLike) -> Descriptor:
 
 def _elsewhere(root):
     """A hint where the file is when the root is one level too high or too low."""
-    for folder in (root.absolute().parent, *sorted(root.glob("*/"))):
-        if (folder / FILE_NAME).is_file():
+    if files.is_remote(root) or not files.is_folder(root):
+        return ""
+    for folder in (os.path.dirname(os.path.abspath(root)), *(files.join(root, name) for name in files.listing(root))):
+        if files.is_file(files.join(folder, FILE_NAME)):
             return f"; did you mean --data.root={folder}?"
     return ""
 

@@ -31,7 +31,7 @@ class TrainingData:
         """Reads one sample, where its size is not set by an option.
 
         Args:
-            source: the samples (`sources.open_split`).
+            source: the samples (`sets.open_split`).
             config: data, augment, tasks, seed and train are used.
             descriptor: of the data set.
 
@@ -106,7 +106,7 @@ class EvaluationData:
         """Reads nothing yet.
 
         Args:
-            source: the samples (`sources.open_split`).
+            source: the samples (`sets.open_split`).
             config: data and tasks are used.
             descriptor: of the data set.
         """

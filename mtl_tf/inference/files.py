@@ -10,8 +10,8 @@ from mtl_tf.atomic import WriteError
 from mtl_tf.config import Config
 from mtl_tf.data.codecs import encode_inverse_uint8
 from mtl_tf.data.descriptors import read as read_descriptor
-from mtl_tf.data.folder import read_rgb
-from mtl_tf.data.sources import open_split
+from mtl_tf.data.pixels import read_rgb
+from mtl_tf.data.sets import open_split
 from mtl_tf.errors import UsageError
 from mtl_tf.inference.predictor import Prediction, load
 from mtl_tf.inference.runs import is_saved_model

@@ -9,7 +9,7 @@ import tensorflow as tf
 from mtl_tf.atomic import write_json
 from mtl_tf.config import TASKS, Config
 from mtl_tf.data.pipeline import EvaluationData
-from mtl_tf.data.sources import open_split
+from mtl_tf.data.sets import open_split
 from mtl_tf.errors import UsageError
 from mtl_tf.evaluation import Evaluation, Evaluator, strategy_and_batch
 from mtl_tf.inference.runs import TrainedRun, open_run

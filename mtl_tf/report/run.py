@@ -8,7 +8,7 @@ import numpy as np
 from mtl_tf import pictures
 from mtl_tf.config import Config
 from mtl_tf.data.pipeline import EvaluationData
-from mtl_tf.data.sources import open_split
+from mtl_tf.data.sets import open_split
 from mtl_tf.errors import UsageError
 from mtl_tf.inference.runs import open_run
 from mtl_tf.inference.scoring import evaluate_run

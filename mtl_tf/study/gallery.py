@@ -5,9 +5,8 @@ import statistics
 
 import numpy as np
 
-from mtl_tf.data import descriptors
 from mtl_tf.data.pipeline import EvaluationData
-from mtl_tf.data.sources import open_split
+from mtl_tf.data.sets import describe, open_split
 from mtl_tf.inference.runs import open_run
 from mtl_tf.progress import Progress
 from mtl_tf.report.document import Answer, Picture
@@ -32,7 +31,7 @@ def gallery(plan: Plan, of_each: int) -> tuple[tuple[Picture, ...], tuple]:
     ranked = extremes(_mean_scores(scores))
     chosen = {name: rank for rank, found in ranked.items() for name, _ in found[:of_each]}
     first = next(iter(runs.values())).config
-    descriptor = descriptors.describe(first.data)
+    descriptor = describe(first.data)
     data = EvaluationData(open_split(first, plan.base.data.split, descriptor), first, descriptor)
     samples = {name: data.single(data.source.ids.index(name)) for name in chosen}
     answers = {name: [] for name in chosen}

@@ -12,9 +12,8 @@ import tensorflow as tf
 from mtl_tf import pictures
 from mtl_tf.atomic import write_json
 from mtl_tf.config import Config
-from mtl_tf.data.descriptors import describe
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
-from mtl_tf.data.sources import open_split
+from mtl_tf.data.sets import describe, open_split
 from mtl_tf.errors import DivergedError
 from mtl_tf.evaluation import Evaluation, Evaluator, finite, strategy_and_batch
 from mtl_tf.metrics import selection_score

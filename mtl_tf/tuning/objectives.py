@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 
 from mtl_tf.config import TASKS, Config
-from mtl_tf.data.descriptors import describe
+from mtl_tf.data.sets import describe
 from mtl_tf.errors import UsageError
 from mtl_tf.options import format_value
 

@@ -6,6 +6,9 @@ import pytest
 
 from mtl_tf import config as configuration
 from mtl_tf.data import descriptors
+from mtl_tf.data.sets import describe
+from mtl_tf.data.sets.miniscapes import MINISCAPES
+from mtl_tf.data.sets.nyuv2 import NYUV2
 from mtl_tf.errors import UsageError
 from mtl_tf.tasks import Depth, Segmentation, cityscapes_tasks
 
@@ -52,35 +55,35 @@ def changed(path, value):
 
 
 def test_miniscapes_has_the_tasks_of_the_study():
-    assert descriptors.MINISCAPES.tasks(config_with(loss__depth="l2")) == cityscapes_tasks()
+    assert MINISCAPES.tasks(config_with(loss__depth="l2")) == cityscapes_tasks()
 
 
 def test_nyuv2_tasks():
-    semseg, depth = descriptors.NYUV2.tasks(config_with(loss__depth="l1", loss__depth_space="log"))
+    semseg, depth = NYUV2.tasks(config_with(loss__depth="l1", loss__depth_space="log"))
     assert len(semseg.classes) == 13 == len(set(semseg.palette))
     assert semseg.classes[0] == "bed" and semseg.classes[12] == "window"
     assert depth == Depth(0.1, 10.0, 2.798, 1.402, 0.914, 0.479, space="log", loss="l1", codec="metres")
 
 
 def test_tasks_come_in_the_order_of_the_configuration():
-    kinds = [type(task) for task in descriptors.NYUV2.tasks(config_with(tasks=("depth", "semseg")))]
+    kinds = [type(task) for task in NYUV2.tasks(config_with(tasks=("depth", "semseg")))]
     assert kinds == [Depth, Segmentation]
 
 
 @pytest.mark.parametrize("name", ["synthetic", "miniscapes", "nyuv2"])
 def test_built_in_descriptors_are_found_by_name_without_a_folder(name):
-    assert descriptors.describe(config_with(data__name=name).data).name == name
+    assert describe(config_with(data__name=name).data).name == name
 
 
 def test_a_written_descriptor_reads_back(tmp_path):
-    for descriptor in (descriptors.NYUV2, descriptors.MINISCAPES):
+    for descriptor in (NYUV2, MINISCAPES):
         path = descriptors.write(tmp_path, descriptor)
         assert descriptors.read(tmp_path) == descriptor
         assert [entry.name for entry in tmp_path.iterdir()] == [path.name]  # no temporary file is left
 
 
 def test_every_value_is_read(tmp_path):
-    found = descriptors.describe(config_with(data__name="folder", data__root=str(put(tmp_path, VALID))).data)
+    found = describe(config_with(data__name="folder", data__root=str(put(tmp_path, VALID))).data)
     assert found == descriptors.Descriptor(
         name="mine",
         classes=("road", "car"),
@@ -171,4 +174,4 @@ def test_a_missing_file_says_where_it_is_expected_and_where_there_is_one(tmp_pat
     with pytest.raises(UsageError, match=f"did you mean --data.root={tmp_path / 'inner'}"):
         descriptors.read(tmp_path)
     with pytest.raises(UsageError, match=r"needs --data\.root"):
-        descriptors.describe(config_with(data__name="folder").data)
+        describe(config_with(data__name="folder").data)

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtl_tf.data.descriptors import MINISCAPES, NYUV2
-from mtl_tf.data.folder import FolderSource, natural_order
+from mtl_tf import config as configuration
+from mtl_tf.data.samples import natural_order
+from mtl_tf.data.sets.folder import open_split
+from mtl_tf.data.sets.miniscapes import MINISCAPES
+from mtl_tf.data.sets.nyuv2 import NYUV2
 from mtl_tf.errors import UsageError
 
 TASKS = ("semseg", "depth")
@@ -26,8 +29,13 @@ def root(tmp_path):
     return tmp_path / "set"
 
 
+def open_folder(root, split="train", descriptor=MINISCAPES, tasks=TASKS, limit=0):
+    options = dict(data__name="folder", data__root=str(root), data__limit=limit, tasks=tasks)
+    return open_split(configuration.replace(configuration.Config(), **options), split, descriptor)
+
+
 def open_train(root, descriptor=MINISCAPES, tasks=TASKS, **options):
-    return FolderSource(str(root), "train", descriptor, tasks, **options)
+    return open_folder(root, "train", descriptor, tasks, **options)
 
 
 def message_of(source, index):
@@ -207,7 +215,7 @@ def test_eight_bit_depth_where_sixteen_are_expected(root):
 
 def opening_error(root, split="train", descriptor=MINISCAPES):
     with pytest.raises(UsageError) as caught:
-        FolderSource(str(root), split, descriptor, TASKS)
+        open_folder(root, split, descriptor)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mtl_tf import config as configuration
-from mtl_tf.data.descriptors import NYUV2, describe
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
-from mtl_tf.data.sources import open_split
+from mtl_tf.data.sets import describe, open_split
+from mtl_tf.data.sets.nyuv2 import NYUV2
 
 
 @pytest.fixture

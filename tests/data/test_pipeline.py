@@ -10,9 +10,8 @@ from PIL import Image
 
 from mtl_tf import config as configuration
 from mtl_tf.data import pipeline
-from mtl_tf.data.descriptors import describe
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
-from mtl_tf.data.sources import open_split
+from mtl_tf.data.sets import describe, open_split
 from mtl_tf.errors import UsageError
 from tests.helpers import ROOT, write_dataset
 
@@ -312,9 +311,8 @@ def test_synthetic_scenes_are_the_same_each_time_and_differ_between_splits():
 PROGRAM = """
 import sys
 from mtl_tf import config as configuration
-from mtl_tf.data.sources import open_split
+from mtl_tf.data.sets import describe, open_split
 assert "tensorflow" not in sys.modules, "the sources import TensorFlow"
-from mtl_tf.data.descriptors import describe
 from mtl_tf.data.pipeline import TrainingData
 config = configuration.replace(configuration.Config(), data__name="folder", data__root=sys.argv[1],
                                train__batch_size=7, train__epochs=10**6, data__workers=2)

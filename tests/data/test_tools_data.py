@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mtl_tf.data import descriptors
+from mtl_tf.data.sets.nyuv2 import NYUV2
 from tests.helpers import ROOT, one_line_error, write_dataset
 
 
@@ -59,8 +60,8 @@ def test_every_fault_is_found_in_one_pass(root):
     line = one_line_error(done.returncode, done.stderr)
     assert line == f"error: 8 faults in 5 of 6 samples of {root}; they are listed above"
     expected = [
-        "train/rgb/0.jpg: no such image",
-        "train/semseg/1.png: no such label",
+        "train/semseg/0.png: a label without an image",
+        "train/rgb/1.png: no semseg label",
         "train/semseg/2.png: label value 77 (1536 pixels)",
         "train/depth/2.png: cannot be decoded",
         "train/semseg/3.png: expected a class id per pixel",
@@ -162,8 +163,8 @@ def test_statistics_of_a_built_in_layout_make_a_dataset_json(root):
     assert not (root / "dataset.json").exists()
     assert tool("dataset_statistics", *arguments, "--write").returncode == 0
     found = descriptors.read(root)
-    assert found.classes == descriptors.NYUV2.classes
-    assert found.depth_mean != descriptors.NYUV2.depth_mean
+    assert found.classes == NYUV2.classes
+    assert found.depth_mean != NYUV2.depth_mean
 
 
 def test_what_cannot_be_written(root):

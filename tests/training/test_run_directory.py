@@ -7,7 +7,7 @@ import pytest
 
 from mtl_tf import atomic, flags
 from mtl_tf import config as configuration
-from mtl_tf.data.descriptors import MINISCAPES
+from mtl_tf.data.sets.miniscapes import MINISCAPES
 from mtl_tf.errors import UsageError
 from mtl_tf.training.run_directory import RunDirectory, Table
 

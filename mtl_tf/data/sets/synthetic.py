@@ -1,6 +1,7 @@
 """Samples that are rendered: road scenes, made when the split is opened and kept in memory."""
 
 import concurrent.futures
+import dataclasses
 import functools
 import multiprocessing
 import os
@@ -9,9 +10,25 @@ from concurrent.futures.process import BrokenProcessPool
 import numpy as np
 
 from mtl_tf.config import Config
+from mtl_tf.data.sets.data_set import DataSet
+from mtl_tf.data.sets.miniscapes import MINISCAPES
 from mtl_tf.progress import Progress
 
 SIZE = (256, 256)  # pixels, where data.image_size is unset
+
+# Statistics of 300 rendered scenes of 256x256 pixels.
+SYNTHETIC = dataclasses.replace(
+    MINISCAPES,
+    name="synthetic",
+    depth_mean=20.96,
+    depth_std=28.98,
+    depth_log_mean=2.580,
+    depth_log_std=0.867,
+    rgb_mean=(109.7, 115.8, 115.2),
+    rgb_std=(61.1, 63.6, 72.6),
+    splits=("train", "val"),
+    crop_multiple=0,
+)
 
 # Starting processes costs about as much as rendering this many scenes.
 _FEW = 24
@@ -87,3 +104,10 @@ def _progress(scenes, split, count):
         yield scene
     if progress:
         progress.close()
+
+
+DATA_SET = DataSet(
+    describe=lambda data: SYNTHETIC,
+    splits=lambda data: [data.train_split, data.val_split],
+    open=lambda config, split, descriptor: SyntheticSource(config, split),
+)

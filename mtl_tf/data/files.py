@@ -1,0 +1,87 @@
+"""Files, local or remote: a path with a scheme (gs://, s3://, hdfs://) passes through TensorFlow's file systems.
+
+Paths are texts, since a pathlib.Path would make one slash of the two. Errors are those of local files (OSError), so
+that callers need not know where a file lies. TensorFlow is imported only where a path is remote.
+"""
+
+import contextlib
+import os
+from typing import BinaryIO
+
+join, name_of, folder_of = os.path.join, os.path.basename, os.path.dirname
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path names a file system of TensorFlow's."""
+    return "://" in path
+
+
+def open_file(path: str) -> BinaryIO:
+    """A file opened for reading bytes; it can seek.
+
+    Raises:
+        OSError: of the kind that a local file would give.
+    """
+    if not is_remote(path):
+        return open(path, "rb")
+    with _as_local_errors(path):
+        file = _gfile().GFile(path, "rb")
+        file.size()  # the file is looked up when it is first used
+        return file
+
+
+def read(path: str) -> bytes:
+    """All bytes of a file."""
+    with open_file(path) as file, _as_local_errors(path):
+        return file.read()
+
+
+def listing(path: str) -> list[str]:
+    """The names in a folder, sorted; a folder's name has no slash at its end."""
+    if not is_remote(path):
+        return sorted(os.listdir(path))
+    with _as_local_errors(path):
+        return sorted(name.rstrip("/") for name in _gfile().listdir(path))
+
+
+def is_folder(path: str) -> bool:
+    """Whether there is such a folder."""
+    if not is_remote(path):
+        return os.path.isdir(path)
+    with _as_local_errors(path):
+        return _gfile().isdir(path)
+
+
+def is_file(path: str) -> bool:
+    """Whether there is such a file."""
+    if not is_remote(path):
+        return os.path.isfile(path)
+    with _as_local_errors(path):
+        return _gfile().exists(path) and not _gfile().isdir(path)
+
+
+def _gfile():
+    import tensorflow as tf
+
+    return tf.io.gfile
+
+
+@contextlib.contextmanager
+def _as_local_errors(path):
+    if not is_remote(path):
+        yield
+        return
+    import tensorflow as tf
+
+    kinds = {
+        tf.errors.NotFoundError: (FileNotFoundError, "no such file or folder"),
+        tf.errors.PermissionDeniedError: (PermissionError, "no permission"),
+        tf.errors.UnauthenticatedError: (PermissionError, "not signed in"),
+    }
+    try:
+        yield
+    except tf.errors.UnimplementedError:
+        raise OSError(None, "no such file system is known to TensorFlow here", path) from None
+    except tf.errors.OpError as error:
+        kind, text = kinds.get(type(error), (OSError, " ".join(str(error.message).split())[:200]))
+        raise kind(None, text, path) from None

@@ -1,0 +1,78 @@
+"""Pictures as numbers: reads RGB, label codes and 16-bit values from files, and names what is wrong with a file."""
+
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+
+from mtl_tf.data import files
+from mtl_tf.errors import UsageError
+
+# What Pillow raises on damaged files, depending on where the damage is.
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+
+
+def read_rgb(path: str) -> np.ndarray:
+    """A picture, uint8 (H, W, 3); grey and palette pictures become RGB, transparency is dropped."""
+    image = _open(path)
+    if image.mode not in ("RGB", "L", "P", "RGBA"):
+        raise _wrong_mode(path, image, "an 8-bit RGB picture")
+    return np.asarray(image.convert("RGB"))
+
+
+def read_codes(path: str, expected: str) -> np.ndarray:
+    """The values of an 8-bit grey or palette PNG, uint8 (H, W); of a palette PNG its indices.
+
+    Args:
+        path: of the file.
+        expected: what it should hold, for the message.
+    """
+    image = _open(path)
+    # Pillow stretches grey values of 2 and 4 bits to 0..255, which would silently change labels.
+    if image.mode not in ("L", "P") or (image.mode == "L" and image.info["stored"] != "L"):
+        raise _wrong_mode(path, image, expected)
+    return np.array(image)
+
+
+def read_uint16(path: str, expected: str) -> np.ndarray:
+    """The values of a 16-bit grey PNG, (H, W)."""
+    image = _open(path)
+    if image.mode not in ("I;16", "I;16B", "I"):
+        raise _wrong_mode(path, image, expected)
+    return np.asarray(image)
+
+
+def size_of(path: str) -> tuple[int, int] | None:
+    """Height and width by the header of a picture; None where it cannot be read."""
+    try:
+        with files.open_file(path) as file, Image.open(file) as image:
+            return image.size[::-1]
+    except UNREADABLE:
+        return None
+
+
+def _open(path):
+    """A decoded picture; `info["stored"]` is how its pixels are stored."""
+    try:
+        with files.open_file(path) as file, Image.open(file) as image:
+            stored = image.tile[0][3] if image.tile else image.mode
+            image.load()
+            image.info["stored"] = stored if isinstance(stored, str) else stored[0]
+            return image
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file") from None
+    except PermissionError:
+        raise UsageError(f"{path}: no permission to read it") from None
+    except Image.UnidentifiedImageError:
+        raise UsageError(f"{path}: not a picture (or damaged at its beginning); replace it") from None
+    except UNREADABLE as error:
+        raise UsageError(f"{path}: cannot be decoded ({' '.join(str(error).split())}); replace it") from None
+
+
+def _wrong_mode(path, image, expected):
+    kinds = {"1": "1-bit", "L": "8-bit grey", "P": "palette", "RGB": "RGB", "RGBA": "RGBA", "LA": "grey with alpha"}
+    kind = "16-bit grey" if image.mode.startswith("I") else kinds.get(image.mode, f"mode {image.mode}")
+    if image.mode == "L" and image.info["stored"] != "L":
+        kind = f"grey of less than 8 bits ({image.info['stored']})"
+    return UsageError(f"{path}: expected {expected}, got a {kind} picture")

@@ -1,0 +1,190 @@
+"""A source of samples that lie in files: which there are, and how the label of each task is read. Never writes."""
+
+import re
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from mtl_tf.data import codecs, files
+from mtl_tf.data.descriptors import Descriptor
+from mtl_tf.data.pixels import read_codes, read_rgb, read_uint16, size_of
+from mtl_tf.errors import UsageError
+
+
+def read_semseg(path: str, descriptor: Descriptor) -> np.ndarray:
+    """Class ids, int32 (H, W); the value of a pixel is its id, in a palette PNG its index."""
+    labels = read_codes(path, "a class id per pixel: an 8-bit grey or palette PNG")
+    counts = np.bincount(labels.ravel(), minlength=256)
+    allowed = np.zeros(256, bool)
+    allowed[: len(descriptor.classes)] = True
+    allowed[descriptor.ignore] = True
+    wrong = np.flatnonzero((counts > 0) & ~allowed)
+    if wrong.size:
+        values = ", ".join(map(str, wrong[:5])) + (", ..." if wrong.size > 5 else "")
+        raise UsageError(
+            f"{path}: label value {values} ({counts[wrong].sum()} pixels) is neither a class "
+            f"(0..{len(descriptor.classes) - 1}) nor ignore ({descriptor.ignore}); expected the labels of data set "
+            f"{descriptor.name}"
+        )
+    return labels.astype(np.int32)
+
+
+def read_depth(path: str, descriptor: Descriptor) -> np.ndarray:
+    """Metres, float32 (H, W); 0 = invalid, as is everything outside the range of the data set."""
+    if descriptor.depth_encoding == "inverse_uint8":
+        codes = read_codes(path, "inverse depth in an 8-bit grey PNG")
+        metres = codecs.decode_inverse_uint8(codes, descriptor.depth_minimum, descriptor.depth_maximum)
+    else:
+        values = read_uint16(path, f"depth in steps of {descriptor.depth_scale:g} m in a 16-bit grey PNG")
+        metres = codecs.decode_uint16_scaled(values, descriptor.depth_scale)
+    return within_range(metres, descriptor)
+
+
+def within_range(metres: np.ndarray, descriptor: Descriptor) -> np.ndarray:
+    """The same depth, float32 metres; 0 what lies outside the range of the data set."""
+    low, high = np.float32(descriptor.depth_minimum), np.float32(descriptor.depth_maximum)
+    return np.where((metres >= low) & (metres <= high), metres, np.float32(0.0))
+
+
+READERS: dict[str, Callable] = {"semseg": read_semseg, "depth": read_depth}
+
+
+class FileSource:
+    """The samples of one split, in natural numeric order of their ids.
+
+    Attributes:
+        ids: the names of the samples.
+        labelled: task name -> number of samples that have its label.
+        files: "rgb" and task name -> id -> file; also those that belong to no sample.
+    """
+
+    def __init__(
+        self,
+        descriptor: Descriptor,
+        tasks: tuple[str, ...],
+        found: Mapping[str, Mapping[str, str]],
+        readers: Mapping[str, Callable] | None = None,
+        limit: int = 0,
+    ):
+        """Reads nothing yet.
+
+        Args:
+            descriptor: of the data set.
+            tasks: the labels to read, of "semseg" and "depth".
+            found: "rgb" and task name -> id -> file. There is at least one picture; a label may lack.
+            readers: task name -> function (file, descriptor) that reads its label; None = the project's own encodings.
+            limit: the first so many samples only; 0 = all.
+
+        Raises:
+            UsageError: the data set has no such labels, or none of its labels belongs to a picture.
+        """
+        descriptor.check_has(tasks)
+        self.descriptor = descriptor
+        self.tasks = tuple(tasks)
+        self.files = {name: dict(found.get(name, {})) for name in ("rgb", *self.tasks)}
+        self.readers = {"rgb": lambda path, descriptor: read_rgb(path), **(readers or READERS)}
+        self._limit = limit
+        images = self.files["rgb"]
+        self.ids = sorted(images, key=natural_order)[: limit or None]
+        self.labelled = {}
+        for task in self.tasks:
+            labels = self.files[task]
+            self.labelled[task] = sum(name in labels for name in self.ids)
+            if labels and not self.labelled[task] and not set(images) & set(labels):
+                label, image = next(iter(labels.values())), images[self.ids[0]]
+                raise UsageError(
+                    f"{files.folder_of(label)}: none of its files belongs to an image: expected {self.ids[0]}.png for "
+                    f"rgb/{files.name_of(image)}, found for example {files.name_of(label)}; rename them"
+                )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def path(self, index: int) -> str:
+        """The image file of a sample, for messages."""
+        return self.files["rgb"][self.ids[index]]
+
+    def read(self, index: int) -> dict[str, np.ndarray]:
+        """One sample.
+
+        Returns:
+            "image" uint8 (H, W, 3) RGB, and for each task: "semseg" int32 (H, W) class ids or the ignore value;
+            "depth" float32 (H, W) metres, 0 = invalid. A label that the sample lacks is all ignore or all 0.
+
+        Raises:
+            UsageError: a file cannot be read, is not of the expected kind, or differs from the image in size.
+        """
+        name = self.ids[index]
+        image_path = self.files["rgb"][name]
+        image = self.readers["rgb"](image_path, self.descriptor)
+        sample, size = {"image": image}, image.shape[:2]
+        for task in self.tasks:
+            path = self.files[task].get(name)
+            if path is None:
+                sample[task] = no_label(task, size, self.descriptor)
+                continue
+            sample[task] = self.readers[task](path, self.descriptor)
+            check_size(path, sample[task].shape, image_path, size)
+        return sample
+
+    def one_size(self) -> bool:
+        """Whether all pictures have the same size, by their headers; unreadable ones are left to `read`."""
+        return len({size_of(self.files["rgb"][name]) for name in self.ids} - {None}) <= 1
+
+    def faults(self) -> list[tuple[str, Callable[[], list[str]]]]:
+        """Every sample, those without a picture too: its id, and a function that reads it and says what is wrong."""
+        names = sorted(set().union(*self.files.values()), key=natural_order)[: self._limit or None]
+        return [(name, lambda name=name: self._faults_of(name)) for name in names]
+
+    def _faults_of(self, name):
+        texts, sizes = [], {}
+        for modality, present in self.files.items():
+            if name not in present:
+                if modality == "rgb":
+                    label = next(labels[name] for labels in self.files.values() if name in labels)
+                    texts.append(f"{label}: a label without an image; add the image, or remove the label")
+                elif present:
+                    image = self.files["rgb"].get(name, name)
+                    texts.append(f"{image}: no {modality} label, though other samples of the split have one")
+                continue
+            path = present[name]
+            try:
+                pixels = self.readers[modality](path, self.descriptor)
+            except UsageError as error:
+                texts.append(str(error))
+                continue
+            sizes[modality] = pixels.shape[:2]
+            if modality == "depth" and not (pixels > 0).any():
+                low, high = self.descriptor.depth_minimum, self.descriptor.depth_maximum
+                texts.append(f"{path}: no pixel has a valid depth ({low:g}..{high:g} m)")
+            if modality == "semseg" and (pixels == self.descriptor.ignore).all():
+                texts.append(f"{path}: no pixel has a class; all are ignore ({self.descriptor.ignore})")
+        for modality in sizes.keys() - {"rgb"}:
+            if "rgb" in sizes:
+                try:
+                    check_size(self.files[modality][name], sizes[modality], self.files["rgb"][name], sizes["rgb"])
+                except UsageError as error:
+                    texts.append(str(error))
+        return texts
+
+
+def no_label(task: str, size: tuple[int, int], descriptor: Descriptor) -> np.ndarray:
+    """The label map (H, W) of a sample that has none."""
+    if task == "semseg":
+        return np.full(size, descriptor.ignore, np.int32)
+    return np.zeros(size, np.float32)
+
+
+def check_size(path, size, image_path, image_size):
+    """Raises a UsageError unless a label map is as large as its image."""
+    if tuple(size) != tuple(image_size):
+        raise UsageError(
+            f"{path}: {size[1]}x{size[0]} pixels, but its image {files.name_of(image_path)} is "
+            f"{image_size[1]}x{image_size[0]}; all files of a sample have one size"
+        )
+
+
+def natural_order(name: str) -> tuple:
+    """Sort key in which 10 stands after 9: runs of digits compare as numbers."""
+    parts = re.split(r"(\d+)", name)
+    return tuple((0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts if part)

@@ -1,0 +1,25 @@
+"""What a kind of data set gives: its descriptor, its splits, and the samples of a split."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from mtl_tf.config import Config, DataConfig
+from mtl_tf.data.descriptors import Descriptor
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+    """One value of `data.name`.
+
+    Attributes:
+        describe: (data options) -> descriptor; raises a UsageError where it is not to be had.
+        splits: (data options) -> names of the splits that are there.
+        open: (configuration, split, descriptor) -> the samples of a split: a source with `ids`, `labelled`, `len`,
+            `path(index)`, `read(index)` and `one_size()` (see `samples.FileSource`). Raises a UsageError that says what
+            was expected where.
+    """
+
+    describe: Callable[[DataConfig], Descriptor]
+    splits: Callable[[DataConfig], list[str]]
+    open: Callable[[Config, str, Descriptor], Any]

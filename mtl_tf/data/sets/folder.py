@@ -1,0 +1,138 @@
+"""The project's own layout: `<root>/<split>/{rgb,semseg,depth}/<id>.<ext>`, with a dataset.json."""
+
+import os
+
+from mtl_tf.config import Config, DataConfig
+from mtl_tf.data import descriptors, files
+from mtl_tf.data.descriptors import Descriptor
+from mtl_tf.data.samples import FileSource
+from mtl_tf.data.sets.data_set import DataSet
+from mtl_tf.errors import UsageError
+
+EXTENSIONS = {"rgb": (".jpg", ".jpeg", ".png"), "semseg": (".png",), "depth": (".png",)}
+
+_LAYOUT = "<root>/<split>/rgb/<id>.jpg, beside it semseg/<id>.png and depth/<id>.png"
+
+
+def open_split(config: Config, split: str, descriptor: Descriptor) -> FileSource:
+    """The samples of a split.
+
+    Raises:
+        UsageError: there is no such folder or split, or it holds no images; says what was expected where.
+    """
+    descriptor.check_has(config.tasks)
+    folder = find_split(config.data, split)
+    found = {modality: list_files(folder, modality) for modality in ("rgb", *config.tasks)}
+    if not found["rgb"]:
+        raise UsageError(f"{files.join(folder, 'rgb')}: no images (.jpg, .jpeg or .png); expected {_LAYOUT}")
+    return FileSource(descriptor, config.tasks, found, limit=config.data.limit)
+
+
+def splits_in(root: str) -> list[str]:
+    """The names of the splits (folders with pictures) in a folder."""
+    try:
+        return [name for name in files.listing(root) if files.is_folder(files.join(root, name, "rgb"))]
+    except OSError:
+        return []
+
+
+def find_split(data: DataConfig, split: str) -> str:
+    """The folder of a split.
+
+    Raises:
+        UsageError: it is not there; guesses where it is when the root is one level too high or too low.
+    """
+    root = find_root(data, _LAYOUT)
+    if split and files.is_folder(files.join(root, split, "rgb")):
+        return files.join(root, split)
+    there = splits_in(root)
+    if there:
+        raise UsageError(f"{root} has no split {split!r}; it has {', '.join(there)}")
+    if files.is_folder(files.join(root, "rgb")):
+        hint = f"{root} is a split itself: did you mean --data.root={parent_of(root)}?"
+    else:
+        below = [path for name in files.listing(root) if splits_in(path := files.join(root, name))]
+        below.sort(key=lambda path: split not in splits_in(path))
+        hint = f"did you mean --data.root={below[0]}?" if below else f"it has {shown(root)}"
+    raise UsageError(f"--data.root={root}: no split {split!r} in it, expected {_LAYOUT}; {hint}")
+
+
+def find_root(data: DataConfig, layout: str) -> str:
+    """The folder that data.root names.
+
+    Args:
+        data: the options.
+        layout: what is expected in it, for the message.
+
+    Raises:
+        UsageError: it is not given, not there or a file.
+    """
+    root = data.root
+    if not root:
+        raise UsageError(f"--data.name={data.name} needs --data.root=FOLDER, the folder of the data set: {layout}")
+    if files.is_file(root):
+        raise UsageError(f"--data.root={root} is a file; expected the folder of a data set: {layout}")
+    if not files.is_folder(root):
+        raise UsageError(f"--data.root={root}: no such folder; expected {layout}")
+    return root
+
+
+def parent_of(root: str) -> str:
+    """The folder above a folder."""
+    return files.folder_of(root.rstrip("/")) if files.is_remote(root) else os.path.dirname(os.path.abspath(root))
+
+
+def shown(folder: str) -> str:
+    """The first names in a folder, for a message."""
+    names = files.listing(folder)
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "nothing"
+
+
+def list_files(folder: str, modality: str) -> dict[str, str]:
+    """Id -> file of one modality ("rgb", "semseg", "depth") of a split; empty where the folder is missing.
+
+    Raises:
+        UsageError: two files have one id, or the folder cannot be listed.
+    """
+    found: dict[str, str] = {}
+    folder = files.join(folder, modality)
+    try:
+        entries = files.listing(folder)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UsageError(f"cannot list {folder}: {error.strerror}") from None
+    for entry in entries:
+        name, extension = os.path.splitext(entry)
+        if entry.startswith(".") or extension.lower() not in EXTENSIONS[modality]:
+            continue
+        if name in found:
+            raise UsageError(f"{folder}: {files.name_of(found[name])} and {entry} have one id; remove one of them")
+        found[name] = files.join(folder, entry)
+    return found
+
+
+def _describe(data):
+    if not data.root:
+        raise UsageError(
+            f"--data.name={data.name} needs --data.root=FOLDER, the folder that holds {descriptors.FILE_NAME}"
+        )
+    return descriptors.read(data.root)
+
+
+def _splits(data):
+    find_root(data, _LAYOUT)
+    return sorted({*_describe(data).splits, *splits_in(data.root)})
+
+
+def laid_out(descriptor: Descriptor) -> DataSet:
+    """A data set in this layout whose descriptor is known."""
+
+    def splits(data):
+        find_root(data, _LAYOUT)
+        return splits_in(data.root)
+
+    return DataSet(lambda data: descriptor, splits, open_split)
+
+
+DATA_SET = DataSet(_describe, _splits, open_split)
