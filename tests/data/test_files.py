@@ -61,5 +61,5 @@ def test_errors_are_those_of_local_files(remote):
 
 
 def test_a_file_system_that_is_not_there():
-    with pytest.raises(UsageError, match="nosuch://x/dataset.json: no such file system"):
+    with pytest.raises(UsageError, match=r"nosuch://x/dataset\.json: no such file system"):
         open_split(config_of("nosuch://x"), "train")
