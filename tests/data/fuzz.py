@@ -1,0 +1,136 @@
+"""Damaged data sets: every reader gives a clear error or a sample in range; it never crashes or hangs.
+
+`python -m tests.data.fuzz 5000` runs that many damaged files through the readers of all data sets.
+"""
+
+import collections
+import pathlib
+import sys
+import tempfile
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from mtl_tf import config as configuration
+from mtl_tf.data.sets import describe, open_split
+from mtl_tf.data.sets.miniscapes import MINISCAPES
+from mtl_tf.errors import UsageError
+from tests.helpers import write_dataset
+from tests.mutations import mutate, seconds_at_most
+
+PATIENCE = 20  # seconds, for one sample of a few pixels
+
+# Name of a case -> writes a small data set into a folder and gives the options that read it.
+WRITERS: dict[str, Callable[[pathlib.Path], dict]] = {}
+
+
+def writer(function):
+    """Adds a case."""
+    WRITERS[function.__name__] = function
+    return function
+
+
+@writer
+def folder(root):
+    """The project's own layout with 16-bit depth."""
+    write_dataset(root, {"train": 2})
+    return dict(data__name="folder", data__root=str(root))
+
+
+@writer
+def miniscapes(root):
+    """JPEG pictures, palette labels, inverse depth in a byte."""
+    random = np.random.default_rng(0)
+    for modality in ("rgb", "semseg", "depth"):
+        (root / "train" / modality).mkdir(parents=True)
+    for name in "01":
+        pixels = {part: random.integers(0, 19, (4, 6), np.uint8).repeat(8, 0).repeat(8, 1) for part in "rgbld"}
+        picture = np.stack([pixels[channel] * 12 for channel in "rgb"], -1)
+        Image.fromarray(picture).save(root / "train/rgb" / f"{name}.jpg")
+        labels = Image.fromarray(pixels["l"])
+        labels.putpalette([value for colour in MINISCAPES.palette for value in colour])
+        labels.save(root / "train/semseg" / f"{name}.png")
+        Image.fromarray(pixels["d"] * 10).save(root / "train/depth" / f"{name}.png")
+    return dict(data__name="miniscapes", data__root=str(root))
+
+
+def cases(name: str, count: int, seed: int, place: pathlib.Path) -> collections.Counter:
+    """Damages one file after another of a data set and reads the split.
+
+    Args:
+        name: of the case, a key of `WRITERS`.
+        count: how many damaged files.
+        seed: of the damage.
+        place: an empty folder.
+
+    Returns:
+        How often there was an "error" and how often a "sample".
+
+    Raises:
+        AssertionError: a sample is not as the contract says; or whatever else a reader let through.
+    """
+    random = np.random.default_rng([seed, *name.encode()])
+    options = WRITERS[name](place)
+    config = configuration.replace(configuration.Config(), **options)
+    tasks = describe(config.data).task_names
+    config = configuration.replace(config, tasks=tasks)
+    files = sorted(path for path in place.rglob("*") if path.is_file())
+    outcomes = collections.Counter()
+    for number in range(count):
+        path = files[random.integers(len(files))]
+        whole = path.read_bytes()
+        path.write_bytes(mutate(random, whole))
+        try:
+            with seconds_at_most(PATIENCE):
+                outcomes[_read(config)] += 1
+        except UsageError as error:
+            assert "\n" not in str(error), f"case {number}, {path}: {error}"
+            outcomes["error"] += 1
+        except BaseException as error:
+            error.add_note(f"{name}, seed {seed}, case {number}: {path.relative_to(place)}")
+            raise
+        finally:
+            path.write_bytes(whole)
+    return outcomes
+
+
+def _read(config):
+    """Reads every sample of the training split; a bad sample is an error, the others are checked."""
+    descriptor = describe(config.data)
+    source = open_split(config, config.data.train_split, descriptor)
+    outcome = "sample"
+    for index in range(len(source)):
+        try:
+            check(source.read(index), descriptor, config.tasks)
+        except UsageError as error:
+            assert "\n" not in str(error), error
+            outcome = "error"
+    return outcome
+
+
+def check(sample, descriptor, tasks):
+    """Asserts that a sample is as the data contract says."""
+    image = sample["image"]
+    assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size
+    if "semseg" in tasks:
+        labels = sample["semseg"]
+        assert labels.dtype == np.int32 and labels.shape == image.shape[:2]
+        assert ((labels == descriptor.ignore) | ((labels >= 0) & (labels < len(descriptor.classes)))).all()
+    if "depth" in tasks:
+        depth = sample["depth"]
+        assert depth.dtype == np.float32 and depth.shape == image.shape[:2]
+        low, high = np.float32(descriptor.depth_minimum), np.float32(descriptor.depth_maximum)
+        assert ((depth == 0) | ((depth >= low) & (depth <= high))).all()
+
+
+def main(count: int) -> None:
+    """Runs `count` cases, shared among the data sets, and prints how they ended."""
+    for name in WRITERS:
+        with tempfile.TemporaryDirectory() as place:
+            outcomes = cases(name, -(-count // len(WRITERS)), 1, pathlib.Path(place))
+        print(f"{name}: {outcomes['error']} clear errors, {outcomes['sample']} samples in range", flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
