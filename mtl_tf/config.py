@@ -49,7 +49,7 @@ class DataConfig(Section):
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig(Section):
-    """Training augmentation: one perspective crop per sample, then colour; all off by default."""
+    """Training augmentation: one perspective crop per sample, then colour, then pasting; all off by default."""
 
     scale_min: float = option(1.0, "Smallest side of the sampled window over the crop size.", minimum=0.05)
     scale_max: float = option(
@@ -63,12 +63,40 @@ class AugmentConfig(Section):
     contrast: float = option(0.0, "Largest relative change of contrast.", minimum=0.0, maximum=1.0)
     saturation: float = option(0.0, "Largest relative change of saturation.", minimum=0.0, maximum=1.0)
     hue: float = option(0.0, "Largest change of hue, in turns.", minimum=0.0, maximum=0.5)
+    gamma: float = option(0.0, "Largest change of the exponent of the colours.", minimum=0.0, maximum=0.9)
+    grey: float = option(0.0, "Probability of a picture in shades of grey.", minimum=0.0, maximum=1.0)
+    blur: float = option(0.0, "Largest standard deviation of a Gaussian blur, pixels.", minimum=0.0, maximum=20.0)
+    cutmix: float = option(
+        0.0, "CutMix: probability that a sample gets a rectangle of another one of its batch.", minimum=0.0, maximum=1.0
+    )
+    cutmix_area: tuple[float, ...] = option(
+        (0.5, 0.5),
+        "CutMix: smallest and largest share of the picture that the rectangle covers.",
+        minimum=0.0,
+        maximum=1.0,
+        lengths=(2,),
+    )
+    classmix: float = option(
+        0.0,
+        "ClassMix: probability that a sample gets half of the classes of another one of its batch.",
+        minimum=0.0,
+        maximum=1.0,
+    )
 
     def __post_init__(self):
         super().__post_init__()
         if self.scale_min > self.scale_max:
             raise UsageError(
                 f"augment.scale_min={self.scale_min} is above augment.scale_max={self.scale_max}; exchange them"
+            )
+        if self.cutmix_area[0] > self.cutmix_area[1]:
+            raise UsageError(
+                f"augment.cutmix_area={format_value(self.cutmix_area)} must not fall: smallest, then largest share"
+            )
+        if self.cutmix + self.classmix > 1.0:
+            raise UsageError(
+                f"augment.cutmix={self.cutmix} and augment.classmix={self.classmix} add up to more than 1; a sample "
+                "gets one of them: lower them"
             )
 
 
@@ -232,6 +260,16 @@ class Config(Section):
             raise UsageError(
                 f"train.best_metric={self.train.best_metric} is of {task}, which is not in "
                 f"tasks={format_value(self.tasks)}; choose total, loss or a metric of the task"
+            )
+        if self.augment.classmix and "semseg" not in self.tasks:
+            raise UsageError(
+                f"augment.classmix={self.augment.classmix} pastes by class and needs semseg labels, but "
+                f"tasks={format_value(self.tasks)}: add semseg, or use augment.cutmix"
+            )
+        if self.augment.cutmix + self.augment.classmix and self.train.batch_size < 2:
+            raise UsageError(
+                "augment.cutmix and augment.classmix paste from another sample of the batch, but "
+                f"train.batch_size={self.train.batch_size}; make it 2 or more"
             )
         if self.model.architecture == "distilled" and len(self.tasks) < 2:
             raise UsageError(

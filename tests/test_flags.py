@@ -295,9 +295,13 @@ def random_configuration(seed):
     named = {name: random_value(field, dice) for name, field in LEAVES.items()}
     named["augment.scale_min"], named["augment.scale_max"] = 0.25 + dice.random() / 3, 1.25 + dice.random() / 3
     named["model.skip"], named["model.skip_strides"] = True, (8, 2)  # falling, and only with skips
+    named["augment.cutmix"], named["augment.classmix"] = dice.random() / 2, dice.random() / 2  # at most 1 together
+    named["augment.cutmix_area"] = (dice.random() / 2, 1 - dice.random() / 2)
+    named["train.batch_size"] += 1  # pasting needs a partner
     if len(named["tasks"]) < 2:
         # Some choices need both tasks.
         named["model.architecture"], named["train.best_metric"] = "branched", "loss"
+        named["augment.classmix"] = 0.0
     return from_values(named)
 
 

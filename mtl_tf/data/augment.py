@@ -1,4 +1,4 @@
-"""Training augmentation: one perspective crop for all modalities of a sample, then colour. A pure function of a seed.
+"""Training augmentation of a sample: one perspective crop for all modalities, then colour. A pure function of a seed.
 
 A quad of the picture, the crop's rectangle jittered at its corners, scaled, rotated and moved, is mapped onto the crop.
 Coordinates are in pixels, x to the right, y down, (0, 0) the top left corner of the picture; pixel centres stand at
@@ -8,9 +8,10 @@ halves. So a crop that is only moved by whole pixels, or mirrored, copies pixels
 import tensorflow as tf
 
 from mtl_tf.config import AugmentConfig
+from mtl_tf.data import colour
 
-# The uniform numbers of a sample: scale, tilt, 8 corner shifts, 2 offsets, flip; then one for each colour change.
-_GEOMETRY, _COLOUR = 13, 4
+# The uniform numbers of a sample: scale, tilt, 8 corner shifts, 2 offsets, flip; then those of the colours.
+_GEOMETRY = 13
 
 
 def augment(sample, seed, config: AugmentConfig, crop_size=(), ignore=255, depth_range=(0.0, float("inf"))):
@@ -27,12 +28,13 @@ def augment(sample, seed, config: AugmentConfig, crop_size=(), ignore=255, depth
     Returns:
         The same keys, with a float32 image.
     """
-    draws = tf.random.stateless_uniform([_GEOMETRY + _COLOUR], tf.cast(seed, tf.int64), dtype=tf.float64, alg="philox")
+    count = _GEOMETRY + colour.DRAWS
+    draws = tf.random.stateless_uniform([count], tf.cast(seed, tf.int64), dtype=tf.float64, alg="philox")
     result = sample | {"image": tf.cast(sample["image"], tf.float32)}
     if crop_size or _bends(config) or config.reflect:
         result = _crop(result, draws[:_GEOMETRY], config, crop_size, ignore, depth_range)
-    if any(_colour_strengths(config)):
-        result["image"] = jitter_colour(result["image"], draws[_GEOMETRY:], config)
+    if colour.changes_colour(config):
+        result["image"] = colour.jitter_colour(result["image"], draws[_GEOMETRY:], config)
     return result
 
 
@@ -153,45 +155,3 @@ def zoom_depth(depth, scale, depth_range):
     """Depth as a pinhole camera of the same focal length would see the scaled window; 0 what leaves the range."""
     depth = depth * tf.cast(scale, tf.float32)
     return tf.where((depth >= depth_range[0]) & (depth <= depth_range[1]), depth, 0.0)
-
-
-# === Colour ===
-
-
-def _colour_strengths(config):
-    return config.brightness, config.contrast, config.saturation, config.hue
-
-
-def jitter_colour(image, draws, config: AugmentConfig):
-    """Changes brightness, contrast, saturation and hue, in this order.
-
-    Args:
-        image: float32 (H, W, 3), 0..255.
-        draws: float64 (4,), uniform in [0, 1).
-        config: the strengths; a factor is uniform in 1 +- strength, hue turns by up to its strength.
-    """
-    strengths = _colour_strengths(config)
-    changes = tf.cast(2.0 * draws - 1.0, tf.float32)
-    brightness, contrast, saturation, hue = (changes[i] * strengths[i] for i in range(_COLOUR))
-    if config.brightness:
-        image = _clip(image * (1.0 + brightness))
-    if config.contrast:
-        image = _blend(tf.reduce_mean(_grey(image)), image, 1.0 + contrast)
-    if config.saturation:
-        image = _blend(_grey(image), image, 1.0 + saturation)
-    if config.hue:
-        image = _clip(tf.image.adjust_hue(image / 255.0, hue) * 255.0)
-    return image
-
-
-def _grey(image):
-    """Luma (H, W, 1), ITU-R BT.601."""
-    return tf.reduce_sum(image * tf.constant([0.299, 0.587, 0.114]), axis=-1, keepdims=True)
-
-
-def _blend(base, image, factor):
-    return _clip(base + (image - base) * factor)
-
-
-def _clip(image):
-    return tf.clip_by_value(image, 0.0, 255.0)

@@ -13,18 +13,19 @@ import tensorflow as tf
 from mtl_tf.config import Config
 from mtl_tf.data.augment import augment
 from mtl_tf.data.descriptors import Descriptor
+from mtl_tf.data.pasting import paste
 from mtl_tf.data.reading import Reader
 from mtl_tf.errors import UsageError
 
 # Separate the random streams that grow from one seed.
-_ORDER, _AUGMENT = 0, 1
+_ORDER, _AUGMENT, _PASTE = 0, 1, 2
 
 
 class TrainingData:
     """Endless augmented batches in an order of their own each epoch.
 
-    Every sample is a pure function of (seed, epoch, index): training can go on from any step without the state of an
-    iterator, and sees the same data on any number of devices.
+    Every sample is a pure function of (seed, epoch, index), and what is pasted within a batch one of (seed, step):
+    training can go on from any step without the state of an iterator, and sees the same data on any number of devices.
     """
 
     def __init__(self, source, config: Config, descriptor: Descriptor):
@@ -81,7 +82,12 @@ class TrainingData:
 
         samples = positions.map(_as_is(one), num_parallel_calls=self._reader.parallel, deterministic=True)
         batches = samples.batch(self.batch_size, drop_remainder=True)
+        if self.config.augment.cutmix or self.config.augment.classmix:
+            batches = batches.enumerate(start_step).map(_as_is(self._paste), self._reader.parallel, deterministic=True)
         return batches.prefetch(self.config.data.prefetch)
+
+    def _paste(self, step, batch):
+        return paste(batch, fold(self.config.seed, _PASTE, step), self.config.augment, self.descriptor.ignore)
 
     def _sample(self, index, epoch):
         data = self.config.data

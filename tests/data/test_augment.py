@@ -223,40 +223,6 @@ def test_zoom_depth_scales_and_drops_what_leaves_the_range(sample):
     np.testing.assert_array_equal(augmentation.zoom_depth(tf.constant([0.0, 8.0, 7.9]), 0.5, (4.0, 300.0)), [0, 4, 0])
 
 
-# === Colour ===
-
-
-def colour(image, draws, **strengths):
-    image = tf.constant(image, tf.float32)
-    return augmentation.jitter_colour(image, tf.constant(draws, tf.float64), off(**strengths)).numpy()
-
-
-def test_colour_golden_values():
-    image = np.array([[[100.0, 50.0, 200.0], [20.0, 20.0, 20.0]]])
-    np.testing.assert_allclose(colour(image, [1.0, 0, 0, 0], brightness=0.5), np.minimum(image * 1.5, 255))
-    np.testing.assert_allclose(colour(image, [0.0, 0, 0, 0], brightness=0.5), image * 0.5)
-    luma = 0.299 * 100 + 0.587 * 50 + 0.114 * 200
-    mean = (luma + 20) / 2
-    np.testing.assert_allclose(colour(image, [0, 0.0, 0, 0], contrast=0.4), mean + (image - mean) * 0.6, rtol=1e-5)
-    grey = np.array([[[luma], [20.0]]])
-    np.testing.assert_allclose(colour(image, [0, 0, 0.0, 0], saturation=1.0), grey + 0 * image, rtol=1e-5)
-    # a third of a turn of hue takes red to green
-    red = np.array([[[240.0, 0.0, 0.0]]])
-    np.testing.assert_allclose(colour(red, [0, 0, 0, 1.0], hue=1 / 3), [[[0.0, 240.0, 0.0]]], atol=1e-3)
-
-
-def test_the_middle_of_every_range_changes_no_colour(sample):
-    found = colour(sample["image"], [0.5] * 4, brightness=0.5, contrast=0.5, saturation=0.5, hue=0.2)
-    np.testing.assert_allclose(found, sample["image"], atol=1e-3)
-
-
-def test_colour_leaves_labels_alone(sample):
-    found = as_arrays(augment(sample, (1, 1), off(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.2)))
-    assert_same({k: found[k] for k in ("semseg", "depth")}, {k: sample[k] for k in ("semseg", "depth")})
-    assert np.abs(found["image"] - sample["image"]).mean() > 5
-    assert found["image"].min() >= 0 and found["image"].max() <= 255
-
-
 # === Seeds ===
 
 

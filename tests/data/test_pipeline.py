@@ -104,6 +104,23 @@ def test_restarting_at_any_step_continues_exactly(root):
     assert batches(data.dataset(9)) == []
 
 
+PASTED = AUGMENTED | dict(augment__cutmix=0.5, augment__classmix=0.5, train__batch_size=3)
+
+
+def test_pasting_is_a_function_of_the_step(root):
+    whole = batches(training(root, **PASTED).dataset())
+    for step in (1, 2, 5):
+        assert_same(batches(training(root, **PASTED, data__workers=1).dataset(step)), whole[step:])
+    plain = batches(training(root, **(PASTED | dict(augment__cutmix=0.0, augment__classmix=0.0))).dataset())
+    assert [batch["index"].tolist() for batch in whole] == [batch["index"].tolist() for batch in plain]
+    changed = [(one["image"] != other["image"]).any(-1) for one, other in zip(whole, plain, strict=True)]
+    assert 0.2 < np.mean(changed) < 0.8
+    for one, other in zip(whole, plain, strict=True):
+        # What was pasted stands at the same place in another sample of the batch.
+        nearest = np.abs(one["image"][:, None] - other["image"][None]).sum(-1).min(1)
+        np.testing.assert_array_equal(nearest, 0)
+
+
 def test_samples_do_not_depend_on_the_batch_size_or_the_number_of_readers(root):
     small = training(root, **AUGMENTED, train__batch_size=1, data__workers=1)
     large = training(root, **AUGMENTED, train__batch_size=3, data__workers=4)
