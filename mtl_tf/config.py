@@ -112,7 +112,11 @@ class ModelConfig(Section):
     encoder: str = option("resnet34", "Shared encoder.", choices=ENCODERS)
     encoder_weights: str = option(
         "none",
-        "Initial encoder: none (random), imagenet (fetched once), or the path of a weight file.",
+        "Initial encoder: none (random), imagenet (fetched once), or the path of a run or of a weight file.",
+    )
+    weights: str = option(
+        "none",
+        "Initial network, encoder included: none, or the path of a run or of a DeepLabV3(+) network of PyTorch.",
     )
     dilation: tuple[int, ...] = option(
         (0, 0, 1),
@@ -143,6 +147,11 @@ class ModelConfig(Section):
         super().__post_init__()
         if len(set(self.aspp_rates)) != len(self.aspp_rates):
             raise UsageError(f"model.aspp_rates={format_value(self.aspp_rates)} names a rate twice; leave one out")
+        if "none" not in (self.weights, self.encoder_weights):
+            raise UsageError(
+                f"model.weights={self.weights} holds an encoder too, model.encoder_weights={self.encoder_weights} "
+                "names another; set one of them to none"
+            )
         strides = format_value(self.skip_strides)
         if any(second >= first for first, second in zip(self.skip_strides, self.skip_strides[1:], strict=False)):
             raise UsageError(f"model.skip_strides={strides} must fall, as in 8,4,2")

@@ -18,7 +18,7 @@ from mtl_tf.errors import DivergedError
 from mtl_tf.evaluation import Evaluation, Evaluator, finite, strategy_and_batch
 from mtl_tf.metrics import selection_score
 from mtl_tf.models import build_model
-from mtl_tf.models.weights import load_encoder_weights
+from mtl_tf.models.weights import load_pretrained
 from mtl_tf.progress import Progress, format_seconds
 from mtl_tf.training import runtime
 from mtl_tf.training.checkpoints import Checkpoints, save_weights
@@ -117,7 +117,7 @@ class _Training:
         return result
 
     def _start_weights(self):
-        report = load_encoder_weights(self.model.get_layer("encoder"), self.config.model)
+        report = load_pretrained(self.model, self.config.model)
         if report:
             print(report)
 

@@ -1,0 +1,78 @@
+"""HDF5 files: a run's own weights, and the two formats of Keras."""
+
+import contextlib
+import math
+import pathlib
+from collections.abc import Iterator
+
+import h5py
+
+from mtl_tf.models.weights.tensors import Tensor, UnreadableError, damage
+
+# What h5py raises on damaged files, depending on where.
+_DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
+
+_LARGEST_CHUNK = 2**28  # elements; a piece is read whole, even for a small tensor
+
+
+@contextlib.contextmanager
+def open_hdf5(path: pathlib.Path) -> Iterator[dict[str, Tensor]]:
+    """The tensors of an HDF5 file.
+
+    Those of a run have the paths of its variables. Those of Keras have names LAYER/VARIABLE, where VARIABLE is the
+    variable's name in its old format (.h5), and the variable's number within its layer in its new one (.weights.h5).
+    """
+    with contextlib.ExitStack() as stack:
+        with damage("HDF5 file", *_DAMAGED):
+            file = stack.enter_context(h5py.File(path, "r"))
+            if "model_weights" in file:  # Keras' old format, with the network beside the weights
+                file = file["model_weights"]
+            found: dict[str, h5py.Dataset] = {}
+            file.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+            if "layers" in file:
+                found = _of_layers(file, found)
+            elif "layer_names" in file.attrs:
+                found = _of_named_layers(found)
+            tensors = {name: _tensor(dataset) for name, dataset in found.items()}
+        if not tensors:
+            raise UnreadableError("is an HDF5 file without any tensor")
+        yield tensors
+
+
+def _of_layers(file, found):
+    """Keras 3 numbers layers by class (conv2d_7); the name that the layer has stands beside its variables."""
+    named = {}
+    for path, dataset in found.items():
+        folder, _, number = path.rpartition("/")
+        layer = file[folder].attrs.get("name") if folder.endswith("/vars") else None
+        if not path.startswith("layers/") or not number.isdigit():
+            continue  # the state of the optimiser
+        if not isinstance(layer, str):
+            raise UnreadableError(
+                "was written by a Keras that did not store the names of layers; "
+                "load it and save it anew with Keras 3.15: model.save_weights('NAME.weights.h5')"
+            )
+        named[f"{layer}/{number}"] = dataset
+    return named
+
+
+def _of_named_layers(found):
+    """Keras 2: LAYER/.../LAYER/VARIABLE:0, where a nested layer has its own name last but one."""
+    named = {}
+    for path, dataset in found.items():
+        layer, _, variable = path.rpartition("/")
+        named[f"{layer.rpartition('/')[2]}/{variable.partition(':')[0]}"] = dataset
+    return named
+
+
+def _tensor(dataset: h5py.Dataset) -> Tensor:
+    if dataset.external or dataset.is_virtual:
+        raise UnreadableError("is an HDF5 file whose numbers stand in other files; give one that holds them itself")
+
+    def read():
+        with damage("HDF5 file", *_DAMAGED):
+            if dataset.dtype.kind != "f" or math.prod(dataset.chunks or ()) > _LARGEST_CHUNK:
+                raise ValueError(f"{dataset.name} is of type {dataset.dtype}, in pieces of {dataset.chunks}")
+            return dataset[()]
+
+    return Tensor(tuple(map(int, dataset.shape or ())), read)

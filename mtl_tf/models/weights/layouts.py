@@ -1,0 +1,180 @@
+"""Layouts: the names that others give the tensors of networks that are built here, turned into ours by rule.
+
+Shapes turn too: PyTorch keeps convolutions as (out, in, height, width), we as (height, width, in, out).
+"""
+
+import dataclasses
+import re
+
+import numpy as np
+
+from mtl_tf.models.weights.applications import layer_names
+from mtl_tf.models.weights.tensors import Tensor, UnreadableError
+
+SHARED = "shared"  # the branch of networks with one decoder, which any branch of ours can start from
+HEADS = ("fc", "head", "classifier", "last_linear")  # what classifies images in PyTorch's encoders
+RATES = (12, 24, 36)  # of the ASPP of torchvision and segmentation_models.pytorch
+_WRAPPERS = ("module.", "model.", "net.", "network.")
+_FIRST = "layer1.0.conv1.weight"  # every ResNet of PyTorch has it
+_ENCODER = re.compile(r"conv1|bn1|layer\d+\.\d+\..+")
+_LEAVES = {"running_mean": "moving_mean", "running_var": "moving_variance"}
+_PARTS = {"downsample.0": "downsample", "downsample.1": "downsample_bn", "se.fc1": "se_reduce", "se.fc2": "se_expand"}
+
+
+@dataclasses.dataclass
+class Translation:
+    """A file in our names.
+
+    Attributes:
+        layout: whose names it has.
+        tensors: by the path of our variable; what has no counterpart keeps its name.
+        beside: what is known to have no counterpart, with the number of its tensors.
+        notes: what should be known about what it is used for here.
+    """
+
+    layout: str
+    tensors: dict[str, Tensor]
+    beside: dict[str, int] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    def leave(self, what: str, count: int = 1):
+        """Counts tensors that are left out."""
+        self.beside[what] = self.beside.get(what, 0) + count
+
+
+def translate(
+    tensors: dict[str, Tensor], ours: dict[str, tuple[int, ...]], encoder: str, rates: tuple[int, ...]
+) -> Translation:
+    """Finds out whose names a file has, and turns them into ours.
+
+    Args:
+        tensors: by the names in the file.
+        ours: shape of every variable of the network, by its path, in the network's order.
+        encoder: the name of its encoder.
+        rates: the dilations of its ASPP.
+
+    Raises:
+        UnreadableError: nobody's.
+    """
+    if any(name.startswith("encoder/") for name in tensors):
+        return Translation("a run", dict(tensors))
+    if all(name.count("/") == 1 for name in tensors):
+        return _from_keras(tensors, ours, encoder)
+    while wrapper := next((w for w in _WRAPPERS if all(name.startswith(w) for name in tensors)), ""):
+        tensors = {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()}
+    prefixes = sorted((name.removesuffix(_FIRST) for name in tensors if name.endswith(_FIRST)), key=len)
+    if prefixes:
+        return _from_torch(tensors, prefixes[0], ours, rates)
+    shown = ", ".join(list(tensors)[:3])
+    raise UnreadableError(f"holds no encoder in a layout that is known here (its first tensors: {shown[:160]})")
+
+
+def _from_keras(tensors, ours, encoder):
+    """LAYER/VARIABLE or LAYER/NUMBER; our encoders of this kind call layers and variables as Keras does."""
+    layers: dict[str, list[str]] = {}
+    for path in ours:
+        layers.setdefault(path.rpartition("/")[0], []).append(path)
+    found = Translation("keras.applications", {})
+    for name, tensor in tensors.items():
+        layer, _, variable = name.partition("/")
+        paths = layers.get(f"encoder/{layer}", [])
+        if not paths and layer in layer_names(encoder):  # the classifier, or what else follows our last feature
+            found.leave(layer)
+        elif variable.isdigit() and int(variable) < len(paths):
+            found.tensors[paths[int(variable)]] = tensor
+        else:
+            found.tensors[f"encoder/{name}"] = tensor
+    return found
+
+
+# === PyTorch ===
+
+
+def _from_torch(tensors, prefix, ours, rates):
+    """A ResNet of torchvision or timm, alone or within a network of torchvision or segmentation_models.pytorch."""
+    whole = {"": "torchvision and timm", "backbone.": "torchvision's segmentation networks"}
+    found = Translation(whole.get(prefix, "segmentation_models.pytorch"), {})
+    rest: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        module, _, leaf = name.rpartition(".")
+        if leaf == "num_batches_tracked":
+            continue
+        inner = module.removeprefix(prefix)
+        if not name.startswith(prefix):
+            rest[name] = tensor
+        elif _ENCODER.fullmatch(inner):
+            _put(found, f"encoder/{_encoder_name(inner)}", tensors, name)
+        elif inner.partition(".")[0] in HEADS:
+            found.leave(inner.partition(".")[0])
+        else:
+            found.tensors[name] = tensor
+    _pyramid(found, rest, ours, rates)
+    for name in rest:
+        found.leave(".".join(name.split(".")[:2]))
+    return found
+
+
+def _encoder_name(module: str) -> str:
+    """layer1.0.downsample.0 -> layer1_0_downsample."""
+    block = re.fullmatch(r"layer(\d+)\.(\d+)\.(.+)", module)
+    if block is None:
+        return module
+    stage, index, part = block.groups()
+    return f"layer{stage}_{index}_{_PARTS.get(part, part.replace('.', '_'))}"
+
+
+def _put(found: Translation, layer: str, tensors: dict[str, Tensor], name: str):
+    """Files a tensor of a convolution or a batch norm, whose weights have one axis, under our name."""
+    module, _, leaf = name.rpartition(".")
+    weight, tensor = tensors.get(f"{module}.weight"), tensors[name]
+    norm = weight is not None and len(weight.shape) == 1
+    leaf = {"weight": "gamma" if norm else "kernel", "bias": "beta" if norm else "bias"}.get(leaf, leaf)
+    if leaf == "kernel" and len(tensor.shape) == 4:
+        tensor = tensor.permuted((2, 3, 1, 0))
+    found.tensors[f"{layer}/{_LEAVES.get(leaf, leaf)}"] = tensor
+
+
+def _pyramid(found: Translation, rest: dict[str, Tensor], ours, rates):
+    """Takes the ASPP, and the projection of the skip beside it, out of what stands beside the encoder."""
+    aspp = next((name.removesuffix("project.0.weight") for name in rest if name.endswith("project.0.weight")), None)
+    if aspp is None or not any("/aspp/point_conv/" in path for path in ours):
+        return
+    numbered = (re.match(re.escape(aspp) + r"convs\.(\d{1,2})\.", name) for name in rest)
+    last = max((int(match[1]) for match in numbered if match), default=0)
+    if last - 1 != len(rates):
+        raise UnreadableError(
+            f"has an ASPP of {last - 1} dilated branches, --model.aspp_rates names {len(rates)}; name as many"
+        )
+    layers = {
+        "convs.0.0": "point_conv",
+        "convs.0.1": "point_bn",
+        "project.0": "project_conv",
+        "project.1": "project_bn",
+    }
+    layers |= {f"convs.{last}.1": "pool_conv", f"convs.{last}.2": "pool_bn"}
+    for number, rate in enumerate(rates, 1):
+        layers |= {f"convs.{number}.0": f"atrous{rate}_conv", f"convs.{number}.1": f"atrous{rate}_bn"}
+        _join_separable(rest, f"{aspp}convs.{number}.0")
+    paths = {aspp + module: f"{SHARED}/aspp/{layer}" for module, layer in layers.items()}
+    paths |= {"decoder.block1.0": f"{SHARED}/decoder/skip_conv", "decoder.block1.1": f"{SHARED}/decoder/skip_bn"}
+    taken = [name for name in rest if name.rpartition(".")[0] in paths]
+    for name in taken:
+        _put(found, paths[name.rpartition(".")[0]], rest, name)
+    for name in taken:
+        del rest[name]
+    if tuple(rates) != RATES:
+        here, theirs = (",".join(map(str, values)) for values in (rates, RATES))
+        found.notes.append(f"its ASPP is dilated by {theirs} unless it was built otherwise, here by {here}")
+
+
+def _join_separable(rest: dict[str, Tensor], module: str):
+    """A convolution of each channel by itself and a 1x1 one right after it are one convolution; makes it."""
+    depth, point = rest.pop(f"{module}.0.weight", None), rest.pop(f"{module}.1.weight", None)
+    if depth is None or point is None:
+        return
+    (channels, _, *size), outputs = depth.shape, point.shape[0]
+
+    def read() -> np.ndarray:
+        return np.asarray(point.read(), np.float32)[:, :, 0, 0, None, None] * np.asarray(depth.read(), np.float32)[:, 0]
+
+    rest[f"{module}.weight"] = Tensor((outputs, channels, *size), read)

@@ -1,0 +1,157 @@
+"""What of a file goes where: parts of the network are taken whole, start anew, or the file is refused."""
+
+import dataclasses
+import re
+
+import keras
+
+from mtl_tf.config import ModelConfig
+from mtl_tf.errors import UsageError
+from mtl_tf.models.encoders import ENCODERS
+from mtl_tf.models.encoders.squeeze_excitation import PART as EXCITATION
+from mtl_tf.models.weights.kin import kin_of
+from mtl_tf.models.weights.layouts import SHARED, Translation
+from mtl_tf.models.weights.tensors import Tensor, numbers
+
+EXCITATION_NAME = "squeeze-and-excitation"
+
+
+@dataclasses.dataclass
+class Report:
+    """What was taken from a file.
+
+    Attributes:
+        encoder: its name.
+        source: the file, or "ImageNet".
+        layout: whose names the file has.
+        taken: part of the network -> number of tensors taken from the file.
+        anew: part of the network -> number of tensors that keep their random start.
+        unused: what of the file was not taken -> number of tensors.
+        notes: what should be known.
+    """
+
+    encoder: str
+    source: str
+    layout: str
+    taken: dict[str, int]
+    anew: dict[str, int]
+    unused: dict[str, int]
+    notes: list[str]
+
+    def __str__(self):
+        others = {part: count for part, count in self.taken.items() if part != "encoder"}
+        lines = [f"encoder weights: all {self.taken['encoder']} tensors of {self.encoder} from {self.source}"]
+        if others:
+            lines.append(f"also {_listed(others)}")
+        anew = dict(self.anew)
+        if EXCITATION_NAME in anew:
+            lines.append(f"{anew.pop(EXCITATION_NAME)} of {EXCITATION_NAME} start anew")
+        if anew:
+            lines.append(f"start anew: {_listed(anew)}")
+        if self.unused:
+            lines.append(f"not taken from the file: {_listed(self.unused)}")
+        return "; ".join(lines + self.notes)
+
+
+def part_of(path: str) -> str:
+    """The part of the network that a variable belongs to; its tensors make sense only together."""
+    pieces = path.split("/")
+    if pieces[0] == "encoder":
+        return EXCITATION_NAME if EXCITATION in path else "encoder"
+    if pieces[1:2] == ["decoder"] and len(pieces) > 2:
+        return "/".join([*pieces[:2], re.sub("_(conv|bn)$", "", pieces[2])])
+    return "/".join(pieces[:-2])
+
+
+def match(variables: list[keras.Variable], found: Translation, config: ModelConfig, option: str, source: str) -> Report:
+    """Copies the tensors of a file into a network, or nothing.
+
+    The encoder must fit whole. Every other part (an ASPP, a convolution of a decoder, a head) is taken if the file has
+    it; heads of other classes start anew.
+
+    Args:
+        variables: those of the network that are to be filled.
+        found: the file, in our names.
+        config: what the network was built from.
+        option: the option that named the file, e.g. "--model.encoder_weights=PATH".
+        source: what the report calls it.
+
+    Raises:
+        UsageError: it does not fit; nothing was changed then.
+    """
+    ours = {variable.path: variable for variable in variables}
+    theirs = _for_every_branch(found.tensors, ours)
+    shapes = {path: tuple(variable.shape) for path, variable in ours.items()}
+    taken, anew, wrong, unused = {}, {}, [], dict(found.beside)
+    for part in dict.fromkeys([*map(part_of, ours), *map(part_of, theirs)]):
+        mine = [path for path in ours if part_of(path) == part]
+        held = {path: tensor.shape for path, tensor in theirs.items() if part_of(path) == part}
+        differing = _differences(part, {path: shapes[path] for path in mine}, held)
+        if part == EXCITATION_NAME and held and not mine and not config.squeeze_excitation:
+            raise UsageError(
+                f"{option} is of an encoder with squeeze-and-excitation; "
+                "turn --model.squeeze_excitation on, or use the weights of an encoder without"
+            )
+        if part in ("encoder", EXCITATION_NAME):
+            if held or part == "encoder":
+                wrong += differing
+                taken[part] = len(mine)
+            else:
+                anew[part] = len(mine)
+        elif not mine:
+            unused[part] = unused.get(part, 0) + len(held)
+        elif not held or (differing and "/head" in part):
+            anew[part] = len(mine)
+            if held:
+                unused[f"{part} (of another shape)"] = len(held)
+        else:
+            wrong += differing
+            taken[part] = len(mine)
+    if wrong:
+        total = len({path for path in [*ours, *theirs] if part_of(path) in taken})
+        raise UsageError(_misfit(option, config.encoder, wrong, total, theirs))
+    # Everything is read before anything is changed.
+    values = {path: numbers(path, theirs[path]) for path in ours if part_of(path) in taken}
+    for path, value in values.items():
+        ours[path].assign(value)
+    taken["encoder"] += taken.pop(EXCITATION_NAME, 0)
+    return Report(config.encoder, source, found.layout, taken, anew, unused, found.notes)
+
+
+def _for_every_branch(theirs: dict[str, Tensor], ours: dict[str, keras.Variable]) -> dict[str, Tensor]:
+    """Gives what a file holds for the one decoder of all tasks to the decoder of each, where each has its own."""
+    branches = {path.partition("/")[0] for path in ours if "/aspp/" in path} - {SHARED}
+    copied = {}
+    for path, tensor in theirs.items():
+        branch, _, rest = path.partition("/")
+        for name in branches if branch == SHARED and branches else (branch,):
+            copied[f"{name}/{rest}" if rest else name] = tensor
+    return copied
+
+
+def _differences(part, mine, held) -> list[str]:
+    wrong = [f"{path} is not in the network" for path in held if path not in mine]
+    for path, shape in mine.items():
+        if path not in held:
+            wrong.append(f"{path} is missing")
+        elif held[path] != shape:
+            wrong.append(f"{path} is {held[path]}, expected {shape}")
+    return wrong
+
+
+def _misfit(option, encoder, wrong, total, theirs):
+    shown = "; ".join(wrong[:3]) + ("; ..." if len(wrong) > 3 else "")
+    kin = kin_of({path: tensor.shape for path, tensor in theirs.items()})
+    if kin is None or kin == encoder:
+        advice = f"use the weights of {encoder}, or the encoder that the weights are of"
+    elif kin in ENCODERS:
+        advice = f"these are of {kin}: use --model.encoder={kin}, or the weights of {encoder}"
+    else:
+        advice = f"these seem to be of {kin}, which is no encoder here; use the weights of {encoder}"
+    return (
+        f"{option} does not fit --model.encoder={encoder}: {len(wrong)} of {total} tensors differ ({shown}); {advice}"
+    )
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in counts.items())
