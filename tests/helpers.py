@@ -1,9 +1,11 @@
 """What several tests need: a tiny data set, the smallest network, commands run as a user runs them."""
 
+import importlib
 import pathlib
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 from PIL import Image
@@ -65,6 +67,14 @@ def command(*arguments: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, str(ROOT / "main.py"), *map(str, arguments)], capture_output=True, text=True, **options
     )
+
+
+def tool_module(name: str) -> types.ModuleType:
+    """The module tools/NAME.py; `tool.run_tool(tool.JOB, tool.Options, argv)` does in this process what a user does."""
+    folder = str(ROOT / "tools")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return importlib.import_module(name)
 
 
 def one_line_error(status: int, stderr: str) -> str:

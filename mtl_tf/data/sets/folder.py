@@ -126,13 +126,17 @@ def _splits(data):
 
 
 def laid_out(descriptor: Descriptor) -> DataSet:
-    """A data set in this layout whose descriptor is known."""
+    """A data set in this layout whose descriptor is known; a dataset.json in its folder goes before it."""
+
+    def describe(data):
+        written = data.root and files.is_file(files.join(data.root, descriptors.FILE_NAME))
+        return descriptors.read(data.root) if written else descriptor
 
     def splits(data):
         find_root(data, _LAYOUT)
         return splits_in(data.root)
 
-    return DataSet(lambda data: descriptor, splits, open_split)
+    return DataSet(describe, splits, open_split)
 
 
 DATA_SET = DataSet(_describe, _splits, open_split)

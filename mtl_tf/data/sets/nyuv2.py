@@ -1,7 +1,16 @@
-"""NYU Depth v2 (Silberman et al., ECCV 2012) with 13 classes, prepared in the project's layout."""
+"""NYU Depth v2 (Silberman et al., ECCV 2012) with 13 or 40 classes, prepared in the project's layout."""
+
+import dataclasses
+import pathlib
+import re
+import tomllib
+from collections.abc import Sequence
+
+import numpy as np
 
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.sets.folder import laid_out
+from mtl_tf.errors import UsageError
 
 _NYU_CLASSES = {
     "bed": (119, 11, 132),
@@ -38,3 +47,47 @@ NYUV2 = Descriptor(
 )
 
 DATA_SET = laid_out(NYUV2)
+
+
+# === From the 894 official labels ===
+
+_FORTY = tomllib.loads((pathlib.Path(__file__).parent / "nyuv2_classes.toml").read_text(encoding="utf-8"))
+
+NYUV2_40 = dataclasses.replace(
+    NYUV2,
+    name="nyuv2_40",
+    classes=tuple(_FORTY),
+    palette=tuple(tuple(entry["colour"]) for entry in _FORTY.values()),
+)
+
+
+def train_ids(names: Sequence[str], classes: int, otherprop_as_objects: bool = False) -> np.ndarray:
+    """The train id of every official label id: uint8 (1 + len(names),); 255 for label 0 (unlabelled) and the ignored.
+
+    Args:
+        names: of the labels 1, 2, ..., as the official file lists them.
+        classes: 40 (Gupta et al., CVPR 2013) or 13 (Couprie et al., ICLR 2013).
+        otherprop_as_objects: 13 classes: whether "otherprop" of the 40 (707 of the labels, of small things) is
+            "objects", as in the published table, or has no class, as in the copy that multi-task papers use.
+
+    Raises:
+        UsageError: a name is none of the data set's.
+    """
+    known = {_key(name): of_forty for of_forty, entry in _FORTY.items() for name in entry["names"]}
+    strange = [name for name in names if _key(name) not in known]
+    if strange:
+        raise UsageError(
+            f"{len(strange)} of {len(names)} label names are not of NYU Depth v2, for example {strange[0]!r}; "
+            "expected the names of nyu_depth_v2_labeled.mat"
+        )
+    ids = {name: index for index, name in enumerate((NYUV2_40 if classes == 40 else NYUV2).classes)}
+    if classes == 13:
+        ids = {of_forty: ids[entry["thirteen"]] for of_forty, entry in _FORTY.items()}
+        if not otherprop_as_objects:
+            ids["otherprop"] = NYUV2.ignore
+    return np.array([NYUV2.ignore, *(ids[known[_key(name)]] for name in names)], np.uint8)
+
+
+def _key(name):
+    """What is compared: copies of the data set differ in spaces and signs between the words of a name."""
+    return re.sub("[^a-z0-9]", "", name.lower())
