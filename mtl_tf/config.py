@@ -11,7 +11,17 @@ from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, format_value, option
 
 ENCODERS = ("resnet18", "resnet34", "resnet50", "resnet50_keras")
-DATA_SETS = ("synthetic", "folder", "miniscapes", "nyuv2")
+DATA_SETS = (
+    "synthetic",
+    "folder",
+    "miniscapes",
+    "nyuv2",
+    "cityscapes",
+    "cityscapes7",
+    "kitti",
+    "vkitti2",
+    "camvid",
+)
 TASKS = ("semseg", "depth")
 
 
@@ -21,10 +31,15 @@ class DataConfig(Section):
 
     name: str = option(
         "synthetic",
-        "Data set: rendered road scenes, a folder with dataset.json, or a known layout.",
+        "Data set: rendered road scenes, a folder with dataset.json, or a known layout (docs/datasets.md).",
         choices=DATA_SETS,
     )
     root: str = option("", "Folder of the data set.", free=True)
+    statistics: str = option(
+        "",
+        "File of measured statistics (tools/dataset_statistics.py --output); empty = the data set's own.",
+        free=True,
+    )
     image_size: tuple[int, ...] = option(
         (),
         "H,W in pixels that every sample is resized to; empty = as it is on disk.",

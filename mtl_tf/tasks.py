@@ -63,8 +63,31 @@ class Segmentation:
 
 
 @dataclasses.dataclass(frozen=True)
+class DepthUnit:
+    """What the numbers of a depth map mean.
+
+    Attributes:
+        symbol: what is printed after a number.
+        step: one step of the 16-bit PNG files that predictions are written to.
+    """
+
+    symbol: str
+    step: float
+
+
+DEPTH_UNITS = {
+    "metres": DepthUnit(" m", 0.01),
+    # The 16-bit codes of Cityscapes' disparity files over 65535, the depth of the 7-class protocol: near is large.
+    "normalised_disparity": DepthUnit("", 1 / 65535),
+}
+
+
+@dataclasses.dataclass(frozen=True)
 class Depth:
-    """Metres along the optical axis for every pixel; 0 = no label.
+    """How far away every pixel is; 0 = no label.
+
+    Metres along the optical axis, unless `unit` says otherwise: then wherever "metres" is said of this task's maps,
+    that unit is meant.
 
     Attributes:
         minimum, maximum: range of valid depth, metres.
@@ -73,6 +96,7 @@ class Depth:
         space: "linear": the head predicts whitened metres; "log": whitened log metres.
         loss: name in `losses.DEPTH_LOSSES`.
         codec: "inverse_uint8" where predictions are also exchanged in the Miniscapes codec.
+        unit: a key of `DEPTH_UNITS`.
     """
 
     minimum: float
@@ -84,6 +108,7 @@ class Depth:
     space: str = "linear"
     loss: str = "l2"
     codec: str = "metres"
+    unit: str = "metres"
     name: str = "depth"
     metrics: str = "depth"
 

@@ -228,6 +228,7 @@ FREE = {
     "baseline",
     "data.root",
     "data.split",
+    "data.statistics",
     "data.cache",
     "data.workers",
     "data.prefetch",

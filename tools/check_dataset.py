@@ -47,6 +47,10 @@ def check(parsed):
         faulty += sum(bool(texts) for texts in found)
         faults += sum(map(len, found))
         print(f"{split}: {len(found)} samples, {sum(bool(texts) for texts in found)} of them with faults")
+        for task in config.tasks:
+            if not source.labelled[task]:
+                hint = getattr(source, "where", {}).get(task)
+                print(f"{split}: no {task} labels at all" + (f"; to have them, {hint}" if hint else ""))
     if faults:
         raise UsageError(f"{faults} faults in {faulty} of {samples} samples of {data.root}; they are listed above")
     print(f"no fault in {samples} samples of {data.root}")

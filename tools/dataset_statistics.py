@@ -1,8 +1,9 @@
-"""tools/dataset_statistics.py --data.name=NAME --data.root=FOLDER [--write]: colour, depth and class statistics.
+"""tools/dataset_statistics.py --data.name=NAME --data.root=FOLDER: colour, depth and class statistics.
 
 Over all pixels of the training split (--data.train_split) at the size they have on disk: mean and standard deviation of
-RGB, of depth and of its natural logarithm (valid pixels), and how often each class occurs. --write puts them into
-dataset.json, from which training whitens its inputs and targets.
+RGB, of depth and of its natural logarithm (valid pixels), and how often each class occurs. Training whitens its inputs
+and targets with them: --write puts them into <data.root>/dataset.json, --output=FILE into a file elsewhere, which
+training reads with --data.statistics=FILE.
 """
 
 import concurrent.futures
@@ -15,7 +16,7 @@ import numpy as np
 from _tool import run_tool
 
 from mtl_tf import config as configuration
-from mtl_tf.data import descriptors
+from mtl_tf.data import descriptors, files
 from mtl_tf.data.sets import describe, open_split
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
@@ -26,30 +27,55 @@ from mtl_tf.progress import Progress
 class Options(Section):
     """The tool's own options."""
 
-    write: bool = option(False, "Write the statistics into <data.root>/dataset.json; it is made where there is none.")
+    write: bool = option(False, "Write them into <data.root>/dataset.json; it is made where there is none.")
 
 
 def measure_and_report(parsed):
     """Measures, prints and, where told to, writes."""
     config = parsed.config
-    descriptor = describe(config.data)
+    targets = _targets(parsed)
+    descriptor = describe(configuration.replace(config, data__statistics="").data)
     if parsed.own.write:
-        _check_writable(config)
+        _check_replaces(config.data, descriptor)
     if "tasks" not in parsed.given:
         config = configuration.replace(config, tasks=descriptor.task_names, model__architecture="joint")
-    source = open_split(config, config.data.train_split)
+        labelled = open_split(config, config.data.train_split, descriptor).labelled
+        config = configuration.replace(config, tasks=tuple(t for t, n in labelled.items() if n) or config.tasks)
+    source = open_split(config, config.data.train_split, descriptor)
     sums = measure(source, config)
     described, frequencies = summarise(sums, descriptor)
     print(table(described, frequencies, len(source)))
-    if parsed.own.write:
-        print(f"written to {descriptors.write(config.data.root, described)}")
+    for path in targets:
+        print(f"written to {descriptors.write_file(path, described)}")
 
 
-def _check_writable(config):
+def _targets(parsed):
+    """The files to write."""
+    config = parsed.config
+    if not (parsed.own.write or config.output):
+        return []
+    option = "--write" if parsed.own.write else "--output"
     if config.data.name == "synthetic":
-        raise UsageError("--write: rendered scenes have no dataset.json; name a data set: --data.name, --data.root")
+        raise UsageError(f"{option}: rendered scenes have no {descriptors.FILE_NAME}; name a data set: --data.name")
     if config.data.limit:
-        raise UsageError(f"--write needs the whole split; leave out --data.limit={config.data.limit}")
+        raise UsageError(f"{option} needs the whole split; leave out --data.limit={config.data.limit}")
+    if parsed.own.write and files.is_remote(config.data.root):
+        raise UsageError(f"--write: {config.data.root} is remote; use --output=FILE, then --data.statistics=FILE")
+    inside = [files.join(config.data.root, descriptors.FILE_NAME)] if parsed.own.write else []
+    return inside + ([config.output] if config.output else [])
+
+
+def _check_replaces(data, descriptor):
+    """Refuses to overwrite what describes another data set than the known one that was measured."""
+    path = files.join(data.root, descriptors.FILE_NAME)
+    if data.name == "folder" or not data.root or not files.is_file(path):
+        return
+    found = descriptors.read(data.root)
+    if found.name != descriptor.name:
+        raise UsageError(
+            f"--write: {path} describes data set {found.name}, not {descriptor.name}; use --output=FILE, then "
+            "--data.statistics=FILE"
+        )
 
 
 def measure(source, config):
@@ -126,14 +152,15 @@ def _digits(value):
 
 def table(descriptor, frequencies, count):
     """The statistics as text."""
-    lines = [f"{count} samples", "", f"{'':<16}{'mean':>12}{'std':>12}"]
+    lines = [f"{count} samples", "", f"{'':<24}{'mean':>12}{'std':>12}"]
     rows = [
         (f"{name} (0..255)", *pair) for name, *pair in zip("RGB", descriptor.rgb_mean, descriptor.rgb_std, strict=True)
     ]
     if descriptor.depth_encoding and descriptor.depth_mean is not None:
-        rows.append(("depth (m)", descriptor.depth_mean, descriptor.depth_std))
-        rows.append(("ln depth (m)", descriptor.depth_log_mean, descriptor.depth_log_std))
-    lines += [f"{name:<16}{mean:>12.5g}{std:>12.5g}" for name, mean, std in rows]
+        unit = "depth (m)" if descriptor.depth_unit == "metres" else descriptor.depth_unit
+        rows.append((unit, descriptor.depth_mean, descriptor.depth_std))
+        rows.append((f"ln {unit}", descriptor.depth_log_mean, descriptor.depth_log_std))
+    lines += [f"{name:<24}{mean:>12.5g}{std:>12.5g}" for name, mean, std in rows]
     if frequencies:
         lines += ["", f"{'class':<16}{'% of pixels':>12}"]
         lines += [f"{name:<16}{100 * share:>12.3f}" for name, share in frequencies.items()]

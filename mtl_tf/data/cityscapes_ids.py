@@ -1,6 +1,8 @@
-"""Label ids of Cityscapes (Cordts et al., CVPR 2016), which Synscapes and others use too, and their 19 train ids."""
+"""Label ids of Cityscapes (Cordts et al., CVPR 2016), which Synscapes and others use too; train ids, categories."""
 
 import numpy as np
+
+from mtl_tf.data.labels import NO_CLASS
 
 # The label id of each train id, in the order of `tasks.CITYSCAPES_CLASSES`; all other label ids are not trained on.
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
@@ -11,3 +13,33 @@ def train_ids(ignore: int = 255) -> np.ndarray:
     table = np.full(256, ignore, np.uint8)
     table[list(LABEL_IDS)] = range(len(LABEL_IDS))
     return table
+
+
+# The categories that the official evaluation scores, without void, and the label ids of each. Label ids that it does
+# not score (parking, rail track, guard rail, bridge, tunnel, pole group, caravan, trailer) are in none.
+CATEGORIES = {
+    "flat": (7, 8),
+    "construction": (11, 12, 13),
+    "object": (17, 19, 20),
+    "nature": (21, 22),
+    "sky": (23,),
+    "human": (24, 25),
+    "vehicle": (26, 27, 28, 31, 32, 33),
+}
+
+
+def table(groups, ignore: int = 255) -> np.ndarray:
+    """The class of each label id: its position in `groups`.
+
+    Args:
+        groups: the label ids of each class.
+        ignore: the value of label ids without a class.
+
+    Returns:
+        int32 (256,); `labels.NO_CLASS` where there is no such label id (0..33, and 255 for -1, a licence plate).
+    """
+    classes = np.full(256, NO_CLASS, np.int32)
+    classes[[*range(34), 255]] = ignore
+    for number, ids in enumerate(groups):
+        classes[list(ids)] = number
+    return classes

@@ -10,10 +10,10 @@ from mtl_tf import config as configuration
 from mtl_tf.atomic import write_text
 from mtl_tf.data import codecs, files
 from mtl_tf.errors import UsageError
-from mtl_tf.tasks import Depth, Segmentation, Task
+from mtl_tf.tasks import DEPTH_UNITS, Depth, Segmentation, Task
 
 FILE_NAME = "dataset.json"
-DEPTH_ENCODINGS = ("inverse_uint8", "uint16_scaled")
+DEPTH_ENCODINGS = ("inverse_uint8", "uint16_scaled", "disparity")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Descriptor:
         palette: their colours, RGB 0..255.
         ignore: the label value of pixels without a class.
         depth_encoding: how depth is stored, one of `DEPTH_ENCODINGS`; empty where the data set has no depth.
+            "disparity" (of a stereo pair) is turned into depth by the reader of a data set that has it.
+        depth_unit: what the numbers of depth are, a key of `tasks.DEPTH_UNITS`; "metres" below is that unit.
         depth_scale: metres a unit of `uint16_scaled`.
         depth_minimum, depth_maximum: range of valid depth, metres; what lies outside has no label.
         depth_mean, depth_std: of depth over the training split, metres; None = not measured yet.
@@ -41,6 +43,7 @@ class Descriptor:
     palette: tuple[tuple[int, int, int], ...] = ()
     ignore: int = 255
     depth_encoding: str = ""
+    depth_unit: str = "metres"
     depth_scale: float = 0.001
     depth_minimum: float = codecs.MINIMUM
     depth_maximum: float = codecs.MAXIMUM
@@ -58,6 +61,15 @@ class Descriptor:
         """The tasks that the data set has labels for."""
         found = {"semseg": bool(self.classes), "depth": bool(self.depth_encoding)}
         return tuple(name for name, labelled in found.items() if labelled)
+
+    @property
+    def lacks_statistics(self) -> bool:
+        """Whether its depth has not been measured."""
+        return bool(self.depth_encoding) and None in self._depth_statistics.values()
+
+    @property
+    def _depth_statistics(self):
+        return {name: getattr(self, f"depth_{name}") for name in ("mean", "std", "log_mean", "log_std")}
 
     def tasks(self, config: configuration.Config) -> tuple[Task, ...]:
         """The tasks of `config.tasks`, in that order.
@@ -82,14 +94,18 @@ class Descriptor:
         return Segmentation(classes=self.classes, palette=self.palette, ignore=self.ignore)
 
     def _depth(self, config):
-        statistics = dict(
-            mean=self.depth_mean, std=self.depth_std, log_mean=self.depth_log_mean, log_std=self.depth_log_std
-        )
+        statistics = self._depth_statistics
         missing = [name for name, value in statistics.items() if value is None]
         if missing:
             raise UsageError(
-                f'{FILE_NAME} of data set {self.name} lacks the depth statistics {", ".join(missing)} (under "depth"); '
-                "measure them with tools/dataset_statistics.py --write"
+                f"data set {self.name} lacks the depth statistics {', '.join(missing)}, which depend on your files: "
+                f"measure them once with tools/dataset_statistics.py --write (into {FILE_NAME} in data.root), or with "
+                "--output=FILE and train with --data.statistics=FILE"
+            )
+        if config.augment.zoom_depth and self.depth_unit != "metres":
+            raise UsageError(
+                f"augment.zoom_depth scales metres, but the depth of data set {self.name} is {self.depth_unit}; "
+                "turn it off"
             )
         return Depth(
             minimum=self.depth_minimum,
@@ -98,6 +114,7 @@ class Descriptor:
             space=config.loss.depth_space,
             loss=config.loss.depth,
             codec="inverse_uint8" if self.depth_encoding == "inverse_uint8" else "metres",
+            unit=self.depth_unit,
         )
 
 
@@ -112,6 +129,13 @@ _EXAMPLES = {
 
 def write(root: str | os.PathLike, descriptor: Descriptor) -> pathlib.Path:
     """Writes `<root>/dataset.json`, whole or not at all, and returns its path."""
+    if files.is_remote(str(root)):
+        raise UsageError(f"{root}: {FILE_NAME} is written to local folders only; copy it there yourself")
+    return write_file(pathlib.Path(root) / FILE_NAME, descriptor)
+
+
+def write_file(path: str | os.PathLike, descriptor: Descriptor) -> pathlib.Path:
+    """Writes a file like dataset.json, whole or not at all, and returns its path."""
     content: dict = {"name": descriptor.name, "splits": list(descriptor.splits)}
     if descriptor.crop_multiple:
         content["crop_multiple"] = descriptor.crop_multiple
@@ -125,12 +149,12 @@ def write(root: str | os.PathLike, descriptor: Descriptor) -> pathlib.Path:
         depth = {key: getattr(descriptor, f"depth_{key}") for key in _DEPTH_KEYS}
         if descriptor.depth_encoding != "uint16_scaled":
             del depth["scale"]
+        if descriptor.depth_unit == "metres":
+            del depth["unit"]
         content["depth"] = {key: value for key, value in depth.items() if value is not None}
     if descriptor.rgb_mean:
         content["rgb"] = {"mean": list(descriptor.rgb_mean), "std": list(descriptor.rgb_std)}
-    if files.is_remote(str(root)):
-        raise UsageError(f"{root}: {FILE_NAME} is written to local folders only; copy it there yourself")
-    path = pathlib.Path(root) / FILE_NAME
+    path = pathlib.Path(path)
     write_text(path, json.dumps(content, indent=2) + "\n")
     return path
 
@@ -142,22 +166,32 @@ def read(root: str | os.PathLike) -> Descriptor:
         UsageError: it is not there, or something in it is not as expected; names the key and says how to repair it.
     """
     root = str(root)
-    path = files.join(root, FILE_NAME)
     try:
-        content = json.loads(files.read(path).decode("utf-8"))
+        return read_file(files.join(root, FILE_NAME))
     except OSError as error:
         raise UsageError(
-            f"{path}: {(error.strerror or str(error)).lower()}; a data set read with --data.name=folder has a "
-            f"{FILE_NAME} there, beside the folders of its splits (Miniscapes and NYUv2 folders need none: "
-            f"--data.name=miniscapes, --data.name=nyuv2){_elsewhere(root)}"
+            f"{files.join(root, FILE_NAME)}: {(error.strerror or str(error)).lower()}; a data set read with "
+            f"--data.name=folder has a {FILE_NAME} there, beside the folders of its splits (known data sets need none: "
+            f"--data.name=miniscapes, --data.name=nyuv2, ...){_elsewhere(root)}"
         ) from None
+
+
+def read_file(path: str) -> Descriptor:
+    """The descriptor in a file like dataset.json.
+
+    Raises:
+        OSError: the file cannot be read.
+        UsageError: something in it is not as expected; names the key and says how to repair it.
+    """
+    try:
+        content = json.loads(files.read(path).decode("utf-8"))
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not a UTF-8 text; save it as UTF-8 JSON") from None
     except json.JSONDecodeError as error:
         raise UsageError(f"{path}: not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
     top = _Keys(path, "", content, ("name", "splits", "crop_multiple", "semseg", "depth", "rgb"))
     found = dict(
-        name=top.take("name", _text, default=files.name_of(os.path.abspath(root))),
+        name=top.take("name", _text, default=files.name_of(os.path.dirname(os.path.abspath(path)))),
         splits=top.take("splits", _names, default=()),
         crop_multiple=top.take("crop_multiple", _whole, default=0),
     )
@@ -175,6 +209,32 @@ def read(root: str | os.PathLike) -> Descriptor:
     return Descriptor(**found)
 
 
+def with_statistics(descriptor: Descriptor, path: str) -> Descriptor:
+    """The descriptor with the statistics in a file like dataset.json, as tools/dataset_statistics.py writes it.
+
+    Raises:
+        UsageError: the file is missing or wrong, or its statistics are of other data.
+    """
+    try:
+        found = read_file(path)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: {(error.strerror or str(error)).lower()}; expected statistics, which "
+            "tools/dataset_statistics.py --output=FILE writes"
+        ) from None
+    for name in _MEANING:
+        if getattr(found, name) != getattr(descriptor, name):
+            raise UsageError(
+                f"{path}: statistics of other data: {name} is {getattr(found, name)}, but {getattr(descriptor, name)} "
+                f"in data set {descriptor.name}; measure them with tools/dataset_statistics.py --output=FILE"
+            )
+    return dataclasses.replace(descriptor, **{name: getattr(found, name) for name in _STATISTICS})
+
+
+_MEANING = ("name", "depth_encoding", "depth_unit", "depth_minimum", "depth_maximum")
+_STATISTICS = ("depth_mean", "depth_std", "depth_log_mean", "depth_log_std", "rgb_mean", "rgb_std")
+
+
 def _elsewhere(root):
     """A hint where the file is when the root is one level too high or too low."""
     if files.is_remote(root) or not files.is_folder(root):
@@ -185,7 +245,7 @@ def _elsewhere(root):
     return ""
 
 
-_DEPTH_KEYS = ("encoding", "scale", "minimum", "maximum", "mean", "std", "log_mean", "log_std")
+_DEPTH_KEYS = ("encoding", "unit", "scale", "minimum", "maximum", "mean", "std", "log_mean", "log_std")
 
 
 def _read_semseg(keys):
@@ -204,6 +264,9 @@ def _read_depth(keys):
     found = {"encoding": keys.take("encoding", _text)}
     if found["encoding"] not in DEPTH_ENCODINGS:
         keys.fail("encoding", f"one of {', '.join(DEPTH_ENCODINGS)}", found["encoding"])
+    found["unit"] = keys.take("unit", _text, default="metres")
+    if found["unit"] not in DEPTH_UNITS:
+        keys.fail("unit", f"one of {', '.join(DEPTH_UNITS)}", found["unit"])
     found["scale"] = keys.take("scale", _positive, default=0.001)
     found["minimum"], found["maximum"] = keys.take("minimum", _positive), keys.take("maximum", _positive)
     if found["minimum"] >= found["maximum"]:

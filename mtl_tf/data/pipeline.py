@@ -49,9 +49,10 @@ class TrainingData:
             )
         for task in config.tasks:
             if not source.labelled[task]:
+                where = getattr(source, "where", {}).get(task, "use data that has them")
                 raise UsageError(
-                    f"no sample of split {config.data.train_split} has a {task} label; leave the task out "
-                    f"(--tasks), or put the labels into its folder {task}"
+                    f"no sample of split {config.data.train_split} has a {task} label; leave the task out (--tasks), "
+                    f"or {where}"
                 )
         self._reader = Reader(source, config)
         fixed = config.data.image_size or config.data.crop_size

@@ -9,6 +9,7 @@ from mtl_tf.data import codecs, files
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.pixels import read_codes, read_rgb, read_uint16, size_of
 from mtl_tf.errors import UsageError
+from mtl_tf.tasks import DEPTH_UNITS
 
 
 def read_semseg(path: str, descriptor: Descriptor) -> np.ndarray:
@@ -56,6 +57,7 @@ class FileSource:
         ids: the names of the samples.
         labelled: task name -> number of samples that have its label.
         files: "rgb" and task name -> id -> file; also those that belong to no sample.
+        where: task name -> what to do to get its labels, for messages.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class FileSource:
         found: Mapping[str, Mapping[str, str]],
         readers: Mapping[str, Callable] | None = None,
         limit: int = 0,
+        where: Mapping[str, str] | None = None,
     ):
         """Reads nothing yet.
 
@@ -74,6 +77,7 @@ class FileSource:
             found: "rgb" and task name -> id -> file. There is at least one picture; a label may lack.
             readers: task name -> function (file, descriptor) that reads its label; None = the project's own encodings.
             limit: the first so many samples only; 0 = all.
+            where: task name -> what to do to get its labels; None = put them into folders, as the project's layout has.
 
         Raises:
             UsageError: the data set has no such labels, or none of its labels belongs to a picture.
@@ -83,6 +87,7 @@ class FileSource:
         self.tasks = tuple(tasks)
         self.files = {name: dict(found.get(name, {})) for name in ("rgb", *self.tasks)}
         self.readers = {"rgb": lambda path, descriptor: read_rgb(path), **(readers or READERS)}
+        self.where = {task: f"put the labels into its folder {task}" for task in self.tasks} | dict(where or {})
         self._limit = limit
         images = self.files["rgb"]
         self.ids = sorted(images, key=natural_order)[: limit or None]
@@ -156,7 +161,8 @@ class FileSource:
             sizes[modality] = pixels.shape[:2]
             if modality == "depth" and not (pixels > 0).any():
                 low, high = self.descriptor.depth_minimum, self.descriptor.depth_maximum
-                texts.append(f"{path}: no pixel has a valid depth ({low:g}..{high:g} m)")
+                unit = DEPTH_UNITS[self.descriptor.depth_unit].symbol
+                texts.append(f"{path}: no pixel has a valid depth ({low:g}..{high:g}{unit})")
             if modality == "semseg" and (pixels == self.descriptor.ignore).all():
                 texts.append(f"{path}: no pixel has a class; all are ignore ({self.descriptor.ignore})")
         for modality in sizes.keys() - {"rgb"}:

@@ -130,7 +130,11 @@ def test_depth_without_statistics_cannot_be_trained(tmp_path):
         ("semseg.ignore", 1, r'"semseg.ignore" should be a value of no class, 2\.\.255; it is 1'),
         ("semseg.ignore", 256, '"semseg.ignore"'),
         ("semseg.ignor", 255, 'unknown key "semseg.ignor"; known here: classes, palette, ignore'),
-        ("depth.encoding", "float", '"depth.encoding" should be one of inverse_uint8, uint16_scaled; it is float'),
+        (
+            "depth.encoding",
+            "float",
+            '"depth.encoding" should be one of inverse_uint8, uint16_scaled, disparity; it is float',
+        ),
         ("depth.scale", 0, '"depth.scale" should be a positive number; it is 0'),
         ("depth.minimum", None, '"depth.minimum" should be a positive number; it is missing'),
         ("depth.maximum", 0.5, r'"depth.maximum" should be more than minimum \(1.0\)'),

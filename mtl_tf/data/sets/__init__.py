@@ -1,8 +1,9 @@
 """The data sets, by `data.name`: one file each, its descriptor and how its files are found and read."""
 
 from mtl_tf.config import Config, DataConfig
-from mtl_tf.data.descriptors import Descriptor
-from mtl_tf.data.sets import folder, miniscapes, nyuv2, synthetic
+from mtl_tf.data import files
+from mtl_tf.data.descriptors import FILE_NAME, Descriptor, with_statistics
+from mtl_tf.data.sets import camvid, cityscapes, folder, kitti, miniscapes, nyuv2, synthetic, vkitti2
 from mtl_tf.data.sets.data_set import DataSet
 
 DATA_SETS: dict[str, DataSet] = {
@@ -10,16 +11,30 @@ DATA_SETS: dict[str, DataSet] = {
     "folder": folder.DATA_SET,
     "miniscapes": miniscapes.DATA_SET,
     "nyuv2": nyuv2.DATA_SET,
+    **cityscapes.DATA_SETS,
+    "kitti": kitti.DATA_SET,
+    "vkitti2": vkitti2.DATA_SET,
+    "camvid": camvid.DATA_SET,
 }
 
 
 def describe(data: DataConfig) -> Descriptor:
     """The descriptor of the data set that the options name.
 
+    Its statistics are those in the file `data.statistics`; without one its own; where a known data set has none,
+    those in a dataset.json that tools/dataset_statistics.py --write has put into `data.root`.
+
     Raises:
-        UsageError: it stands in a file of the data set, which is missing or wrong.
+        UsageError: a file that it stands in is missing or wrong.
     """
-    return DATA_SETS[data.name].describe(data)
+    descriptor = DATA_SETS[data.name].describe(data)
+    if data.statistics:
+        return with_statistics(descriptor, data.statistics)
+    if descriptor.lacks_statistics and data.root:
+        path = files.join(data.root, FILE_NAME)
+        if data.name != "folder" and files.is_file(path):
+            return with_statistics(descriptor, path)
+    return descriptor
 
 
 def splits_of(data: DataConfig) -> list[str]:

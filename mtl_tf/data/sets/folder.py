@@ -117,7 +117,13 @@ def _describe(data):
         raise UsageError(
             f"--data.name={data.name} needs --data.root=FOLDER, the folder that holds {descriptors.FILE_NAME}"
         )
-    return descriptors.read(data.root)
+    descriptor = descriptors.read(data.root)
+    if descriptor.depth_encoding == "disparity":
+        raise UsageError(
+            f"{data.root}/{descriptors.FILE_NAME}: depth.encoding disparity is not of the project's own layout; the "
+            f"file describes {descriptor.name}: read it with --data.name"
+        )
+    return descriptor
 
 
 def _splits(data):

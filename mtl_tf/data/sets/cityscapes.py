@@ -1,0 +1,122 @@
+"""Cityscapes (Cordts et al., CVPR 2016) as it is downloaded: 19 classes and metres, or 7 classes and disparity."""
+
+import functools
+
+import numpy as np
+
+from mtl_tf.data import cityscapes_ids, files, labels, stereo
+from mtl_tf.data.descriptors import Descriptor
+from mtl_tf.data.samples import FileSource, within_range
+from mtl_tf.data.sets.data_set import DataSet
+from mtl_tf.data.sets.places import files_in, find_place, folders_in, parts
+from mtl_tf.errors import UsageError
+from mtl_tf.tasks import CITYSCAPES_CLASSES
+
+CITYSCAPES = Descriptor(
+    name="cityscapes",
+    classes=tuple(CITYSCAPES_CLASSES),
+    palette=tuple(CITYSCAPES_CLASSES.values()),
+    depth_encoding="disparity",
+    depth_minimum=3.0,
+    depth_maximum=300.0,
+    splits=("train", "val"),
+)
+
+# The protocol of the multi-task papers (Liu et al., CVPR 2019, and after it).
+CITYSCAPES7 = Descriptor(
+    name="cityscapes7",
+    classes=tuple(cityscapes_ids.CATEGORIES),
+    palette=tuple(
+        CITYSCAPES_CLASSES[name] for name in ("road", "building", "pole", "vegetation", "sky", "person", "car")
+    ),
+    depth_encoding="disparity",
+    depth_unit="normalised_disparity",
+    depth_minimum=1e-5,  # below the smallest code, 1 / 65535
+    depth_maximum=1.0,
+    splits=("train", "val"),
+)
+
+_LAYOUT = "leftImg8bit/<split>/<city>/*_leftImg8bit.png, beside it gtFine, disparity and camera"
+_ARCHIVE = "leftImg8bit_trainvaltest.zip"
+_SOURCES = {
+    "semseg": "gtFine_trainvaltest.zip",
+    "depth": "disparity_trainvaltest.zip (in metres also camera_trainvaltest.zip)",
+}
+
+
+def open_split(groups, config, split, descriptor) -> FileSource:
+    """The samples of a split: id = <city>_<sequence>_<frame>.
+
+    Args:
+        groups: the label ids of each class.
+        config: the configuration.
+        split: a folder in leftImg8bit.
+        descriptor: of the data set.
+    """
+    root = _find(config.data)
+    there = _splits_in(root)
+    if split not in there:
+        raise UsageError(f"{root} has no split {split!r} in leftImg8bit; it has {', '.join(there) or 'none'}")
+    found = {"rgb": _files(root, "leftImg8bit", split, "leftImg8bit.png")}
+    if not found["rgb"]:
+        raise UsageError(f"{root}: no pictures of split {split!r}; expected {_LAYOUT}; unpack {_ARCHIVE} there")
+    if "semseg" in config.tasks and split != "test":  # whose labels are withheld: the files are blank
+        found["semseg"] = _files(root, "gtFine", split, "gtFine_labelIds.png")
+    if "depth" in config.tasks:
+        found["depth"] = _files(root, "disparity", split, "disparity.png")
+    readers = {"semseg": functools.partial(_read_semseg, cityscapes_ids.table(groups)), "depth": _read_normalised}
+    if found.get("depth") and descriptor.depth_unit == "metres":
+        cameras = _files(root, "camera", split, "camera.json")
+        if not cameras:
+            raise UsageError(
+                f"{root} has disparity/{split}, but no camera/{split}, by which it becomes metres: unpack "
+                "camera_trainvaltest.zip there"
+            )
+        readers["depth"] = stereo.depth_reader(
+            found["depth"], cameras, stereo.cityscapes_camera, _disparity, "camera_trainvaltest.zip"
+        )
+    where = {task: f"unpack {archive} into {root}" for task, archive in _SOURCES.items()}
+    return FileSource(descriptor, config.tasks, found, readers, config.data.limit, where)
+
+
+def _splits_in(root):
+    """The names of the splits, train and val first."""
+    names = {files.name_of(split) for part in parts(root, "leftImg8bit") for split in folders_in(part)}
+    return sorted(names, key=lambda name: ({"train": 0, "val": 1}.get(name, 2), name))
+
+
+def _files(root, part, split, suffix):
+    """Id -> file of a split in one of the archives."""
+    found = {}
+    for folder in parts(root, part):
+        for city in folders_in(files.join(folder, split)):
+            found |= files_in(city, f"(.+)_{suffix.replace('.', '[.]')}")
+    return found
+
+
+def _read_semseg(table, path, descriptor):
+    return labels.read_numbers(path, table, "label ids of Cityscapes, 0..33")
+
+
+def _read_normalised(path, descriptor):
+    """Normalised disparity: the 16-bit code over 65535; 0 = invalid."""
+    return within_range((stereo.read_codes(path) / 65535).astype(np.float32), descriptor)
+
+
+def _disparity(codes):
+    """Pixels, (p - 1) / 256; code p = 0 is invalid, p = 1 infinitely far."""
+    return (codes - 1) / 256
+
+
+def _find(data):
+    return find_place(data, _LAYOUT, lambda folder: files.is_folder(files.join(folder, "leftImg8bit")), _ARCHIVE)
+
+
+def _data_set(descriptor, groups):
+    return DataSet(lambda data: descriptor, lambda data: _splits_in(_find(data)), functools.partial(open_split, groups))
+
+
+DATA_SETS = {
+    "cityscapes": _data_set(CITYSCAPES, [(number,) for number in cityscapes_ids.LABEL_IDS]),
+    "cityscapes7": _data_set(CITYSCAPES7, cityscapes_ids.CATEGORIES.values()),
+}

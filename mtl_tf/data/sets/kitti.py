@@ -1,0 +1,92 @@
+"""KITTI 2015 (Menze and Geiger, CVPR 2015; Alhaija et al., IJCV 2018): 19 classes, and metres from stereo disparity."""
+
+from mtl_tf.data import cityscapes_ids, files, labels, stereo
+from mtl_tf.data.descriptors import Descriptor
+from mtl_tf.data.samples import FileSource
+from mtl_tf.data.sets.data_set import DataSet
+from mtl_tf.data.sets.places import files_in, find_place, parts
+from mtl_tf.errors import UsageError
+from mtl_tf.tasks import CITYSCAPES_CLASSES
+
+KITTI = Descriptor(
+    name="kitti",
+    classes=tuple(CITYSCAPES_CLASSES),
+    palette=tuple(CITYSCAPES_CLASSES.values()),
+    depth_encoding="disparity",
+    depth_minimum=1.0,
+    depth_maximum=100.0,
+    splits=("train", "val"),
+)
+
+# The benchmarks have no validation split: of the 200 training images, those numbered 0, 5, 10, ... are it.
+VAL_EVERY = 5
+
+_LAYOUT = "training/image_2/000000_10.png, beside it semantic, disp_occ_0 and calib_cam_to_cam"
+_ARCHIVE = "data_scene_flow.zip or data_semantics.zip"
+_SOURCES = {
+    "semseg": "data_semantics.zip",
+    "depth": "data_scene_flow.zip and data_scene_flow_calib.zip",
+}
+_CLASSES = cityscapes_ids.table([(number,) for number in cityscapes_ids.LABEL_IDS])
+_FRAME = r"(\d{6})_10[.]png"  # the frame with labels; _11 is the next one
+
+
+def open_split(config, split, descriptor) -> FileSource:
+    """The samples of a split: id = number of the scene. "test" has pictures only."""
+    root = _find(config.data)
+    if split not in _splits(config.data):
+        raise UsageError(f"{root} has no split {split!r}; it has {', '.join(_splits(config.data))}")
+    if split == "test":
+        found = {"rgb": _files(root, "testing/image_2", _FRAME)}
+    else:
+        found = {"rgb": _files(root, "training/image_2", _FRAME), "semseg": _files(root, "training/semantic", _FRAME)}
+        found["depth"] = _files(root, "training/disp_occ_0", _FRAME) or _files(root, "training/disp_noc_0", _FRAME)
+        found = {part: _of_split(numbered, split) for part, numbered in found.items()}
+    readers = {"semseg": _read_semseg}
+    if found.get("depth") and "depth" in config.tasks:
+        cameras = _files(root, "training/calib_cam_to_cam", r"(\d{6})[.]txt")
+        if not cameras:
+            raise UsageError(
+                f"{root} has disparity, but no training/calib_cam_to_cam, by which it becomes metres: unpack "
+                "data_scene_flow_calib.zip there"
+            )
+        readers["depth"] = stereo.depth_reader(
+            found["depth"], cameras, stereo.kitti_camera, _disparity, "data_scene_flow_calib.zip"
+        )
+    if not found["rgb"]:
+        raise UsageError(f"{root}: no pictures of split {split!r}; expected {_LAYOUT}; unpack {_ARCHIVE} there")
+    where = {task: f"unpack {archive} into {root}" for task, archive in _SOURCES.items()}
+    return FileSource(descriptor, config.tasks, found, readers, config.data.limit, where)
+
+
+def _of_split(numbered, split):
+    return {name: path for name, path in numbered.items() if (int(name) % VAL_EVERY == 0) == (split == "val")}
+
+
+def _find(data):
+    return find_place(data, _LAYOUT, lambda folder: files.is_folder(files.join(folder, "training/image_2")), _ARCHIVE)
+
+
+def _splits(data):
+    root = _find(data)
+    return ["train", "val"] + (["test"] if parts(root, "testing/image_2") else [])
+
+
+def _files(root, part, pattern):
+    """Id -> file of a folder, which each of the archives may hold a part of."""
+    found = {}
+    for folder in parts(root, part):
+        found |= files_in(folder, pattern)
+    return found
+
+
+def _read_semseg(path, descriptor):
+    return labels.read_numbers(path, _CLASSES, "label ids of Cityscapes, 0..33")
+
+
+def _disparity(codes):
+    """Pixels, p / 256; code p = 0 is invalid."""
+    return codes / 256
+
+
+DATA_SET = DataSet(lambda data: KITTI, _splits, open_split)

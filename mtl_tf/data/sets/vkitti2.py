@@ -1,0 +1,155 @@
+"""Virtual KITTI 2 (Cabon et al., 2020): rendered drives with 14 classes and exact depth, as it is downloaded."""
+
+import functools
+
+from mtl_tf.data import files, labels
+from mtl_tf.data.descriptors import Descriptor
+from mtl_tf.data.samples import FileSource, read_depth
+from mtl_tf.data.sets.data_set import DataSet
+from mtl_tf.data.sets.places import files_in, find_place, parts
+from mtl_tf.data.texts import read_colour_names
+from mtl_tf.errors import UsageError
+
+CLASSES = {
+    "Terrain": (210, 0, 200),
+    "Sky": (90, 200, 255),
+    "Tree": (0, 199, 0),
+    "Vegetation": (90, 240, 0),
+    "Building": (140, 140, 140),
+    "Road": (100, 60, 100),
+    "GuardRail": (250, 100, 255),
+    "TrafficSign": (255, 255, 0),
+    "TrafficLight": (200, 200, 0),
+    "Pole": (255, 130, 0),
+    "Misc": (80, 80, 80),
+    "Truck": (160, 60, 60),
+    "Car": (255, 127, 80),
+    "Van": (0, 139, 139),
+}
+UNDEFINED = "Undefined"  # black, without a class
+
+VKITTI2 = Descriptor(
+    name="vkitti2",
+    classes=tuple(CLASSES),
+    palette=tuple(CLASSES.values()),
+    depth_encoding="uint16_scaled",
+    depth_scale=0.01,
+    depth_minimum=1.0,
+    depth_maximum=300.0,
+    splits=("train", "val"),
+)
+
+# There is no official split; whole drives are held back, so that validation does not show the streets of training.
+SCENES = {"train": ("Scene01", "Scene02", "Scene06", "Scene20"), "val": ("Scene18",)}
+VARIATIONS = (
+    "15-deg-left",
+    "15-deg-right",
+    "30-deg-left",
+    "30-deg-right",
+    "clone",
+    "fog",
+    "morning",
+    "overcast",
+    "rain",
+    "sunset",
+)
+
+_LAYOUT = "SceneXX/<variation>/frames/rgb/Camera_0/rgb_00000.jpg, beside rgb depth and classSegmentation"
+_FOLDERS = {
+    "rgb": ("rgb", r"rgb_(\d{5})[.]jpg"),
+    "semseg": ("classSegmentation", r"classgt_(\d{5})[.]png"),
+    "depth": ("depth", r"depth_(\d{5})[.]png"),
+}
+_SOURCES = {"semseg": "vkitti_2.0.3_classSegmentation.tar", "depth": "vkitti_2.0.3_depth.tar"}
+
+
+def open_split(config, split, descriptor) -> FileSource:
+    """The samples of a split: id = <scene>/<variation>/<camera>/<frame>.
+
+    Args:
+        config: the configuration.
+        split: "train" or "val" (the variation clone, left camera), "<either>_<variation>" (left camera) or
+            "<either>_all" (every variation, both cameras).
+        descriptor: of the data set.
+    """
+    root = _find(config.data)
+    scenes, variations, cameras = _parse(root, split)
+    found = {part: {} for part in ("rgb", *config.tasks)}
+    colours = {}
+    for scene in scenes:
+        for variation in variations:
+            for part, numbered in found.items():
+                for camera in cameras:
+                    files_of = _files(root, f"{scene}/{variation}", camera, *_FOLDERS[part])
+                    numbered |= {f"{scene}/{variation}/{camera}/{name}": path for name, path in files_of.items()}
+            if "semseg" in config.tasks:
+                colours[f"{scene}/{variation}"] = _colours(root, f"{scene}/{variation}")
+    if not found["rgb"]:
+        raise UsageError(
+            f"{root}: no pictures of split {split!r} ({', '.join(scenes)}; {', '.join(variations)}); expected "
+            f"{_LAYOUT}; unpack vkitti_2.0.3_rgb.tar there"
+        )
+    of_file = {path: colours[name.rsplit("/", 2)[0]] for name, path in found.get("semseg", {}).items()}
+    readers = {"semseg": functools.partial(_read_semseg, of_file), "depth": read_depth}
+    where = {task: f"unpack {archive} into {root}" for task, archive in _SOURCES.items()}
+    return FileSource(descriptor, config.tasks, found, readers, config.data.limit, where)
+
+
+def _parse(root, split):
+    """Scenes, variations and cameras of a split's name."""
+    base, _, variation = split.partition("_")
+    if base not in SCENES or (variation and variation not in (*VARIATIONS, "all")):
+        raise UsageError(
+            f"{root} has no split {split!r}; it has train and val (clone, left camera), train_NAME and val_NAME of "
+            f"the variations {', '.join(VARIATIONS)}, and train_all and val_all (every variation, both cameras)"
+        )
+    if variation == "all":
+        return SCENES[base], VARIATIONS, ("Camera_0", "Camera_1")
+    return SCENES[base], (variation or "clone",), ("Camera_0",)
+
+
+def _holds(folder):
+    return any(files.is_folder(files.join(folder, scene)) for scenes in SCENES.values() for scene in scenes)
+
+
+def _find(data):
+    return find_place(data, _LAYOUT, _holds, "vkitti_2.0.3_rgb.tar")
+
+
+def _splits(data):
+    """The splits that cover the data set once: the whole of it, or the part that most people have."""
+    root = _find(data)
+    drives = [drive for scenes in SCENES.values() for scene in scenes for drive in parts(root, scene)]
+    there = {name for drive in drives for name in VARIATIONS if files.is_folder(files.join(drive, name))}
+    return ["train", "val"] if there <= {"clone"} else ["train_all", "val_all"]
+
+
+def _files(root, drive, camera, folder, pattern):
+    """Number -> file of one camera in one of the archives."""
+    found = {}
+    for path in parts(root, f"{drive}/frames/{folder}/{camera}"):
+        found |= files_in(path, pattern)
+    return found
+
+
+def _colours(root, drive):
+    """RGB -> class id of a drive: those of its colors.txt (vkitti_2.0.3_textgt.tar.gz), else the usual ones."""
+    ids = {name: number for number, name in enumerate(CLASSES)} | {UNDEFINED: VKITTI2.ignore}
+    black = {(0, 0, 0): VKITTI2.ignore}
+    found = black | {colour: ids[name] for name, colour in CLASSES.items()}
+    for folder in parts(root, drive):
+        path = files.join(folder, "colors.txt")
+        if files.is_file(path):
+            named = read_colour_names(path, name_first=True)
+            unknown = next((name for name in named.values() if name not in ids), None)
+            if unknown:
+                raise UsageError(f"{path}: {unknown} is no class of Virtual KITTI 2; expected {', '.join(ids)}")
+            found = black | {colour: ids[name] for colour, name in named.items()}
+    return found
+
+
+def _read_semseg(of_file, path, descriptor):
+    return labels.read_colours(path, of_file[path], "the class colours of Virtual KITTI 2 (colors.txt)")
+
+
+DATA_SET = DataSet(lambda data: VKITTI2, _splits, open_split)

@@ -1,0 +1,171 @@
+"""Small data sets in the formats of the official downloads, with values that can be worked out by hand."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mtl_tf import config as configuration
+from mtl_tf.data.sets import open_split
+from mtl_tf.errors import UsageError
+
+HEIGHT, WIDTH = 4, 6
+
+
+def save(path: pathlib.Path, array) -> pathlib.Path:
+    """Writes a picture by its suffix; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(array)).save(path)
+    return path
+
+
+def picture(seed: int = 0) -> np.ndarray:
+    """RGB, uint8 (4, 6, 3)."""
+    return np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+def pixels(values, dtype, fill=0) -> np.ndarray:
+    """A map (4, 6), or (4, 6, 3) of colours, that begins with the given values and goes on with another."""
+    shape = (HEIGHT, WIDTH, *np.shape(values)[1:])
+    found = np.full((HEIGHT * WIDTH, *shape[2:]), fill, dtype)
+    found[: len(values)] = values
+    return found.reshape(shape)
+
+
+# === Cityscapes ===
+
+CITY_LABELS = [0, 7, 8, 9, 11, 21, 23, 24, 26, 29, 33, 255]  # label ids of the first pixels; the others are road
+CITY_CODES = [0, 1, 257, 1025, 25601, 32257]  # disparity codes of the first pixels; the others are invalid
+CITY_BASELINE, CITY_FOCAL = 0.25, 2048.0
+
+
+def write_cityscapes(root: pathlib.Path, samples: dict[str, list[str]] | None = None) -> dict:
+    """All four archives, unpacked in one folder; returns the options that read them."""
+    samples = samples or {"train": ["aachen_000000_000019", "aachen_000010_000019", "bremen_000000_000019"]}
+    for split, names in samples.items():
+        for seed, name in enumerate(names):
+            city = f"{split}/{name.split('_')[0]}/{name}"
+            save(root / f"leftImg8bit/{city}_leftImg8bit.png", picture(seed))
+            save(root / f"gtFine/{city}_gtFine_labelIds.png", pixels(CITY_LABELS, np.uint8, 7))
+            save(root / f"gtFine/{city}_gtFine_color.png", picture(seed))
+            save(root / f"disparity/{city}_disparity.png", pixels(CITY_CODES, np.uint16))
+            camera = root / f"camera/{city}_camera.json"
+            camera.parent.mkdir(parents=True, exist_ok=True)
+            extrinsic = {
+                "baseline": CITY_BASELINE,
+                "pitch": 0.03,
+                "roll": 0.0,
+                "x": 1.7,
+                "y": 0.1,
+                "yaw": 0.0,
+                "z": 1.2,
+            }
+            intrinsic = {"fx": CITY_FOCAL, "fy": 2265.0, "u0": 1096.98, "v0": 513.137}
+            camera.write_text(json.dumps({"extrinsic": extrinsic, "intrinsic": intrinsic}))
+    return dict(data__name="cityscapes", data__root=str(root))
+
+
+# === KITTI ===
+
+KITTI_CODES = [0, 256, 1024, 25600, 65535]
+KITTI_CALIBRATION = """calib_time: 09-Jan-2012 14:00:15
+corner_dist: 9.950000e-02
+S_02: 1.392000e+03 5.120000e+02
+P_rect_02: 7.000000e+02 0.0 6.095593e+02 3.000000e+01 0.000000e+00 7.000000e+02 1.7e+02 2.1e-01 0 0 1 2.7e-03
+P_rect_03: 7.000000e+02 0.0 6.095593e+02 -3.540000e+02 0.000000e+00 7.000000e+02 1.7e+02 2.2e+00 0 0 1 2.7e-03
+"""
+
+
+def write_kitti(semantics: pathlib.Path, scene_flow: pathlib.Path, calibration: pathlib.Path, count: int = 7) -> dict:
+    """The three archives, each in the folder that it is given; returns the options that read them from the first."""
+    for number in range(count):
+        for root in {semantics, scene_flow}:
+            save(root / f"training/image_2/{number:06}_10.png", picture(number))
+        save(scene_flow / f"training/image_2/{number:06}_11.png", picture(99))
+        save(scene_flow / f"training/image_3/{number:06}_10.png", picture(99))
+        save(semantics / f"training/semantic/{number:06}_10.png", pixels(CITY_LABELS, np.uint8, 7))
+        for kind in ("occ", "noc"):
+            save(scene_flow / f"training/disp_{kind}_0/{number:06}_10.png", pixels(KITTI_CODES, np.uint16))
+        path = calibration / f"training/calib_cam_to_cam/{number:06}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(KITTI_CALIBRATION)
+    save(scene_flow / "testing/image_2/000000_10.png", picture(0))
+    return dict(data__name="kitti", data__root=str(semantics))
+
+
+# === Virtual KITTI 2 ===
+
+VKITTI_COLOURS = [(100, 60, 100), (90, 200, 255), (0, 139, 139), (0, 0, 0), (210, 0, 200)]  # road, sky, van, none, ...
+VKITTI_CENTIMETRES = [0, 99, 100, 2550, 30000, 65535]
+
+
+def write_vkitti2(root: pathlib.Path, scenes=("Scene01", "Scene18"), variations=("clone", "fog"), archives=("",) * 3):
+    """The archives rgb, depth and classSegmentation, each in a folder below; returns the options that read them."""
+    rgb, depth, classes = (root / archive for archive in archives)
+    for scene in scenes:
+        for variation in variations:
+            for camera in ("Camera_0", "Camera_1"):
+                for frame in range(2):
+                    frames = f"{scene}/{variation}/frames"
+                    save(rgb / f"{frames}/rgb/{camera}/rgb_{frame:05}.jpg", picture(frame))
+                    save(depth / f"{frames}/depth/{camera}/depth_{frame:05}.png", pixels(VKITTI_CENTIMETRES, np.uint16))
+                    label = f"{frames}/classSegmentation/{camera}/classgt_{frame:05}.png"
+                    save(classes / label, pixels(VKITTI_COLOURS, np.uint8, 80))
+    return dict(data__name="vkitti2", data__root=str(root))
+
+
+# === CamVid ===
+
+CAMVID_NAMES = (
+    *("0001TP_006690", "0001TP_008520", "0001TP_008550", "0006R0_f00930", "0016E5_00901"),
+    *("0016E5_07920", "0016E5_07959", "0016E5_08159", "0016E5_08190", "Seq05VD_f00000"),
+)
+# Sky, wall (a building), traffic cone (a pole), lane marking (road), void, motorcycle (a bicyclist); the others sky.
+CAMVID_COLOURS = [(128, 128, 128), (64, 192, 0), (0, 0, 64), (128, 0, 192), (0, 0, 0), (192, 0, 192)]
+
+
+def write_camvid(root: pathlib.Path) -> dict:
+    """The two archives of the original; returns the options that read them."""
+    for seed, name in enumerate(CAMVID_NAMES):
+        save(root / f"701_StillsRaw_full/{name}.png", picture(seed))
+        save(root / f"LabeledApproved_full/{name}_L.png", pixels(CAMVID_COLOURS, np.uint8, 128))
+    return dict(data__name="camvid", data__root=str(root), tasks=("semseg",))
+
+
+def write_camvid_segnet(root: pathlib.Path) -> dict:
+    """SegNet's copy, with ids; returns the options that read it."""
+    for split, names in {"train": ("0001TP_006690", "0006R0_f00930"), "val": ("0016E5_07959",)}.items():
+        for seed, name in enumerate(names):
+            save(root / f"{split}/{name}.png", picture(seed))
+            save(root / f"{split}annot/{name}.png", pixels([0, 10, 11, 3], np.uint8, 1))
+    return dict(data__name="camvid", data__root=str(root), tasks=("semseg",))
+
+
+# === Use ===
+
+
+def configured(options: dict, **others):
+    """The configuration of the options that a writer returned, and of others."""
+    return configuration.replace(configuration.Config(), **(options | others))
+
+
+def opened(options: dict, split: str = "train", **others):
+    """The samples of a split."""
+    return open_split(configured(options, **others), split)
+
+
+def refusal(options: dict, split: str = "train", index: int | None = None, **others) -> str:
+    """The one line by which opening a split, or reading its sample `index`, is refused."""
+    with pytest.raises(UsageError) as caught:
+        source = opened(options, split, **others)
+        if index is not None:
+            source.read(index)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def tree(root: pathlib.Path) -> dict[str, bytes]:
+    """Every file below a folder and its content."""
+    return {str(path): path.read_bytes() for path in root.rglob("*") if path.is_file()}
