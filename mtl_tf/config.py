@@ -54,6 +54,12 @@ class DataConfig(Section):
     split: str = option("val", "Split that `evaluate` and `predict` use.", free=True)
     limit: int = option(0, "Use only the first N samples of each split; 0 = all.", minimum=0)
     skip_bad: bool = option(False, "Go on without samples that cannot be read, and count them.")
+    eigen_crop: bool = option(
+        False,
+        "Score depth (evaluate, validation) only inside the crop of Eigen et al. for NYUv2: rows 45-470, columns "
+        "41-600 of 480x640, in proportion at other sizes. Training, classes and pictures are as without.",
+        free=True,
+    )
     synthetic_train: int = option(400, "Number of rendered training scenes.", minimum=1)
     synthetic_val: int = option(64, "Number of rendered scenes in each other split.", minimum=1)
     synthetic_seed: int = option(0, "Seed of the rendered scenes.", minimum=0)

@@ -229,6 +229,7 @@ FREE = {
     "data.root",
     "data.split",
     "data.statistics",
+    "data.eigen_crop",
     "data.cache",
     "data.workers",
     "data.prefetch",

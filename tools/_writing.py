@@ -57,7 +57,10 @@ def write_picture(path: pathlib.Path, pixels: np.ndarray) -> None:
     Raises:
         WriteError: it cannot be written.
     """
-    kind = {"format": "PNG", "compress_level": 3} if path.suffix == ".png" else {"format": "JPEG", "quality": 92, "subsampling": 0}
+    if path.suffix == ".png":
+        kind = {"format": "PNG", "compress_level": 3}
+    else:
+        kind = {"format": "JPEG", "quality": 92, "subsampling": 0}
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, **kind)
     write_bytes(path, buffer.getvalue())

@@ -155,7 +155,8 @@ class EvaluationData:
         """All samples at data.image_size (or as they are, cropped to the data set's `crop_multiple`).
 
         The last batch is filled up by repeating a sample, with index -1 and no labels; so are samples that cannot be
-        read (data.skip_bad). Samples of different sizes need data.image_size or a batch size of 1.
+        read (data.skip_bad). Samples of different sizes need data.image_size or a batch size of 1. With data.eigen_crop
+        there is no depth outside the crop.
         """
         size = (None, None)
         if batch_size > 1 and not self.config.data.image_size:
@@ -164,7 +165,8 @@ class EvaluationData:
         positions = tf.data.Dataset.range(self.steps(batch_size) * batch_size)
 
         def one(position):
-            return self._sample(position, count, size)
+            sample = self._sample(position, count, size)
+            return eigen_crop(sample) if self.config.data.eigen_crop else sample
 
         samples = positions.map(_as_is(one), num_parallel_calls=self._reader.parallel, deterministic=True)
         return samples.batch(batch_size, drop_remainder=True).prefetch(self.config.data.prefetch)
@@ -210,6 +212,21 @@ def resize(sample, size):
     for name in sample.keys() - {"image"}:
         result[name] = tf.image.resize(sample[name][..., None], size, method="nearest")[..., 0]
     return result
+
+
+def eigen_crop(sample):
+    """A sample whose depth is 0, invalid, outside the crop that NYUv2 is scored in; the other parts are as they were.
+
+    Rows 45..470 and columns 41..600 of 480x640 (Eigen et al., NIPS 2014); other sizes in proportion, rounded down.
+    """
+    if "depth" not in sample:
+        return sample
+    height, width = tf.unstack(tf.shape(sample["depth"]))
+    rows, columns = tf.range(height), tf.range(width)
+    inside_rows = (rows >= 45 * height // 480) & (rows < 471 * height // 480)
+    inside_columns = (columns >= 41 * width // 640) & (columns < 601 * width // 640)
+    inside = inside_rows[:, None] & inside_columns[None, :]
+    return sample | {"depth": tf.where(inside, sample["depth"], 0.0)}
 
 
 def top_left(sample, multiple: int):

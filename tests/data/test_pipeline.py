@@ -347,3 +347,32 @@ def test_a_program_can_end_while_batches_are_read_ahead(tmp_path):
     root = write_dataset(tmp_path / "large", {"train": 7, "val": 1}, size=(480, 640))
     done = subprocess.run([sys.executable, "-c", PROGRAM, str(root)], cwd=ROOT, timeout=40, capture_output=True)
     assert done.returncode == 0 and done.stdout == b"ended\n", done.stderr.decode()[-500:]
+
+
+# === Where depth is scored ===
+
+
+@pytest.mark.parametrize(
+    ("size", "rows", "columns"),
+    [((480, 640), (45, 471), (41, 601)), ((240, 320), (22, 235), (20, 300)), ((96, 128), (9, 94), (8, 120))],
+)
+def test_the_crop_of_eigen(size, rows, columns):
+    depth = pipeline.eigen_crop({"depth": tf.ones(size), "image": tf.ones((*size, 3))})["depth"].numpy()
+    expected = np.zeros(size)
+    expected[slice(*rows), slice(*columns)] = 1
+    np.testing.assert_array_equal(depth, expected)
+
+
+def test_the_crop_of_eigen_changes_what_is_scored_and_nothing_else(tiny_dataset):
+    without, cropped = evaluation(tiny_dataset), evaluation(tiny_dataset, data__eigen_crop=True)
+    for whole, part in zip(batches(without.dataset(3)), batches(cropped.dataset(3)), strict=True):
+        np.testing.assert_array_equal(whole["image"], part["image"])
+        np.testing.assert_array_equal(whole["semseg"], part["semseg"])
+        # 32x48 pixels: rows 32 * 45 / 480 = 3 to 32 * 471 / 480 = 31.4, columns 3.075 to 45.075
+        np.testing.assert_array_equal(part["depth"][:, 3:31, 3:45], whole["depth"][:, 3:31, 3:45])
+        inside = np.zeros((32, 48), bool)
+        inside[3:31, 3:45] = True
+        assert (part["depth"][:, ~inside] == 0).all() and (whole["depth"][:, ~inside] > 0).any()
+    assert_same(cropped.observed(2), without.observed(2))
+    one, other = training(tiny_dataset), training(tiny_dataset, data__eigen_crop=True)
+    assert_same(batches(other.dataset().take(2)), batches(one.dataset().take(2)))
