@@ -28,7 +28,7 @@ def evaluate(config: Config):
     from mtl_tf.report.scores import results_table
 
     scores, baseline = evaluate_run(config)
-    print(f"{scores['num_images']} images of {scores['split']}, best weights of {config.run_dir}")
+    print(f"{scores['num_images']} images of {scores['split']}, {config.weights} weights of {config.run_dir}")
     print(results_table(scores, baseline or {}))
 
 

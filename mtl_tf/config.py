@@ -209,9 +209,31 @@ class OptimConfig(Section):
         False,
         "sgd, adam: decay the weights themselves instead of adding to the gradient (adamw always does).",
     )
-    schedule: str = option("poly", "Learning rate over time.", choices=("poly", "constant"))
+    schedule: str = option(
+        "poly", "Learning rate over time.", choices=("poly", "cosine", "one_cycle", "step", "constant")
+    )
     schedule_power: float = option(0.9, "Exponent of the poly schedule.", minimum=0.0)
-    schedule_unit: str = option("epoch", "Whether poly falls per epoch or per step.", choices=("epoch", "step"))
+    schedule_unit: str = option(
+        "epoch", "Whether poly and cosine fall per epoch or per step.", choices=("epoch", "step")
+    )
+    step_epochs: tuple[int, ...] = option((), "step: epochs after which the rate falls.", minimum=1)
+    step_factor: float = option(0.1, "step: by which factor it falls.", minimum=0.0, maximum=1.0)
+    warmup_epochs: float = option(0.0, "Epochs over which the rate rises linearly from zero.", minimum=0.0)
+    clip_norm: float = option(
+        0.0, "Largest norm of the gradient over all weights, before weight decay; 0 = not clipped.", minimum=0.0
+    )
+    encoder_rate: float = option(1.0, "Factor of the learning rate for the encoder.", minimum=0.0)
+    layer_decay: float = option(
+        1.0, "Factor of the encoder's rate from each stage to the one before it.", minimum=0.0, maximum=1.0
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if bool(self.step_epochs) != (self.schedule == "step"):
+            raise UsageError(
+                f"optim.step_epochs={format_value(self.step_epochs) or 'empty'} and optim.schedule={self.schedule}: "
+                "the step schedule needs the epochs after which the rate falls, the others have none"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,6 +242,24 @@ class TrainConfig(Section):
 
     epochs: int = option(16, "Passes over the training split.", minimum=1)
     batch_size: int = option(4, "Images a step, over all devices.", minimum=1)
+    accumulate: int = option(
+        1, "Parts of the batch whose gradients are added up, one after another, to save memory.", minimum=1
+    )
+    freeze_encoder: int = option(
+        0, "Epochs at the start in which the encoder, its batch norm too, stays as it is; -1 = all.", minimum=-1
+    )
+    average: str = option(
+        "none",
+        "Averaged weights beside the trained ones: ema (after each step) or swa (of the last epochs).",
+        choices=("none", "ema", "swa"),
+    )
+    ema_decay: float = option(0.999, "ema: weight of the old average at each step.", minimum=0.0, maximum=1.0)
+    swa_start: float = option(
+        0.75, "swa: share of the epochs after which their weights are averaged.", minimum=0.0, maximum=1.0
+    )
+    patience: int = option(0, "Stop when the best metric has not improved for so many epochs; 0 = never.", minimum=0)
+    xla: bool = option(False, "Compile the step's forward and backward pass with XLA (one device).")
+    deterministic: bool = option(False, "Only kernels that give the same bits every time, also on GPUs; slower.")
     precision: str = option(
         "float32", "Arithmetic of the network.", choices=("float32", "mixed_bfloat16", "mixed_float16")
     )
@@ -255,6 +295,14 @@ class LogConfig(Section):
     panels_every: int = option(1000, "Steps between pictures of training crops; 0 = none.", minimum=0, free=True)
     observed: int = option(4, "Validation samples pictured after each epoch.", minimum=0, free=True)
     tensorboard: bool = option(True, "Write TensorBoard events.", free=True)
+    profile: tuple[int, ...] = option(
+        (), "FIRST,LAST step to profile for TensorBoard; empty = none.", minimum=1, lengths=(0, 2), free=True
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.profile and self.profile[0] > self.profile[1]:
+            raise UsageError(f"log.profile={format_value(self.profile)} ends before it begins; exchange the two steps")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,6 +318,12 @@ class Config(Section):
         "fit",
         "predict: resize a picture to fit data.image_size, or take it as it is.",
         choices=("fit", "native"),
+        free=True,
+    )
+    weights: str = option(
+        "best",
+        "evaluate, predict, export, report: the best weights, or the best averaged ones (train.average).",
+        choices=("best", "averaged"),
         free=True,
     )
     baseline: bool = option(False, "evaluate: also score the position baseline.", free=True)
@@ -300,6 +354,12 @@ class Config(Section):
             raise UsageError(
                 "augment.cutmix and augment.classmix paste from another sample of the batch, but "
                 f"train.batch_size={self.train.batch_size}; make it 2 or more"
+            )
+        parts = self.train.accumulate * max(self.train.devices, 1)
+        if self.train.accumulate > 1 and self.train.batch_size % parts:
+            raise UsageError(
+                f"train.batch_size={self.train.batch_size} cannot be cut into train.accumulate={self.train.accumulate} "
+                f"equal parts on {max(self.train.devices, 1)} device(s); use a multiple of {parts}"
             )
         if self.model.architecture == "distilled" and len(self.tasks) < 2:
             raise UsageError(

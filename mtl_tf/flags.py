@@ -22,7 +22,7 @@ _HELP = ("help", "helpshort", "helpfull", "h")
 _NESTED = re.compile(r"--?flagfile(?:\s*=|\s)\s*(.*)")
 
 # What would make a copy of a run overwrite it, or undo its continuation, is not written to run.flags.
-_NOT_SAVED = ("run_dir", "input", "output", "scale", "baseline", "train.resume", "train.fresh")
+_NOT_SAVED = ("run_dir", "input", "output", "scale", "weights", "baseline", "train.resume", "train.fresh")
 
 
 class Parsed(NamedTuple):

@@ -13,14 +13,14 @@ from mtl_tf.inference.runs import is_saved_model, read_configuration
 
 
 def export_run(config: Config) -> str:
-    """Exports the best weights of a run.
+    """Exports the best (or averaged) weights of a run.
 
     The signature `serving_default` takes `image` uint8 (B, H, W, 3) of any size and gives `semseg` int32 (B, H, W)
     class ids and `depth` float32 (B, H, W) metres in the same size; assets/tasks.json holds classes, colours and depth
     range. The functions `fit` and `native` of the loaded object also give `semseg_probability`.
 
     Args:
-        config: `run_dir`; `output`, by default RUN_DIR/export.
+        config: `run_dir`; `weights`; `output`, by default RUN_DIR/export.
 
     Returns:
         A line that says what was written where.
@@ -32,7 +32,7 @@ def export_run(config: Config) -> str:
     output = pathlib.Path(config.output or run_dir / "export")
     if output.exists() and not is_saved_model(output) and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"--output={output} exists and is no SavedModel; choose an empty or new folder")
-    module, tasks = answer_module(run_dir)
+    module, tasks = answer_module(run_dir, config.weights)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as temporary:

@@ -30,7 +30,7 @@ def predict_files(config: Config) -> str:
     Raises:
         UsageError: nothing to predict; or some pictures could not be read, after all others were written.
     """
-    predictor = load(config.run_dir)
+    predictor = load(config.run_dir, config.weights)
     names, read = _inputs(config)
     output = pathlib.Path(config.output or _default_output(config))
     progress, bad = Progress("predicting", len(names)), []
@@ -101,7 +101,7 @@ def _inputs(config):
         source = open_split(config, config.data.split, read_descriptor(config.run_dir))
         return source.ids, lambda position: source.read(position)["image"]
     files = _files(config.input)
-    return _names(files), lambda position: read_rgb(files[position])
+    return _names(files), lambda position: read_rgb(str(files[position]))
 
 
 def _files(given):

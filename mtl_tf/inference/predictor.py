@@ -107,22 +107,26 @@ class Predictor:
         return Prediction(*(arrays.get(name) for name in Prediction._fields))
 
 
-def load(path: str | pathlib.Path) -> Predictor:
-    """A predictor from a run directory (its best weights) or from an exported SavedModel.
+def load(path: str | pathlib.Path, weights: str = "best") -> Predictor:
+    """A predictor from a run directory or from an exported SavedModel.
+
+    Args:
+        path: of either.
+        weights: of a run, "best" or "averaged".
 
     Raises:
-        UsageError: the path is neither.
+        UsageError: the path is neither, or the run has no such weights.
     """
     path = pathlib.Path(path)
     if is_saved_model(path):
         return _from_saved_model(path)
-    module, tasks = answer_module(path)
+    module, tasks = answer_module(path, weights)
     return Predictor({"fit": module.fit, "native": module.native}, tasks, module)
 
 
-def answer_module(run_dir: pathlib.Path) -> tuple[AnswerModule, tuple[Task, ...]]:
-    """The functions of a run's best weights, in float32 whatever it was trained in."""
-    config = replace(read_configuration(run_dir), run_dir=str(run_dir))
+def answer_module(run_dir: pathlib.Path, weights: str = "best") -> tuple[AnswerModule, tuple[Task, ...]]:
+    """The functions of a run's best (or averaged) weights, in float32 whatever it was trained in."""
+    config = replace(read_configuration(run_dir), run_dir=str(run_dir), weights=weights)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:

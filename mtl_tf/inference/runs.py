@@ -25,7 +25,7 @@ class TrainedRun:
         config: what it was trained with.
         descriptor: of its data set.
         tasks: what it predicts.
-        model: with the best weights.
+        model: with the best weights (or those that `config.weights` names).
     """
 
     config: Config
@@ -67,19 +67,33 @@ def read_configuration(folder: pathlib.Path) -> Config:
 
 
 def open_run(config: Config) -> TrainedRun:
-    """Builds the run's network under the current dtype policy and loads its best weights.
+    """Builds the run's network under the current dtype policy and loads the weights that `config.weights` names.
 
     Raises:
-        UsageError: the run has no weights yet, or they are damaged.
+        UsageError: the run has no such weights yet, or they are damaged.
     """
-    weights = pathlib.Path(config.run_dir) / "best" / "weights.h5"
+    weights = weights_file(config)
     if not weights.is_file():
-        raise UsageError(f"{config.run_dir} has no best/weights.h5: its first epoch is not finished; train it further")
+        if config.weights == "averaged" and config.train.average == "none":
+            raise UsageError(f"{config.run_dir} has no averaged weights: it was trained with --train.average=none")
+        name = f"{weights.parent.name}/{weights.name}"
+        raise UsageError(f"{config.run_dir} has no {name}: no epoch with such weights is finished; train it further")
     descriptor = read(config.run_dir)
     tasks = descriptor.tasks(config)
     model = build_model(config.model, tasks)
     load_weights(model, weights)
     return TrainedRun(config, descriptor, tasks, model)
+
+
+def weights_file(config: Config) -> pathlib.Path:
+    """The file of the weights that `config.weights` names."""
+    name = {"best": "weights.h5", "averaged": "averaged_weights.h5"}[config.weights]
+    return pathlib.Path(config.run_dir) / "best" / name
+
+
+def scores_suffix(config: Config) -> str:
+    """What stands in the names of files with scores: the split, and which weights unless they are the best."""
+    return config.data.split + ("" if config.weights == "best" else f"_{config.weights}")
 
 
 def is_saved_model(folder: pathlib.Path) -> bool:

@@ -12,7 +12,7 @@ from mtl_tf.data.pipeline import EvaluationData
 from mtl_tf.data.sets import open_split
 from mtl_tf.errors import UsageError
 from mtl_tf.evaluation import Evaluation, Evaluator, strategy_and_batch
-from mtl_tf.inference.runs import TrainedRun, open_run
+from mtl_tf.inference.runs import TrainedRun, open_run, scores_suffix
 from mtl_tf.progress import Progress
 from mtl_tf.tasks import Segmentation, Task
 from mtl_tf.training import runtime
@@ -21,6 +21,8 @@ from mtl_tf.training.run_directory import write_table
 
 def evaluate_run(config: Config) -> tuple[dict, dict | None]:
     """Evaluates the best weights on `data.split` and writes evaluation_SPLIT.json and per_image_SPLIT.csv.
+
+    Those of averaged weights (`weights`) are written to files of their own, evaluation_SPLIT_averaged.json and so on.
 
     Args:
         config: of the run; `baseline` also scores the position baseline (baseline_SPLIT.json).
@@ -40,9 +42,9 @@ def evaluate_run(config: Config) -> tuple[dict, dict | None]:
     scores = {"split": split, **dict.fromkeys(TASKS), **found.scores}
     if data.bad:
         scores["bad_files"] = data.bad
-    write_json(folder / f"evaluation_{split}.json", scores)
+    write_json(folder / f"evaluation_{scores_suffix(config)}.json", scores)
     rows = [{"id": data.source.ids[row.pop("index")], **row} for row in found.images]
-    write_table(folder / f"per_image_{split}.csv", rows)
+    write_table(folder / f"per_image_{scores_suffix(config)}.csv", rows)
     baseline = None
     if config.baseline:
         if not one_size:

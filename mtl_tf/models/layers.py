@@ -51,7 +51,7 @@ class BatchNorm(keras.layers.Layer):
     def call(self, inputs, training=False):
         """Normalises (B, H, W, C)."""
         gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
-        if not training:
+        if not training or not self.trainable:  # frozen, it keeps its statistics, as in Keras
             return tf.raw_ops.FusedBatchNormV3(
                 x=inputs,
                 scale=gamma,

@@ -10,7 +10,7 @@ from mtl_tf.config import Config
 from mtl_tf.data.pipeline import EvaluationData
 from mtl_tf.data.sets import open_split
 from mtl_tf.errors import UsageError
-from mtl_tf.inference.runs import open_run
+from mtl_tf.inference.runs import open_run, scores_suffix, weights_file
 from mtl_tf.inference.scoring import evaluate_run
 from mtl_tf.metrics import selection_score
 from mtl_tf.report.document import Answer, Picture
@@ -28,41 +28,42 @@ def report_run(config: Config) -> str:
         What was written where, and the scores as a table.
     """
     folder, split = pathlib.Path(config.run_dir), config.data.split
-    if not _is_evaluated(folder, split):
+    suffix = scores_suffix(config)
+    if not _is_evaluated(config, suffix):
         evaluate_run(config)
     baseline_file = folder / f"baseline_{split}.json"
     baseline = json.loads(baseline_file.read_text()) if baseline_file.is_file() else None
     run = open_run(config)
-    path = write_report(folder, _pictures(config, run, folder, split), baseline, run.tasks)
-    scores = json.loads((folder / f"evaluation_{split}.json").read_text())
+    path = write_report(folder, _pictures(config, run, folder, suffix), baseline, run.tasks)
+    scores = json.loads((folder / f"evaluation_{suffix}.json").read_text())
     return f"report written to {path}\n\n{results_table(scores, baseline or {})}"
 
 
-def _is_evaluated(folder, split):
-    """Whether the scores of the split are there, and of the present best weights."""
-    files = [folder / f"evaluation_{split}.json", folder / f"per_image_{split}.csv"]
-    weights = folder / "best" / "weights.h5"
+def _is_evaluated(config, suffix):
+    """Whether the scores of the split are there, and of the present weights."""
+    folder, weights = pathlib.Path(config.run_dir), weights_file(config)
+    files = [folder / f"evaluation_{suffix}.json", folder / f"per_image_{suffix}.csv"]
     return weights.is_file() and all(
         file.is_file() and file.stat().st_mtime >= weights.stat().st_mtime for file in files
     )
 
 
-def _pictures(config, run, folder, split):
-    data = EvaluationData(open_split(config, split, run.descriptor), config, run.descriptor)
+def _pictures(config, run, folder, suffix):
+    data = EvaluationData(open_split(config, config.data.split, run.descriptor), config, run.descriptor)
     positions = {name: position for position, name in enumerate(data.source.ids)}
     shown = []
-    for rank, rows in extremes(read_table(folder / f"per_image_{split}.csv")).items():
+    for rank, rows in extremes(read_table(folder / f"per_image_{suffix}.csv")).items():
         for name, scores in rows:
             if name not in positions:
                 raise UsageError(
-                    f"sample {name} of per_image_{split}.csv is not in --data.root={config.data.root}; evaluate again"
+                    f"sample {name} of per_image_{suffix}.csv is not in --data.root={config.data.root}; evaluate again"
                 )
             sample = data.single(positions[name])
             answers = run.answers(sample["image"])
             truth = {task.name: sample[task.name][0] for task in run.tasks}
             image = np.asarray(sample["image"][0])
             panel = pictures.sample_panel(image, run.tasks, truth, answers)
-            pictures.write_png(folder / "pictures" / f"{split}_{rank}_{pathlib.Path(name).name}.png", panel)
+            pictures.write_png(folder / "pictures" / f"{suffix}_{rank}_{pathlib.Path(name).name}.png", panel)
             answer = Answer(folder.resolve().name, answers, scores)
             shown.append(Picture(name, rank, image, truth, (answer,)))
     return shown

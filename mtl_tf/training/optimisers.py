@@ -1,21 +1,38 @@
-"""Optimisers and the learning rate over time."""
+"""Optimisers, and a learning rate of its own for every part of the network."""
+
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
 from mtl_tf.config import OptimConfig
 
-SMALLEST_FACTOR = 1e-6
 
+class _RatePerVariable:
+    """A Keras optimiser in which each variable has a factor of the learning rate, which its weight decay follows.
 
-class SGD(keras.optimizers.SGD):
-    """SGD with the velocity of PyTorch: v = momentum * v + g; w = w - rate * v.
-
-    Keras keeps the rate inside (v = momentum * v - rate * g), so that a rate that falls takes hold only as the old
-    velocity fades: Sutskever et al., "On the importance of initialization and momentum", 2013, against PyTorch's
-    documented form. One fused kernel a variable.
+    Args:
+        rate_factors: in the order of the variables; empty = 1 for all.
     """
 
+    def __init__(self, *args, rate_factors: Sequence[float] = (), **kwargs):
+        super().__init__(*args, **kwargs)
+        # A function, since Keras would track a list as state.
+        self._rate_factor = (lambda index: rate_factors[index]) if rate_factors else lambda index: 1.0
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Decays and updates one variable in place."""
+        factor = self._rate_factor(self._get_variable_index(variable))
+        rate = learning_rate if factor == 1.0 else learning_rate * factor
+        if self.weight_decay:
+            self.assign_sub(variable, variable * self.weight_decay * rate)
+        super().update_step(gradient, variable, rate)
+
+    def _apply_weight_decay(self, variables):
+        """Done in `update_step`, where the factor is known."""
+
+
+class _Momentum(keras.optimizers.SGD):
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable and its velocity in place."""
         if not self.momentum:
@@ -31,13 +48,32 @@ class SGD(keras.optimizers.SGD):
         )
 
 
-def build_optimizer(config: OptimConfig) -> keras.optimizers.Optimizer:
-    """The Keras optimiser; decoupled weight decay is its own, L2 is `l2_of` and enters the gradient."""
+class SGD(_RatePerVariable, _Momentum):
+    """SGD with the velocity of PyTorch: v = momentum * v + g; w = w - rate * v.
+
+    Keras keeps the rate inside (v = momentum * v - rate * g), so that a rate that falls takes hold only as the old
+    velocity fades: Sutskever et al., "On the importance of initialization and momentum", 2013, against PyTorch's
+    documented form. One fused kernel a variable.
+    """
+
+
+class Adam(_RatePerVariable, keras.optimizers.Adam):
+    """Keras' Adam (Kingma and Ba, 2015)."""
+
+
+def build_optimizer(config: OptimConfig, rate_factors: Sequence[float] = ()) -> keras.optimizers.Optimizer:
+    """The optimiser; decoupled weight decay is its own, L2 is `l2_of` and enters the gradient.
+
+    Args:
+        config: the options.
+        rate_factors: of the variables that it will be built on, in their order (`rate_factors_of`); empty = 1.
+    """
     decoupled = (config.weight_decay or None) if is_decoupled(config) else None
+    shared = dict(weight_decay=decoupled, rate_factors=rate_factors)
     if config.name == "sgd":
-        return SGD(config.learning_rate, momentum=config.momentum, weight_decay=decoupled)
-    moments = dict(beta_1=config.beta1, beta_2=config.beta2, epsilon=config.epsilon, weight_decay=decoupled)
-    return keras.optimizers.Adam(config.learning_rate, **moments)
+        return SGD(config.learning_rate, momentum=config.momentum, **shared)
+    moments = dict(beta_1=config.beta1, beta_2=config.beta2, epsilon=config.epsilon)
+    return Adam(config.learning_rate, **moments, **shared)
 
 
 def is_decoupled(config: OptimConfig) -> bool:
@@ -50,15 +86,30 @@ def l2_of(config: OptimConfig) -> float:
     return 0.0 if is_decoupled(config) else config.weight_decay
 
 
-def learning_rate_at(config: OptimConfig, step: int, steps_per_epoch: int, epochs: int) -> float:
-    """The learning rate of a step.
+# === A learning rate for every part ===
 
-    Poly: rate * max(1e-6, (1 - t)^power), with t = epoch / epochs, or step / steps (Liu et al., "ParseNet", 2015).
+
+def rate_factors_of(config: OptimConfig, model: keras.Model) -> list[float]:
+    """Factor of the learning rate for each trainable variable of a model, in their order; empty where all are 1.
+
+    The encoder learns at `encoder_rate`; with `layer_decay` below 1 its earlier stages learn less: stage s of S
+    (0 = the stem) at encoder_rate * layer_decay^(S - 1 - s), as in Clark et al., "ELECTRA", 2020, and Bao et al.,
+    "BEiT", 2022, with stages for layers.
     """
-    if config.schedule == "constant":
-        return config.learning_rate
-    if config.schedule_unit == "epoch":
-        progress = (step // steps_per_epoch) / epochs
-    else:
-        progress = step / (steps_per_epoch * epochs)
-    return config.learning_rate * max(SMALLEST_FACTOR, max(0.0, 1.0 - progress) ** config.schedule_power)
+    if config.encoder_rate == 1.0 and config.layer_decay == 1.0:
+        return []
+    stages = encoder_stages(model.get_layer("encoder"))
+    last = max(stages.values())
+    factors = {path: config.encoder_rate * config.layer_decay ** (last - stage) for path, stage in stages.items()}
+    return [factors.get(variable.path, 1.0) for variable in model.trainable_variables]
+
+
+def encoder_stages(encoder: keras.Model) -> dict[str, int]:
+    """Variable path -> stage: the number of the encoder's features of smaller stride that are complete before it."""
+    ends = {id(output) for output in keras.tree.flatten(encoder.outputs)}
+    found, stage = {}, 0
+    for layer in encoder.layers:
+        found |= {variable.path: stage for variable in layer.trainable_variables}
+        if any(id(output) in ends for output in keras.tree.flatten(layer.output)):
+            stage += 1
+    return found

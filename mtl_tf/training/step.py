@@ -1,9 +1,10 @@
 """One training step on any number of replicas, with the result of one device on the same global batch.
 
 Each replica's loss is its share of the global mean: local sum / all-reduced count. Shares and gradients then add up
-by SUM, whatever the masks and however the batch was split.
+by SUM, whatever the masks and however the batch was split, over replicas or into parts one after another.
 """
 
+import contextlib
 from collections.abc import Sequence
 
 import keras
@@ -12,6 +13,7 @@ import tensorflow as tf
 from mtl_tf.config import Config
 from mtl_tf.losses import loss_sum_and_count
 from mtl_tf.tasks import Task
+from mtl_tf.training.averaging import Averaging
 from mtl_tf.training.optimisers import l2_of
 
 FIRST_LOSS_SCALE = 2.0**15
@@ -31,7 +33,8 @@ class TrainingStep:
         model: as `build_model` makes it.
         optimizer: built on the model's trainable variables.
         tasks: the model's tasks.
-        config: loss weights, weight decay and precision are read.
+        config: loss weights, weight decay, clipping, accumulation and precision are read.
+        averaging: averages to move after each step.
     """
 
     def __init__(
@@ -41,32 +44,45 @@ class TrainingStep:
         optimizer: keras.optimizers.Optimizer,
         tasks: Sequence[Task],
         config: Config,
+        averaging: Averaging | None = None,
     ):
         self._strategy, self._model, self._optimizer, self._tasks = strategy, model, optimizer, tuple(tasks)
         self._weights = {task.name: loss_weight(config, task) for task in tasks}
         self._l2 = l2_of(config.optim)
+        self._clip_norm = config.optim.clip_norm
+        self._parts = config.train.accumulate
         self._scaled = config.train.precision == "mixed_float16"
+        self._averaging = averaging
+        self._variables = list(model.trainable_variables)
+        self._frozen_paths = {variable.path for variable in model.get_layer("encoder").trainable_variables}
+        self._shares = self._compute_shares
+        if config.train.xla:
+            self._shares = tf.function(self._compute_shares, jit_compile=True, autograph=False)
         # === State that a checkpoint must hold ===
         self.loss_scale = tf.Variable(FIRST_LOSS_SCALE if self._scaled else 1.0, trainable=False)
         self.good_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     @tf.function(autograph=False)
-    def __call__(self, batch: dict) -> dict[str, tf.Tensor]:
+    def __call__(self, batch: dict, frozen: bool = False) -> dict[str, tf.Tensor]:
         """Makes one step.
 
         Args:
             batch: a (distributed) global batch of the data contract.
+            frozen: whether the encoder stays as it is.
 
         Returns:
-            Float32 scalars: `loss` (total), `loss_TASK`, and `good`: whether loss and gradients were finite. Where
-            they were not, no weight was changed.
+            Float32 scalars: `loss` (total), `loss_TASK`, `gradient_norm` where it is clipped, and `good`: whether loss
+            and gradients were finite. Where they were not, no weight was changed.
         """
         scale = tf.identity(self.loss_scale)
-        losses, norms, gradients = self._strategy.run(self._gradients, args=(batch, scale))
+        with self._encoder_frozen() if frozen else contextlib.nullcontext():
+            losses, norms, gradients = self._strategy.run(self._gradients, args=(batch, scale, frozen))
         losses = {name: self._sum(value) for name, value in losses.items()}
         finite_gradients = tf.math.is_finite(self._sum(norms))
         good = tf.math.is_finite(losses["loss"]) & finite_gradients
-        tf.cond(good, lambda: self._update(gradients), lambda: tf.constant(False))
+        tf.cond(good, lambda: self._update(gradients, frozen), lambda: tf.constant(False))
+        if self._clip_norm:
+            losses["gradient_norm"] = tf.sqrt(self._sum(norms))
         if self._scaled:
             # Too large a scale is no divergence: halve it and go on.
             self._adapt_scale(finite_gradients)
@@ -76,35 +92,86 @@ class TrainingStep:
     def _sum(self, per_replica):
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
 
-    def _gradients(self, batch, scale):
-        """One replica's shares of the losses, squared norm of its gradients, and the gradients."""
+    @contextlib.contextmanager
+    def _encoder_frozen(self):
+        # Only while the step is traced: batch norm that is not trainable normalises by its running statistics.
+        encoder = self._model.get_layer("encoder")
+        encoder.trainable = False
+        try:
+            yield
+        finally:
+            encoder.trainable = True
+
+    def _trained(self, frozen):
+        return [variable for variable in self._variables if not (frozen and variable.path in self._frozen_paths)]
+
+    def _gradients(self, batch, scale, frozen):
+        """One replica's shares of the losses and of the gradient's squared norm, and its gradients."""
         context = tf.distribute.get_replica_context()
+        variables = self._trained(frozen)
+        counts = {
+            task.name: context.all_reduce(tf.distribute.ReduceOp.SUM, _count(task, batch[task.name]))
+            for task in self._tasks
+        }
+        losses, gradients = self._in_parts(batch, counts, scale, variables)
+        if self._scaled:
+            gradients = [gradient / scale for gradient in gradients]
+        replicas = context.num_replicas_in_sync
+        if self._clip_norm:
+            # The norm is that of the sum over replicas, of which the update takes each replica's share again.
+            if replicas > 1:
+                gradients = [g / replicas for g in context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)]
+            norm = tf.linalg.global_norm(gradients) * replicas
+            factor = self._clip_norm / tf.maximum(norm, self._clip_norm)
+            gradients = [gradient * factor for gradient in gradients]
+            norm = tf.square(norm) / replicas
+        else:
+            norm = tf.add_n([tf.nn.l2_loss(gradient) for gradient in gradients])
+        if self._l2:
+            share = self._l2 / replicas
+            gradients = [g + share * tf.convert_to_tensor(v) for g, v in zip(gradients, variables, strict=True)]
+        return losses, norm, gradients
+
+    def _in_parts(self, batch, counts, scale, variables):
+        """Sums over the parts of a replica's batch, one after another so that only one is in memory."""
+        losses, gradients = {}, []
+        size = tf.shape(batch["index"])[0] // self._parts
+        for number in range(self._parts):
+            with tf.control_dependencies(gradients):
+                part = batch
+                if self._parts > 1:
+                    part = {
+                        name: tf.identity(value[number * size : (number + 1) * size]) for name, value in batch.items()
+                    }
+            part_losses, part_gradients = self._shares(part, counts, scale, variables)
+            losses = {name: losses.get(name, 0.0) + value for name, value in part_losses.items()}
+            gradients = (
+                [sum(pair) for pair in zip(gradients, part_gradients, strict=True)] if gradients else part_gradients
+            )
+        return losses, gradients
+
+    def _compute_shares(self, batch, counts, scale, variables):
+        """The shares of losses and gradients of some images; the counts are those of the whole global batch."""
         with tf.GradientTape() as tape:
             outputs = self._model(tf.cast(batch["image"], tf.float32), training=True)
             losses = {}
             for task in self._tasks:
                 raws = [outputs[name] for name in (f"{task.name}_initial", task.name) if name in outputs]
-                terms = [loss_sum_and_count(task, raw, batch[task.name]) for raw in raws]
-                count = context.all_reduce(tf.distribute.ReduceOp.SUM, terms[0][1])
-                losses[task.name] = tf.add_n([total for total, _ in terms]) / len(terms) / tf.maximum(count, 1.0)
+                sums = [loss_sum_and_count(task, raw, batch[task.name])[0] for raw in raws]
+                losses[task.name] = tf.add_n(sums) / len(sums) / tf.maximum(counts[task.name], 1.0)
             loss = tf.add_n([self._weights[name] * value for name, value in losses.items()])
             scaled = loss * scale
-        variables = self._model.trainable_variables
         gradients = tape.gradient(scaled, [variable.value for variable in variables])
-        if self._scaled:
-            gradients = [gradient / scale for gradient in gradients]
-        norm = tf.add_n([tf.nn.l2_loss(gradient) for gradient in gradients])
-        if self._l2:
-            share = self._l2 / context.num_replicas_in_sync
-            gradients = [g + share * tf.convert_to_tensor(v) for g, v in zip(gradients, variables, strict=True)]
-        return {"loss": loss, **{f"loss_{name}": value for name, value in losses.items()}}, norm, gradients
+        return {"loss": loss, **{f"loss_{name}": value for name, value in losses.items()}}, gradients
 
-    def _update(self, gradients):
+    def _update(self, gradients, frozen):
         def apply(gradients):
             # Keras' optimisers sum the gradients over replicas themselves.
-            self._optimizer.apply(gradients, self._model.trainable_variables)
+            self._optimizer.apply(gradients, self._trained(frozen))
 
         self._strategy.run(apply, args=(gradients,))
+        if self._averaging and self._averaging.after_each_step:
+            self._averaging.add()
         return tf.constant(True)
 
     def _adapt_scale(self, finite):
@@ -113,3 +180,9 @@ class TrainingStep:
         grown = tf.where(double, self.loss_scale * 2.0, self.loss_scale)
         self.loss_scale.assign(tf.where(finite, grown, tf.maximum(self.loss_scale * 0.5, 1.0)))
         self.good_steps.assign(tf.where(double, tf.zeros_like(good), good))
+
+
+def _count(task, target):
+    """What the loss of a task counts, of the targets alone (the loss of a raw head of zeros is never computed)."""
+    raw = tf.zeros((*tf.unstack(tf.shape(target)), task.channels))
+    return loss_sum_and_count(task, raw, target)[1]

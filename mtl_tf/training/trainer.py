@@ -21,12 +21,18 @@ from mtl_tf.models import build_model
 from mtl_tf.models.weights import load_pretrained
 from mtl_tf.progress import Progress, format_seconds
 from mtl_tf.training import runtime
+from mtl_tf.training.averaging import Averaging
 from mtl_tf.training.checkpoints import Checkpoints, save_weights
-from mtl_tf.training.optimisers import build_optimizer, learning_rate_at
+from mtl_tf.training.optimisers import build_optimizer, rate_factors_of
 from mtl_tf.training.run_directory import RunDirectory, Table
+from mtl_tf.training.schedules import learning_rate_at
 from mtl_tf.training.step import TrainingStep, loss_weight
 from mtl_tf.training.stopping import StopSignal
 from mtl_tf.training.summaries import Summaries, as_arrays
+
+# What stands in metrics.csv of the averaged weights, beside the same of those that are trained.
+AVERAGED_SCORES = ("averaged.total", "averaged.semseg.miou", "averaged.depth.si_log_rmse", "averaged.depth.abs_rel")
+STATISTICS_BATCHES = 100  # after as many the old running statistics weigh 0.9^100 = 3e-5
 
 
 def train(config: Config) -> dict:
@@ -58,9 +64,12 @@ class _Training:
         self.strategy = self.runtime.strategy
         with self.strategy.scope():
             self.model = build_model(config.model, self.tasks)
-            self.optimizer = build_optimizer(config.optim)
+            self.optimizer = build_optimizer(config.optim, rate_factors_of(config.optim, self.model))
             self.optimizer.build(self.model.trainable_variables)
-            self.step_function = TrainingStep(self.strategy, self.model, self.optimizer, self.tasks, config)
+            self.averaging = Averaging(self.strategy, self.model, config.train)
+            self.step_function = TrainingStep(
+                self.strategy, self.model, self.optimizer, self.tasks, config, self.averaging
+            )
         self.parameters = sum(int(np.prod(variable.shape)) for variable in self.model.trainable_variables)
         evaluated_on, self.validation_batch = strategy_and_batch(
             self.strategy, config.train.batch_size, self.validation.one_size()
@@ -74,6 +83,7 @@ class _Training:
         self.step = 0
         self.validated_epochs = 0
         self.best_score, self.best_epoch = -math.inf, 0
+        self.best_averaged = tf.Variable([-math.inf, 0.0], dtype=tf.float64, trainable=False)  # score, epoch
         # Losses of the epoch so far, summed over its steps.
         self.loss_names = ["loss", *(f"loss_{task.name}" for task in self.tasks)]
         self.loss_sums = np.zeros(len(self.loss_names))
@@ -86,8 +96,10 @@ class _Training:
             state=self.saved_state,
             loss_scale=self.step_function.loss_scale,
             good_steps=self.step_function.good_steps,
+            **({"best_averaged": self.best_averaged, **self.averaging.state} if self.averaging.on else {}),
         )
         self.wait_seconds = self.step_seconds = 0.0
+        self.profiling = False
         # Time is no state: a run that was stopped must end with the checkpoint of one that was not.
         self.timing_file = run.path / "timing.json"
         self.started, self.seconds_before, self.peak_before = time.monotonic(), 0.0, 0
@@ -102,8 +114,9 @@ class _Training:
             self._read_timing()
         else:
             self._start_weights()
-        if self.validated_epochs == self.config.train.epochs and (self.run_directory.path / "metrics.json").exists():
-            print(f"{self.run_directory.path} is finished: {self.steps} steps; --train.fresh starts it anew")
+            self.averaging.start()
+        if self._complete() and (self.run_directory.path / "metrics.json").exists():
+            print(f"{self.run_directory.path} is finished: {self.step} steps; --train.fresh starts it anew")
             return {}
         print(self._headline(restored), flush=True)
         self.metrics_table = Table(self.run_directory.path / "metrics.csv", self.validated_epochs, "epoch")
@@ -139,19 +152,30 @@ class _Training:
         batch_size = self.config.train.batch_size
         batches = iter(self.strategy.experimental_distribute_dataset(self.data.dataset(self.step)))
         progress = Progress("training", self.steps * batch_size, "images", self.step * batch_size)
-        while self.validated_epochs < self.config.train.epochs:
+        while not self._complete():
             while self.step < (self.validated_epochs + 1) * self.steps_per_epoch:
                 self._one_step(batches, progress)
             progress.close()
             self._finish_epoch()
 
+    def _complete(self):
+        """Whether all epochs are done, or the best one lies too far back (train.patience)."""
+        patience = self.config.train.patience
+        waited = self.validated_epochs - max(self.best_epoch, int(self.best_averaged[1]))
+        return self.validated_epochs == self.config.train.epochs or (patience and waited >= patience)
+
+    def _frozen(self):
+        epochs = self.config.train.freeze_encoder
+        return epochs < 0 or self.validated_epochs < epochs
+
     def _one_step(self, batches, progress):
+        self._profile()
         rate = learning_rate_at(self.config.optim, self.step, self.steps_per_epoch, self.config.train.epochs)
         self.optimizer.learning_rate.assign(rate)
         before = time.perf_counter()
         batch = next(batches)
         waited = time.perf_counter() - before
-        losses = {name: float(value) for name, value in self.step_function(batch).items()}
+        losses = {name: float(value) for name, value in self.step_function(batch, self._frozen()).items()}
         seconds = time.perf_counter() - before
         if not losses.pop("good"):
             self._diverged(batch, losses)
@@ -183,6 +207,16 @@ class _Training:
             arrays = as_arrays(self.strategy, batch)
             self.summaries.samples("train", self.tasks, arrays, self._answers(arrays["image"]), self.step, 4)
 
+    def _profile(self):
+        """Starts or ends what TensorBoard shows under Profile."""
+        first, last = self.config.log.profile or (0, 0)
+        if self.step + 1 == first:
+            tf.profiler.experimental.start(str(self.run_directory.path / "events"))
+            self.profiling = True
+        elif self.profiling and self.step >= last:
+            tf.profiler.experimental.stop()
+            self.profiling = False
+
     def _diverged(self, batch, losses):
         indices = as_arrays(self.strategy, {"index": batch["index"]})["index"].tolist()
         samples = [self.data.source.ids[index] for index in indices]
@@ -209,12 +243,11 @@ class _Training:
         means = dict(zip(self.loss_names, self.loss_sums / self.steps_per_epoch, strict=True))
         unweighted = sum(evaluation.losses.values())
         weighted = sum(loss_weight(self.config, task) * evaluation.losses[task.name] for task in self.tasks)
-        score = selection_score(finite({**evaluation.scores, "loss": unweighted}), self.config.train.best_metric)
+        score = self._score(evaluation)
         # Ties go to the later epoch.
         if score >= self.best_score:
             self.best_score, self.best_epoch = score, epoch
-            save_weights(self.model, self.run_directory.path / "best" / "weights.h5")
-            write_json(self.run_directory.path / "best" / "metrics.json", {"epoch": epoch, **evaluation.scores})
+            self._keep_best("", epoch, evaluation)
         row = {
             "epoch": epoch,
             "step": self.step,
@@ -224,6 +257,7 @@ class _Training:
             "val_loss_weighted": weighted,
             **{f"val_loss_{name}": value for name, value in evaluation.losses.items()},
             **flatten(evaluation.scores),
+            **(self._finish_average(epoch) if self.averaging.on else {}),
         }
         row = finite(row)
         self.metrics_table.append(row)
@@ -231,6 +265,42 @@ class _Training:
         self.validated_epochs = epoch
         self.loss_sums[:] = 0.0
         self._save()
+
+    def _score(self, evaluation):
+        loss = sum(evaluation.losses.values())
+        return selection_score(finite({**evaluation.scores, "loss": loss}), self.config.train.best_metric)
+
+    def _keep_best(self, prefix, epoch, evaluation):
+        folder = self.run_directory.path / "best"
+        save_weights(self.model, folder / f"{prefix}weights.h5")
+        write_json(folder / f"{prefix}metrics.json", {"epoch": epoch, **evaluation.scores})
+
+    def _finish_average(self, epoch) -> dict:
+        """Validates the averaged weights and keeps the best; returns their cells of the epoch's row."""
+        if self.averaging.takes_epoch(epoch):
+            self.averaging.add()
+        if not self.averaging.there_is_one():
+            return dict.fromkeys(AVERAGED_SCORES)
+        with self.averaging.swapped_in():
+            if not self.averaging.after_each_step:
+                self._measure_statistics()
+            evaluation = self._validate(f"validating the average of epoch {epoch}")
+            score = self._score(evaluation)
+            if score >= float(self.best_averaged[0]):
+                self.best_averaged.assign([score, epoch])
+                self._keep_best("averaged_", epoch, evaluation)
+        scores = flatten(evaluation.scores)
+        return {name: scores.get(name.removeprefix("averaged.")) for name in AVERAGED_SCORES}
+
+    def _measure_statistics(self):
+        """Batch norm's running statistics of the weights in place, from training batches (SWA, section 3.2)."""
+        batches = self.strategy.experimental_distribute_dataset(self.data.dataset(0).take(STATISTICS_BATCHES))
+        for batch in batches:
+            self._forward(batch["image"])
+
+    @tf.function(autograph=False)
+    def _forward(self, images):
+        self.strategy.run(lambda images: self.model(tf.cast(images, tf.float32), training=True), args=(images,))
 
     def _validate(self, label) -> Evaluation:
         steps = self.validation.steps(self.validation_batch)
@@ -310,9 +380,10 @@ class _Training:
             f"done in {format_seconds(seconds)}; best epoch {self.best_epoch}; {share:.1%} of the time waited for data"
         )
         return {
-            "epochs": self.config.train.epochs,
+            "epochs": self.validated_epochs,
             "steps": self.step,
             "best_epoch": self.best_epoch,
+            **({"best_averaged_epoch": int(self.best_averaged[1])} if self.averaging.on else {}),
             "best": next((row for row in rows if row["epoch"] == self.best_epoch), None),
             "final": rows[-1],
             "parameters": self.parameters,

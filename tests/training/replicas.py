@@ -10,7 +10,8 @@ from mtl_tf import config as configuration
 from mtl_tf.models import build_model
 from mtl_tf.tasks import cityscapes_tasks
 from mtl_tf.training import runtime
-from mtl_tf.training.optimisers import build_optimizer
+from mtl_tf.training.averaging import Averaging
+from mtl_tf.training.optimisers import build_optimizer, rate_factors_of
 from mtl_tf.training.step import TrainingStep
 
 
@@ -52,6 +53,9 @@ def main(devices, optimizer, architecture, path):
             "train.devices": int(devices),
             "optim.name": optimizer,
             "optim.learning_rate": 1e-3 if optimizer == "sgd" else 1e-4,
+            "optim.clip_norm": 0.5 if optimizer == "sgd" else 0.0,
+            "optim.encoder_rate": 0.5 if optimizer == "sgd" else 1.0,
+            "train.average": "ema",
             "model.architecture": architecture,
             "model.encoder": "resnet18",
         }
@@ -59,9 +63,10 @@ def main(devices, optimizer, architecture, path):
     strategy = runtime.start(config).strategy
     with strategy.scope():
         model = build_model(config.model, cityscapes_tasks())
-        optimizer = build_optimizer(config.optim)
+        optimizer = build_optimizer(config.optim, rate_factors_of(config.optim, model))
         optimizer.build(model.trainable_variables)
-        step = TrainingStep(strategy, model, optimizer, cityscapes_tasks(), config)
+        averaging = Averaging(strategy, model, config.train)
+        step = TrainingStep(strategy, model, optimizer, cityscapes_tasks(), config, averaging)
     arrays = list(batches())
     stacked = {name: np.concatenate([batch[name] for batch in arrays]) for name in arrays[0]}
     dataset = tf.data.Dataset.from_tensor_slices(stacked).batch(4, drop_remainder=True)
@@ -72,6 +77,8 @@ def main(devices, optimizer, architecture, path):
     outputs = model(arrays[0]["image"], training=False)
     saved = {f"output/{name}": value.numpy() for name, value in outputs.items()}
     saved |= {f"weight/{variable.path}": variable.numpy() for variable in model.variables}
+    with averaging.swapped_in():
+        saved |= {f"weight/average/{variable.path}": variable.numpy() for variable in model.variables}
     np.savez(path, losses=np.array(losses), **saved)
 
 

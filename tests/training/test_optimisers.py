@@ -1,58 +1,15 @@
-"""The learning rate over time by hand, and which of the two weight decays an optimiser makes."""
+"""Steps of the optimisers by hand, which of the two weight decays they make, and rates for parts of the network."""
+
+import dataclasses
 
 import keras
 import numpy as np
 import pytest
 
-from mtl_tf.config import OptimConfig
-from mtl_tf.training.optimisers import build_optimizer, is_decoupled, l2_of, learning_rate_at
-
-# === Learning rate ===
-
-
-def test_poly_per_epoch_by_hand():
-    """0.01 * (1 - e / 4)^0.9 with 10 steps an epoch, constant within it."""
-    config = OptimConfig()
-    expected = [0.01, 0.01 * 0.75**0.9, 0.01 * 0.5**0.9, 0.01 * 0.25**0.9]
-    for step in range(40):
-        assert learning_rate_at(config, step, 10, 4) == pytest.approx(expected[step // 10], rel=1e-12)
-    assert learning_rate_at(config, 0, 10, 4) == 0.01
-    assert expected[2] == pytest.approx(0.0053588673, rel=1e-7)
-
-
-def test_poly_per_epoch_of_the_study():
-    """16 epochs: the last runs at (1/16)^0.9 = 0.0825 of the initial rate."""
-    assert learning_rate_at(OptimConfig(), 5000 * 15, 5000, 16) == pytest.approx(8.24692e-4, rel=1e-5)
-    assert learning_rate_at(OptimConfig(), 5000 * 16 - 1, 5000, 16) == pytest.approx(8.24692e-4, rel=1e-5)
-
-
-def test_poly_per_step_by_hand():
-    config = OptimConfig(schedule_unit="step", schedule_power=2.0, learning_rate=1.0)
-    found = [learning_rate_at(config, step, 2, 2) for step in range(4)]
-    assert found == pytest.approx([1, 9 / 16, 1 / 4, 1 / 16])
-
-
-@pytest.mark.parametrize("unit", ["epoch", "step"])
-def test_the_rate_never_reaches_zero(unit):
-    """The floor is a millionth of the initial rate: at the end, and where the power is steep."""
-    config = OptimConfig(schedule_unit=unit, learning_rate=0.5)
-    assert learning_rate_at(config, 40, 10, 4) == 0.5e-6
-    steep = OptimConfig(schedule_unit=unit, learning_rate=0.5, schedule_power=100.0)
-    assert learning_rate_at(steep, 39, 10, 4) == 0.5e-6
-    assert learning_rate_at(steep, 0, 10, 4) == 0.5
-
-
-def test_a_constant_rate():
-    config = OptimConfig(schedule="constant", learning_rate=0.3)
-    assert {learning_rate_at(config, step, 10, 4) for step in (0, 39, 40)} == {0.3}
-
-
-@pytest.mark.parametrize("unit", ["epoch", "step"])
-def test_the_rate_falls(unit):
-    rates = [learning_rate_at(OptimConfig(schedule_unit=unit), step, 5, 6) for step in range(30)]
-    assert rates == sorted(rates, reverse=True)
-    assert len(set(rates)) == (6 if unit == "epoch" else 30)
-
+from mtl_tf.config import ModelConfig, OptimConfig
+from mtl_tf.models import build_model
+from mtl_tf.tasks import cityscapes_tasks
+from mtl_tf.training.optimisers import build_optimizer, is_decoupled, l2_of, rate_factors_of
 
 # === Weight decay ===
 
@@ -142,3 +99,42 @@ def test_sgd_without_momentum_and_with_decoupled_decay():
     optimizer.apply([keras.ops.convert_to_tensor([3.0])], [weight])
     # Decay first, by rate * decay * w, then the gradient.
     np.testing.assert_allclose(keras.ops.convert_to_numpy(weight), [2.0 - 0.1 * 0.5 * 2.0 - 0.1 * 3.0], rtol=1e-6)
+
+
+# === Rates for parts of the network ===
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_a_factor_scales_the_rate_of_its_variable_and_its_decay(name):
+    """Two equal weights; the second has a quarter of the rate, as if it stood in an optimiser with that rate."""
+    config = OptimConfig(name=name, learning_rate=0.1, weight_decay=0.5, decoupled=True)
+    pair = [keras.Variable([2.0]), keras.Variable([2.0])]
+    optimizer = build_optimizer(config, [1.0, 0.25])
+    optimizer.build(pair)
+    slow = keras.Variable([2.0])
+    alone = build_optimizer(dataclasses.replace(config, learning_rate=0.025))
+    alone.build([slow])
+    for gradient in (3.0, -1.0, 0.5):
+        value = keras.ops.convert_to_tensor([gradient])
+        optimizer.apply([value, value], pair)
+        alone.apply([value], [slow])
+    assert float(pair[1].numpy()[0]) == pytest.approx(float(slow.numpy()[0]), rel=1e-6)
+    assert abs(float(pair[0].numpy()[0]) - 2.0) > abs(float(pair[1].numpy()[0]) - 2.0) > 0
+
+
+def test_factors_of_a_network():
+    """Stem, then stages 1 to 4, each 0.5 of the next; the encoder at 0.1; decoder and heads at the full rate."""
+    model = build_model(ModelConfig(encoder="resnet18", dilation=(0, 0, 0), aspp=False), cityscapes_tasks())
+    factors = rate_factors_of(OptimConfig(encoder_rate=0.1, layer_decay=0.5), model)
+    expected = {
+        "conv1": 0.1 / 16,
+        "bn1": 0.1 / 16,
+        "layer1": 0.1 / 8,
+        "layer2": 0.05 / 2,
+        "layer3": 0.05,
+        "layer4": 0.1,
+    }
+    for variable, factor in zip(model.trainable_variables, factors, strict=True):
+        part, name = variable.path.split("/")[:2]
+        assert factor == pytest.approx(expected[name.split("_")[0]] if part == "encoder" else 1.0), variable.path
+    assert rate_factors_of(OptimConfig(), model) == []

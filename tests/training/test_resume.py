@@ -35,6 +35,12 @@ def _arguments(dataset, run_dir):
         "--augment.scale_max=1.3",
         "--data.crop_size=32,32",
         "--log.panels_every=0",
+        # State of its own, or a step that changes on the way.
+        "--train.average=ema",
+        "--train.freeze_encoder=1",
+        "--optim.clip_norm=2",
+        "--optim.encoder_rate=0.5",
+        "--optim.warmup_epochs=1.5",
     ]
 
 

@@ -4,12 +4,15 @@ import os
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from mtl_tf import config as configuration
+from mtl_tf.errors import UsageError
 from mtl_tf.models import build_model
+from mtl_tf.models.layers import BatchNorm
 from mtl_tf.tasks import cityscapes_tasks
 from mtl_tf.training import runtime
 from mtl_tf.training.optimisers import build_optimizer
@@ -131,3 +134,83 @@ def test_float16_halves_a_loss_scale_that_overflows_and_goes_on():
     assert bool(found["good"]) and float(step.loss_scale) == 2.0**125
     for variable, old in zip(model.trainable_variables, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), old)
+
+
+# === Clipping, accumulation, freezing, XLA ===
+
+
+def _still_batch_norm(monkeypatch):
+    """Batch norm of the running statistics, so that an image's gradient does not depend on its neighbours."""
+    call = BatchNorm.call
+    monkeypatch.setattr(BatchNorm, "call", lambda self, inputs, training=False: call(self, inputs, training=False))
+
+
+def _change(options, seed=3):
+    """The change of every weight by one step of plain gradient descent at rate 1, and what the step says."""
+    keras.utils.set_random_seed(seed)
+    sgd = dict(optim__learning_rate=1.0, optim__momentum=0.0, optim__weight_decay=0.0)
+    model, step = _step(**{**sgd, **options})
+    before = [variable.numpy() for variable in model.trainable_variables]
+    (batch,) = batches(1)
+    found = step(_tensors(batch))
+    changes = [variable.numpy() - old for variable, old in zip(model.trainable_variables, before, strict=True)]
+    return np.concatenate([change.ravel() for change in changes]), {name: float(value) for name, value in found.items()}
+
+
+def test_clipping_keeps_the_direction_and_bounds_the_norm(monkeypatch):
+    _still_batch_norm(monkeypatch)
+    free, _ = _change({})
+    norm = np.linalg.norm(free)
+    clipped, found = _change(dict(optim__clip_norm=norm / 4))
+    np.testing.assert_allclose(clipped, free / 4, atol=1e-5 * np.abs(free).max())
+    assert found["gradient_norm"] == pytest.approx(norm, rel=1e-4)
+    loose, _ = _change(dict(optim__clip_norm=norm * 2))
+    np.testing.assert_allclose(loose, free, atol=1e-6 * np.abs(free).max())
+
+
+def test_decay_is_not_clipped(monkeypatch):
+    _still_batch_norm(monkeypatch)
+    decayed, _ = _change(dict(optim__clip_norm=1e-9, optim__weight_decay=0.1))
+    model, _ = _step()
+    keras.utils.set_random_seed(3)
+    model, _ = _step()
+    weights = np.concatenate([variable.numpy().ravel() for variable in model.trainable_variables])
+    np.testing.assert_allclose(decayed, -0.1 * weights, atol=1e-6)
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_accumulated_gradients_are_those_of_the_whole_batch(monkeypatch, parts):
+    """The images' masks are uneven: the mean over parts of means would be another loss."""
+    _still_batch_norm(monkeypatch)
+    whole, expected = _change({})
+    cut, found = _change(dict(train__accumulate=parts))
+    assert found == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(cut, whole, atol=1e-5 * np.abs(whole).max())
+
+
+def test_parts_must_be_equal():
+    with pytest.raises(UsageError, match=r"=4 cannot be cut into train\.accumulate=3 equal parts"):
+        configuration.replace(configuration.Config(), train__accumulate=3)
+
+
+def test_a_frozen_encoder_stays_as_it_is_and_learns_afterwards():
+    model, step = _step()
+    encoder = model.get_layer("encoder")
+    (batch,) = batches(1)
+    before = {variable.path: variable.numpy() for variable in model.variables}
+    step(_tensors(batch), True)
+    for variable in model.variables:
+        same = np.array_equal(variable.numpy(), before[variable.path])
+        assert same == variable.path.startswith("encoder/"), variable.path
+    assert encoder.trainable
+    step(_tensors(batch), False)
+    assert all(not np.array_equal(variable.numpy(), before[variable.path]) for variable in encoder.variables)
+
+
+@pytest.mark.slow
+def test_xla_makes_the_same_step():
+    plain, expected = _change({})
+    compiled, found = _change(dict(train__xla=True))
+    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    # A ReLU at rounding distance from zero flips single gradients; the change is compared as a whole.
+    assert np.linalg.norm(compiled - plain) < 5e-3 * np.linalg.norm(plain)
