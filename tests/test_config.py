@@ -98,11 +98,11 @@ def test_only_choices_are_taken(name):
     field = LEAVES[name]
     single = field.type in (str, int)
     for choice in field.metadata["choices"]:
-        value = choice if single else (choice,) * min(field.metadata["lengths"])
+        value = choice if single else (choice,) * min(field.metadata["lengths"] or (2,))
         assert coerce(field, value) == value
     wrong = "nonsense" if isinstance(field.metadata["choices"][0], str) else 7
     with pytest.raises(UsageError) as error:
-        coerce(field, wrong if single else (wrong,) * min(field.metadata["lengths"]))
+        coerce(field, wrong if single else (wrong,) * min(field.metadata["lengths"] or (2,)))
     for choice in field.metadata["choices"]:
         assert str(choice) in str(error.value)
     assert str(wrong) in str(error.value)
@@ -120,7 +120,7 @@ def test_only_choices_are_taken(name):
 def test_bounds_are_inclusive(name, bound):
     field = LEAVES[name]
     limit = field.metadata[bound]
-    count = None if field.type in (int, float) else max(field.metadata["lengths"])
+    count = None if field.type in (int, float) else max(field.metadata["lengths"] or (2,))
 
     def shaped(value):
         return value if count is None else (value,) * count
