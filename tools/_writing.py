@@ -66,15 +66,20 @@ def write_picture(path: pathlib.Path, pixels: np.ndarray) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def write_all(label: str, write: Callable, samples: Sequence, pool: concurrent.futures.Executor | None = None) -> None:
+def write_all(label: str, write: Callable, samples: Sequence, pool: concurrent.futures.Executor | None = None) -> list:
     """Calls `write(sample)` for all samples, in a pool or here, and shows how far it is; the first error ends the work.
+
+    Returns:
+        What the calls returned, in the order of the samples.
 
     Raises:
         UsageError: what `write` raised, or a process of the pool died.
     """
     progress = Progress(label, len(samples))
+    results = []
     try:
-        for _ in pool.map(write, samples, chunksize=4) if pool else map(write, samples):
+        for result in pool.map(write, samples, chunksize=4) if pool else map(write, samples):
+            results.append(result)
             progress.advance()
     except concurrent.futures.BrokenExecutor:
         raise UsageError("a process was ended from outside (is memory short?); run the same command again") from None
@@ -82,6 +87,7 @@ def write_all(label: str, write: Callable, samples: Sequence, pool: concurrent.f
         if pool:
             pool.shutdown(cancel_futures=True)
         progress.close()
+    return results
 
 
 def process_pool(asked: int, samples: int, **options) -> concurrent.futures.ProcessPoolExecutor | None:
