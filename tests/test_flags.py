@@ -281,10 +281,10 @@ def random_value(field, dice):
         else:
             kind = field.type.__args__[0]
             # Lists of names and rates may not repeat themselves.
-            value = tuple(dict.fromkeys(element(kind) for _ in range(dice.choice(metadata["lengths"]))))
+            value = tuple(dict.fromkeys(element(kind) for _ in range(dice.choice(metadata["lengths"] or (0, 1, 3)))))
             if field.name in ("dilation",):
                 value = tuple(element(kind) for _ in range(3))
-            if len(value) not in metadata["lengths"]:
+            if metadata["lengths"] and len(value) not in metadata["lengths"]:
                 continue
         if value != field.default:
             return value
@@ -297,6 +297,8 @@ def random_configuration(seed):
     named["model.skip"], named["model.skip_strides"] = True, (8, 2)  # falling, and only with skips
     named["augment.cutmix"], named["augment.classmix"] = dice.random() / 2, dice.random() / 2  # at most 1 together
     named["augment.cutmix_area"] = (dice.random() / 2, 1 - dice.random() / 2)
+    named["optim.step_epochs"] = (2, 5) if named["optim.schedule"] == "step" else ()
+    named["train.accumulate"], named["log.profile"] = 1, (3, 4)
     named["train.batch_size"] += 1  # pasting needs a partner
     if len(named["tasks"]) < 2:
         # Some choices need both tasks.
@@ -306,7 +308,7 @@ def random_configuration(seed):
 
 
 # What a copy of a run must not repeat.
-NOT_SAVED = {"run_dir", "input", "output", "scale", "baseline", "train.resume", "train.fresh"}
+NOT_SAVED = {"run_dir", "input", "output", "scale", "weights", "baseline", "train.resume", "train.fresh"}
 
 
 @pytest.mark.parametrize("seed", range(20))
