@@ -298,6 +298,7 @@ def random_configuration(seed):
     named["augment.cutmix"], named["augment.classmix"] = dice.random() / 2, dice.random() / 2  # at most 1 together
     named["augment.cutmix_area"] = (dice.random() / 2, 1 - dice.random() / 2)
     named["optim.step_epochs"] = (2, 5) if named["optim.schedule"] == "step" else ()
+    named["model.encoder_weights" if seed % 2 else "model.weights"] = "none"  # one of them names the encoder
     named["train.accumulate"], named["log.profile"] = 1, (3, 4)
     named["train.batch_size"] += 1  # pasting needs a partner
     if len(named["tasks"]) < 2:
