@@ -2,19 +2,27 @@
 
 A quad of the picture, the crop's rectangle jittered at its corners, scaled, rotated and moved, is mapped onto the crop.
 Coordinates are in pixels, x to the right, y down, (0, 0) the top left corner of the picture; pixel centres stand at
-halves. So a crop that is only moved by whole pixels, or mirrored, copies pixels exactly.
+halves. So a crop that is only moved by whole pixels, or mirrored, copies pixels exactly; `window` is where it lies.
 """
 
 import tensorflow as tf
 
 from mtl_tf.config import AugmentConfig
-from mtl_tf.data import colour
+from mtl_tf.data import colour, windows
 
 # The uniform numbers of a sample: scale, tilt, 8 corner shifts, 2 offsets, flip; then those of the colours.
 _GEOMETRY = 13
 
 
-def augment(sample, seed, config: AugmentConfig, crop_size=(), ignore=255, depth_range=(0.0, float("inf"))):
+def draw(seed):
+    """The uniform numbers, float64, that decide how a sample changes; the same for the same seed, int (2,)."""
+    count = _GEOMETRY + colour.DRAWS
+    return tf.random.stateless_uniform([count], tf.cast(seed, tf.int64), dtype=tf.float64, alg="philox")
+
+
+def augment(
+    sample, seed, config: AugmentConfig, crop_size=(), ignore=255, depth_range=(0.0, float("inf")), cropped=False
+):
     """One sample, augmented; returned as it is where nothing is asked for.
 
     Args:
@@ -24,22 +32,56 @@ def augment(sample, seed, config: AugmentConfig, crop_size=(), ignore=255, depth
         crop_size: (height, width) of the result, pixels; empty = the size of the sample.
         ignore: the class id of what lies outside the picture.
         depth_range: metres; zoom_depth drops what leaves it.
+        cropped: whether only the `window` of the sample was read; it is not cropped again.
 
     Returns:
         The same keys, with a float32 image.
     """
-    count = _GEOMETRY + colour.DRAWS
-    draws = tf.random.stateless_uniform([count], tf.cast(seed, tf.int64), dtype=tf.float64, alg="philox")
+    draws = draw(seed)
     result = sample | {"image": tf.cast(sample["image"], tf.float32)}
-    if crop_size or _bends(config) or config.reflect:
-        result = _crop(result, draws[:_GEOMETRY], config, crop_size, ignore, depth_range)
+    if not cropped and (crop_size or bends(config) or config.reflect):
+        crop = _crop if bends(config) else _move
+        result = crop(result, draws[:_GEOMETRY], config, crop_size, ignore, depth_range)
     if colour.changes_colour(config):
         result["image"] = colour.jitter_colour(result["image"], draws[_GEOMETRY:], config)
     return result
 
 
-def _bends(config):
+def bends(config: AugmentConfig) -> bool:
+    """Whether a crop is more than moved and mirrored."""
     return (config.scale_min, config.scale_max) != (1.0, 1.0) or config.tilt > 0 or config.wiggle > 0
+
+
+def window(draws, size, config: AugmentConfig, crop_size=()) -> windows.Window:
+    """The part of a picture that its crop copies, where nothing `bends`: what `augment` would take.
+
+    Args:
+        draws: of `draw`, as an array.
+        size: height and width of the picture, pixels.
+        config, crop_size: as for `augment`.
+    """
+    return windows.choose(draws[10:_GEOMETRY], size, crop_size, config.reflect)
+
+
+def _move(sample, draws, config, crop_size, ignore, depth_range):
+    """A crop that copies a window; a perspective map would give the same, but slowly."""
+    size = tf.shape(sample["image"])[:2]
+    crop = tf.constant(crop_size, tf.int32) if crop_size else size
+    first = tf.cast(whole_offset(draws[10:12], tf.cast((size - crop)[::-1], tf.float64))[::-1], tf.int32)
+    start, end = tf.maximum(first, 0), tf.minimum(first + crop, size)
+    beyond = tf.stack([start - first, first + crop - end], axis=1)
+    result = {}
+    for name, value in sample.items():
+        part = tf.convert_to_tensor(value)[start[0] : end[0], start[1] : end[1]]
+        pads = tf.concat([beyond, tf.zeros([len(value.shape) - 2, 2], tf.int32)], axis=0)
+        part = tf.pad(part, pads, constant_values=tf.cast(ignore if name == "semseg" else 0, value.dtype))
+        if config.reflect:
+            part = tf.cond(draws[12] < 0.5, lambda part=part: part[:, ::-1], lambda part=part: part)
+        part.set_shape((*(crop_size or value.shape[:2]), *value.shape[2:]))
+        result[name] = part
+    if "depth" in result and config.zoom_depth:
+        result["depth"] = zoom_depth(result["depth"], 1.0, depth_range)
+    return result
 
 
 def _crop(sample, draws, config, crop_size, ignore, depth_range):

@@ -6,12 +6,13 @@ are in it.
 """
 
 import contextlib
+import functools
 
 import numpy as np
 import tensorflow as tf
 
 from mtl_tf.config import Config
-from mtl_tf.data.augment import augment
+from mtl_tf.data import augment as augmentation
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.pasting import paste
 from mtl_tf.data.reading import Reader
@@ -54,7 +55,7 @@ class TrainingData:
                     f"no sample of split {config.data.train_split} has a {task} label; leave the task out (--tasks), "
                     f"or {where}"
                 )
-        self._reader = Reader(source, config)
+        self._reader = Reader(source, config, descriptor.ignore)
         fixed = config.data.image_size or config.data.crop_size
         self._size = (None, None) if fixed else self._reader.demand_one_size()
 
@@ -91,17 +92,24 @@ class TrainingData:
         return paste(batch, fold(self.config.seed, _PASTE, step), self.config.augment, self.descriptor.ignore)
 
     def _sample(self, index, epoch):
-        data = self.config.data
-        sample = self._reader.in_graph(index, self._size)
+        data, augment, descriptor = self.config.data, self.config.augment, self.descriptor
+        seed = fold(self.config.seed, _AUGMENT, epoch, index)
+        cropped = not data.image_size and not augmentation.bends(augment) and bool(data.crop_size or augment.reflect)
+        sample = self._reader.in_graph(
+            index,
+            data.crop_size if cropped and data.crop_size else self._size,
+            augmentation.draw(seed),
+            functools.partial(augmentation.window, config=augment, crop_size=data.crop_size) if cropped else None,
+        )
         read, _ = sample.pop("index"), sample.pop("asked")
-        descriptor = self.descriptor
-        sample = augment(
+        sample = augmentation.augment(
             resize(sample, data.image_size),
-            fold(self.config.seed, _AUGMENT, epoch, index),
-            self.config.augment,
+            seed,
+            augment,
             data.crop_size,
             descriptor.ignore,
             (descriptor.depth_minimum, descriptor.depth_maximum),
+            cropped,
         )
         return sample | {"index": read}
 
@@ -118,7 +126,7 @@ class EvaluationData:
             descriptor: of the data set.
         """
         self.config, self.descriptor, self.source = config, descriptor, source
-        self._reader = Reader(source, config)
+        self._reader = Reader(source, config, descriptor.ignore)
 
     @property
     def bad(self) -> dict[str, str]:

@@ -7,40 +7,47 @@ import numpy as np
 from PIL import Image
 
 from mtl_tf.data import files
+from mtl_tf.data.windows import Choose, cut, inside
 from mtl_tf.errors import UsageError
 
 # What Pillow raises on damaged files, depending on where the damage is.
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
-def read_rgb(path: str) -> np.ndarray:
-    """A picture, uint8 (H, W, 3); grey and palette pictures become RGB, transparency is dropped."""
+def read_rgb(path: str, window: Choose | None = None) -> np.ndarray:
+    """A picture, uint8 (H, W, 3); grey and palette pictures become RGB, transparency is dropped.
+
+    Args:
+        path: of the file.
+        window: from its size to the part that is wanted, black outside; None = all.
+    """
     image = _open(path)
     if image.mode not in ("RGB", "L", "P", "RGBA"):
         raise _wrong_mode(path, image, "an 8-bit RGB picture")
-    return np.asarray(image.convert("RGB"))
+    return _pixels(image if image.mode == "RGB" else image.convert("RGB"), window)
 
 
-def read_codes(path: str, expected: str) -> np.ndarray:
+def read_codes(path: str, expected: str, window: Choose | None = None) -> np.ndarray:
     """The values of an 8-bit grey or palette PNG, uint8 (H, W); of a palette PNG its indices.
 
     Args:
         path: of the file.
         expected: what it should hold, for the message.
+        window: from its size to the part that is wanted, 0 outside; None = all.
     """
     image = _open(path)
     # Pillow stretches grey values of 2 and 4 bits to 0..255, which would silently change labels.
     if image.mode not in ("L", "P") or (image.mode == "L" and image.info["stored"] != "L"):
         raise _wrong_mode(path, image, expected)
-    return np.array(image)
+    return _pixels(image, window)
 
 
-def read_uint16(path: str, expected: str) -> np.ndarray:
-    """The values of a 16-bit grey PNG, (H, W)."""
+def read_uint16(path: str, expected: str, window: Choose | None = None) -> np.ndarray:
+    """The values of a 16-bit grey PNG, (H, W); for `window` see `read_codes`."""
     image = _open(path)
-    if image.mode not in ("I;16", "I;16B", "I"):
+    if image.mode not in ("I;16", "I;16B"):
         raise _wrong_mode(path, image, expected)
-    return np.asarray(image)
+    return _pixels(image, window)
 
 
 def size_of(path: str) -> tuple[int, int] | None:
@@ -70,9 +77,19 @@ def _open(path):
         raise UsageError(f"{path}: cannot be decoded ({' '.join(str(error).split())}); replace it") from None
 
 
+def _pixels(image, window):
+    chosen = window(image.size[::-1]) if window else None
+    if chosen and inside(chosen, image.size[::-1]):
+        # Cropped before it becomes an array, since Pillow copies all pixels several times on the way.
+        top, left, height, width, _ = chosen
+        image = image.crop((left, top, left + width, top + height))
+        chosen = chosen._replace(top=0, left=0)
+    return cut(np.asarray(image), chosen)
+
+
 def _wrong_mode(path, image, expected):
     kinds = {"1": "1-bit", "L": "8-bit grey", "P": "palette", "RGB": "RGB", "RGBA": "RGBA", "LA": "grey with alpha"}
-    kind = "16-bit grey" if image.mode.startswith("I") else kinds.get(image.mode, f"mode {image.mode}")
+    kind = "16-bit grey" if image.mode.startswith("I;16") else kinds.get(image.mode, f"mode {image.mode}")
     if image.mode == "L" and image.info["stored"] != "L":
         kind = f"grey of less than 8 bits ({image.info['stored']})"
     return UsageError(f"{path}: expected {expected}, got a {kind} picture")

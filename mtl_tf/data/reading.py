@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import functools
 import os
 import threading
 import time
@@ -10,6 +11,7 @@ import weakref
 import numpy as np
 import tensorflow as tf
 
+from mtl_tf.data.windows import Choose, cut_sample
 from mtl_tf.errors import UsageError
 
 _readers: weakref.WeakSet = weakref.WeakSet()
@@ -24,8 +26,8 @@ class Reader:
         bad: file name -> what is wrong with it, of the samples that `data.skip_bad` went round so far.
     """
 
-    def __init__(self, source, config):
-        self.source = source
+    def __init__(self, source, config, ignore: int = 255):
+        self.source, self.ignore = source, ignore
         self.tasks = config.tasks
         self.skip_bad = config.data.skip_bad
         self.bad: dict[str, str] = {}
@@ -37,26 +39,26 @@ class Reader:
         self._calls, self._active, self._closing = 0, 0, False
         _readers.add(self)
 
-    def sample(self, index: int) -> dict[str, np.ndarray]:
-        """A sample; raises the UsageError of a bad one."""
+    def sample(self, index: int, window: Choose | None = None) -> dict[str, np.ndarray]:
+        """A sample, or a window of it; raises the UsageError of a bad one."""
         if self._memory is None:
-            return self.source.read(index)
+            return self.source.read(index, window)
         if index not in self._memory:
             self._memory[index] = self.source.read(index)
-        return self._memory[index]
+        return cut_sample(self._memory[index], window, self.ignore)
 
-    def readable(self, index: int) -> tuple[int, dict[str, np.ndarray]]:
+    def readable(self, index: int, window: Choose | None = None) -> tuple[int, dict[str, np.ndarray]]:
         """The sample at `index`; with data.skip_bad the next one that can be read. Also says which one it is.
 
         Which sample stands in for a bad one depends on the files alone, so a run can be repeated.
         """
         if not self.skip_bad:
-            return index, self.sample(index)
+            return index, self.sample(index, window)
         count = len(self.source)
         for candidate in (*range(index, count), *range(index)):
             try:
                 if self.source.path(candidate) not in self.bad:
-                    return candidate, self.sample(candidate)
+                    return candidate, self.sample(candidate, window)
             except UsageError as error:
                 self.bad[self.source.path(candidate)] = str(error)
         raise UsageError(f"none of the {count} samples can be read; the first: {next(iter(self.bad.values()))}")
@@ -66,33 +68,41 @@ class Reader:
         self._size = self.readable(0)[1]["image"].shape[:2]
         return self._size
 
-    def in_graph(self, index, size=(None, None)):
+    def in_graph(self, index, size=(None, None), draws=None, window=None):
         """A sample inside a tf.data graph.
 
         Args:
             index: int64 scalar tensor.
-            size: height and width where all samples have the same.
+            size: height and width where all results have the same.
+            draws: tensor of the random numbers that `window` needs.
+            window: function (draws, size of the picture) -> the `windows.Window` of it that is read; None = all of it.
 
         Returns:
             A dict of tensors: "image", the labels of the tasks, "index" (of the sample that was read), and "asked",
             whether that is the one that was asked for.
         """
         types = [tf.int64, tf.uint8, *(LABEL_TYPES[task] for task in self.tasks)]
-        read, *values = tf.numpy_function(self._read, [index], types, stateful=False)
+
+        def read_one(index, *draws):
+            return self._read(int(index), functools.partial(window, *draws) if window else None)
+
+        read, *values = tf.numpy_function(
+            read_one, [index] if window is None else [index, draws], types, stateful=False
+        )
         read.set_shape(())
         sample = dict(zip(("image", *self.tasks), values, strict=True))
         for name, value in sample.items():
             value.set_shape((*size, 3) if name == "image" else size)
         return sample | {"index": read, "asked": read == index}
 
-    def _read(self, index):
+    def _read(self, index, window):
         with self._lock:
             self._calls += 1
             self._active += 1
         try:
             if self._closing:
                 raise RuntimeError("the program is ending")
-            found, sample = self.readable(int(index))
+            found, sample = self.readable(index, window)
             self._check_size(found, sample["image"].shape[:2])
             return np.int64(found), *(sample[name] for name in ("image", *self.tasks))
         except UsageError as error:

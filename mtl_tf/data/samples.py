@@ -1,5 +1,6 @@
 """A source of samples that lie in files: which there are, and how the label of each task is read. Never writes."""
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 
@@ -8,36 +9,54 @@ import numpy as np
 from mtl_tf.data import codecs, files
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.pixels import read_codes, read_rgb, read_uint16, size_of
+from mtl_tf.data.windows import Choose, cut
 from mtl_tf.errors import UsageError
 from mtl_tf.tasks import DEPTH_UNITS
 
 
-def read_semseg(path: str, descriptor: Descriptor) -> np.ndarray:
-    """Class ids, int32 (H, W); the value of a pixel is its id, in a palette PNG its index."""
+def read_semseg(path: str, descriptor: Descriptor, window: Choose | None = None) -> np.ndarray:
+    """Class ids, int32 (H, W); the value of a pixel is its id, in a palette PNG its index.
+
+    Args:
+        path: of the file; all of it is checked.
+        descriptor: of the data set.
+        window: from its size to the part that is wanted, `ignore` outside; None = all.
+    """
     labels = read_codes(path, "a class id per pixel: an 8-bit grey or palette PNG")
-    counts = np.bincount(labels.ravel(), minlength=256)
-    allowed = np.zeros(256, bool)
-    allowed[: len(descriptor.classes)] = True
-    allowed[descriptor.ignore] = True
-    wrong = np.flatnonzero((counts > 0) & ~allowed)
-    if wrong.size:
-        values = ", ".join(map(str, wrong[:5])) + (", ..." if wrong.size > 5 else "")
+    wrong = (labels >= len(descriptor.classes)) & (labels != descriptor.ignore)
+    if wrong.any():
+        found = np.unique(labels[wrong])
+        values = ", ".join(map(str, found[:5])) + (", ..." if found.size > 5 else "")
         raise UsageError(
-            f"{path}: label value {values} ({counts[wrong].sum()} pixels) is neither a class "
+            f"{path}: label value {values} ({wrong.sum()} pixels) is neither a class "
             f"(0..{len(descriptor.classes) - 1}) nor ignore ({descriptor.ignore}); expected the labels of data set "
             f"{descriptor.name}"
         )
-    return labels.astype(np.int32)
+    return cut(labels, window and window(labels.shape), descriptor.ignore).astype(np.int32)
 
 
-def read_depth(path: str, descriptor: Descriptor) -> np.ndarray:
-    """Metres, float32 (H, W); 0 = invalid, as is everything outside the range of the data set."""
+def read_depth(path: str, descriptor: Descriptor, window: Choose | None = None) -> np.ndarray:
+    """Metres, float32 (H, W); 0 = invalid, as is everything outside the range of the data set.
+
+    Args:
+        path: of the file.
+        descriptor: of the data set.
+        window: from its size to the part that is wanted, 0 outside; None = all.
+    """
     if descriptor.depth_encoding == "inverse_uint8":
-        codes = read_codes(path, "inverse depth in an 8-bit grey PNG")
-        metres = codecs.decode_inverse_uint8(codes, descriptor.depth_minimum, descriptor.depth_maximum)
+        codes = read_codes(path, "inverse depth in an 8-bit grey PNG", window)
     else:
-        values = read_uint16(path, f"depth in steps of {descriptor.depth_scale:g} m in a 16-bit grey PNG")
-        metres = codecs.decode_uint16_scaled(values, descriptor.depth_scale)
+        codes = read_uint16(path, f"depth in steps of {descriptor.depth_scale:g} m in a 16-bit grey PNG", window)
+    return _metres(descriptor).take(codes)
+
+
+@functools.lru_cache(maxsize=8)
+def _metres(descriptor):
+    """The metres, float32, of every code."""
+    if descriptor.depth_encoding == "inverse_uint8":
+        metres = codecs.decode_inverse_uint8(np.arange(256), descriptor.depth_minimum, descriptor.depth_maximum)
+    else:
+        metres = codecs.decode_uint16_scaled(np.arange(65536), descriptor.depth_scale)
     return within_range(metres, descriptor)
 
 
@@ -47,7 +66,13 @@ def within_range(metres: np.ndarray, descriptor: Descriptor) -> np.ndarray:
     return np.where((metres >= low) & (metres <= high), metres, np.float32(0.0))
 
 
+def read_image(path: str, descriptor: Descriptor, window: Choose | None = None) -> np.ndarray:
+    """A picture, uint8 (H, W, 3); black outside of it, where a window reaches there."""
+    return read_rgb(path, window)
+
+
 READERS: dict[str, Callable] = {"semseg": read_semseg, "depth": read_depth}
+_TAKING_WINDOWS = (read_image, read_semseg, read_depth)
 
 
 class FileSource:
@@ -86,7 +111,7 @@ class FileSource:
         self.descriptor = descriptor
         self.tasks = tuple(tasks)
         self.files = {name: dict(found.get(name, {})) for name in ("rgb", *self.tasks)}
-        self.readers = {"rgb": lambda path, descriptor: read_rgb(path), **(readers or READERS)}
+        self.readers = {"rgb": read_image, **(readers or READERS)}
         self.where = {task: f"put the labels into its folder {task}" for task in self.tasks} | dict(where or {})
         self._limit = limit
         images = self.files["rgb"]
@@ -109,8 +134,12 @@ class FileSource:
         """The image file of a sample, for messages."""
         return self.files["rgb"][self.ids[index]]
 
-    def read(self, index: int) -> dict[str, np.ndarray]:
+    def read(self, index: int, window: Choose | None = None) -> dict[str, np.ndarray]:
         """One sample.
+
+        Args:
+            index: of the sample.
+            window: from the height and width of its picture to the part that is wanted; None = all of it.
 
         Returns:
             "image" uint8 (H, W, 3) RGB, and for each task: "semseg" int32 (H, W) class ids or the ignore value;
@@ -121,16 +150,32 @@ class FileSource:
         """
         name = self.ids[index]
         image_path = self.files["rgb"][name]
-        image = self.readers["rgb"](image_path, self.descriptor)
-        sample, size = {"image": image}, image.shape[:2]
+        size, chosen = None, None
+
+        def of_image(found):
+            nonlocal size, chosen
+            size, chosen = found, window(found) if window else None
+            return chosen
+
+        def of_label(found):
+            check_size(path, found, image_path, size)
+            return chosen
+
+        sample = {"image": self._read("rgb", image_path, of_image)}
         for task in self.tasks:
             path = self.files[task].get(name)
             if path is None:
-                sample[task] = no_label(task, size, self.descriptor)
-                continue
-            sample[task] = self.readers[task](path, self.descriptor)
-            check_size(path, sample[task].shape, image_path, size)
+                sample[task] = no_label(task, sample["image"].shape[:2], self.descriptor)
+            else:
+                sample[task] = self._read(task, path, of_label)
         return sample
+
+    def _read(self, modality, path, window):
+        reader = self.readers[modality]
+        if reader in _TAKING_WINDOWS:
+            return reader(path, self.descriptor, window)
+        pixels = reader(path, self.descriptor)
+        return cut(pixels, window(pixels.shape[:2]), self.descriptor.ignore if modality == "semseg" else 0)
 
     def one_size(self) -> bool:
         """Whether all pictures have the same size, by their headers; unreadable ones are left to `read`."""

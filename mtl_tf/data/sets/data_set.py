@@ -16,8 +16,8 @@ class DataSet:
         describe: (data options) -> descriptor; raises a UsageError where it is not to be had.
         splits: (data options) -> names of the splits that are there.
         open: (configuration, split, descriptor) -> the samples of a split: a source with `ids`, `labelled`, `len`,
-            `path(index)`, `read(index)` and `one_size()`, and where labels may lack altogether `where` (see
-            `samples.FileSource`). Raises a UsageError that says what was expected where.
+            `path(index)`, `read(index, window=None)` and `one_size()`, and where labels may lack altogether `where`
+            (see `samples.FileSource`). Raises a UsageError that says what was expected where.
     """
 
     describe: Callable[[DataConfig], Descriptor]

@@ -12,6 +12,7 @@ import numpy as np
 from mtl_tf.config import Config
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.miniscapes import MINISCAPES
+from mtl_tf.data.windows import Choose, cut_sample
 from mtl_tf.progress import Progress
 
 SIZE = (256, 256)  # pixels, where data.image_size is unset
@@ -59,11 +60,11 @@ class SyntheticSource:
         """The name of a scene, for messages."""
         return f"synthetic {self.split} scene {self.ids[index]}"
 
-    def read(self, index: int) -> dict[str, np.ndarray]:
+    def read(self, index: int, window: Choose | None = None) -> dict[str, np.ndarray]:
         """One sample: "image" uint8 (H, W, 3), "semseg" int32 (H, W), "depth" float32 (H, W) metres, 0 = invalid."""
-        scene = self._scenes[index]
         kinds = {"image": np.uint8, "semseg": np.int32, "depth": np.float32}
-        return {name: scene[name].astype(kinds[name]) for name in ("image", *self.tasks)}
+        scene = {name: self._scenes[index][name] for name in ("image", *self.tasks)}
+        return {name: part.astype(kinds[name]) for name, part in cut_sample(scene, window, SYNTHETIC.ignore).items()}
 
     def one_size(self) -> bool:
         """Whether all pictures have the same size."""
