@@ -1,6 +1,7 @@
 """What a data set is: classes and colours, how its depth is stored, its statistics. Built in, or in `dataset.json`."""
 
 import dataclasses
+import difflib
 import json
 import math
 import os
@@ -171,8 +172,8 @@ def read(root: str | os.PathLike) -> Descriptor:
     except OSError as error:
         raise UsageError(
             f"{files.join(root, FILE_NAME)}: {(error.strerror or str(error)).lower()}; a data set read with "
-            f"--data.name=folder has a {FILE_NAME} there, beside the folders of its splits (known data sets need none: "
-            f"--data.name=miniscapes, --data.name=nyuv2, ...){_elsewhere(root)}"
+            f"--data.name=folder has a {FILE_NAME} there, beside the folders of its splits; tools/describe_dataset.py "
+            f"writes it (known data sets need none: --data.name=miniscapes, --data.name=nyuv2, ...){_elsewhere(root)}"
         ) from None
 
 
@@ -188,7 +189,10 @@ def read_file(path: str) -> Descriptor:
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not a UTF-8 text; save it as UTF-8 JSON") from None
     except json.JSONDecodeError as error:
-        raise UsageError(f"{path}: not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
+        raise UsageError(
+            f"{path}: not JSON: line {error.lineno}, column {error.colno}: {error.msg}; correct it there, or write the "
+            "file anew with tools/describe_dataset.py"
+        ) from None
     top = _Keys(path, "", content, ("name", "splits", "crop_multiple", "semseg", "depth", "rgb"))
     found = dict(
         name=top.take("name", _text, default=files.name_of(os.path.dirname(os.path.abspath(path)))),
@@ -286,9 +290,9 @@ class _Keys:
             self.fail("", f"an object such as {example}", content)
         for key in content:
             if key not in known:
-                raise UsageError(
-                    f'{path}: unknown key "{prefix}{key}"; known here: {", ".join(known)}; rename or remove it'
-                )
+                close = difflib.get_close_matches(key, known, n=1)
+                hint = f'rename it to "{close[0]}", or remove it' if close else "rename or remove it"
+                raise UsageError(f'{path}: unknown key "{prefix}{key}"; known here: {", ".join(known)}; {hint}')
 
     def below(self, key, known):
         return _Keys(self.path, f"{self.prefix}{key}.", self.content[key], known)
