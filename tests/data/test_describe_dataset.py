@@ -164,8 +164,9 @@ def test_what_cannot_be_described_is_one_line(tmp_path, monkeypatch, capsys):
         ([good, "--ignore=1"], "the labels hold 2, 255, but the value without a class, 1, must be above all classes"),
         ([good, "--classes=a,b"], "3 names or more"),
         ([good, "--classes=a,b,b"], "different names"),
+        ([good, "--splits=train,tset"], "some of train, val, with commas, not 'train,tset'"),
         (
-            [good, "--splits=train,tset", "--unit=1"],
+            [good, "--unit=1"],
             "the files hold 700 to 8000 m, none of it in the range 0.1 to 80 m",
         ),
         ([good, "--minimum=5", "--maximum=2"], "more than the smallest depth, 5 m, not 2"),
