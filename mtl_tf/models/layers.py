@@ -4,8 +4,10 @@ import contextlib
 import functools
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+IMAGENET = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))  # options of `Whiten`
 BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.9
 
@@ -109,37 +111,127 @@ class BatchNorm(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("mtl_tf")
 class Conv2D(keras.layers.Conv2D):
-    """Keras' convolution, with the machine's own kernel for dilation where there is one.
+    """Keras' convolution, with the machine's own kernels for dilation and for groups where it has them.
 
     Keras splits the input of a dilated convolution into dilation^2 interleaved images, which costs padding, copies
-    and many tiny convolutions: at rate 9 on 16x16 features it takes four times as long.
+    and many tiny convolutions: at rate 9 on 16x16 features it takes four times as long. A convolution in groups it
+    compiles with XLA, anew for every size of the image.
     """
 
     def build(self, input_shape):
         super().build(input_shape)
-        self._native = max(self.dilation_rate) > 1 and has_dilated_kernels(self.compute_dtype)
+        dtype, dilated, grouped = self.compute_dtype, max(self.dilation_rate) > 1, self.groups > 1
+        self._depthwise = grouped and self.groups == self.filters == input_shape[-1]
+        self._dense = grouped and not has_grouped_kernels(dtype)
+        # With groups and dilation in sixteen bits, oneDNN's gradient of the kernel is garbage, NaN in places.
+        sound = not grouped or self._dense or dtype == "float32"
+        self._native = not dilated or (sound and has_dilated_kernels(dtype))
 
     def convolution_op(self, inputs, kernel):
         """Convolves (B, H, W, C)."""
-        if not self._native:
-            return super().convolution_op(inputs, kernel)
-        return tf.nn.conv2d(inputs, kernel, self.strides, self.padding.upper(), dilations=self.dilation_rate)
+        padding, dilations = self.padding.upper(), self.dilation_rate
+        if self._depthwise:
+            kernel = tf.transpose(kernel, (0, 1, 3, 2))  # (h, w, C, 1)
+            return tf.nn.depthwise_conv2d(inputs, kernel, (1, *self.strides, 1), padding, dilations=dilations)
+        if self._dense:
+            kernel = block_diagonal(kernel, self.groups)
+        convolve = tf.nn.conv2d if self._native else tf.nn.convolution
+        return convolve(inputs, kernel, self.strides, padding, dilations=dilations)
+
+
+def block_diagonal(kernel, groups: int):
+    """The kernel (h, w, C, F) that convolves all channels as (h, w, C / groups, F) does in groups; zeros elsewhere."""
+    height, width, channels, filters = kernel.shape
+    blocks = tf.reshape(kernel, (height, width, 1, channels, groups, filters // groups))
+    own = tf.eye(groups, dtype=kernel.dtype)[:, None, :, None]
+    return tf.reshape(blocks * own, (height, width, groups * channels, filters))
 
 
 @functools.cache
 def has_dilated_kernels(dtype: str) -> bool:
     """Whether TensorFlow can differentiate a dilated convolution here: on GPUs, and on CPUs that oneDNN knows."""
+    return _has_gradients(dtype, dilations=2)
 
+
+@functools.cache
+def has_grouped_kernels(dtype: str) -> bool:
+    """Whether TensorFlow can differentiate a convolution in groups here: on GPUs, and on CPUs that oneDNN knows."""
+    return _has_gradients(dtype, groups=2)
+
+
+def _has_gradients(dtype, dilations=1, groups=1):
     @tf.function
     def gradients(image, kernel):
-        return tf.gradients(tf.nn.conv2d(image, kernel, 1, "SAME", dilations=2), [image, kernel])
+        return tf.gradients(tf.nn.conv2d(image, kernel, 1, "SAME", dilations=dilations), [image, kernel])
 
     with tf.init_scope():
         try:
-            gradients(tf.ones((1, 8, 8, 8), dtype), tf.ones((3, 3, 8, 8), dtype))
+            gradients(tf.ones((1, 8, 8, 8), dtype), tf.ones((3, 3, 8 // groups, 8), dtype))
         except (tf.errors.OpError, ValueError):
             return False
     return True
+
+
+@keras.saving.register_keras_serializable("mtl_tf")
+class DropPath(keras.layers.Layer):
+    """Stochastic depth: while training, leaves a residual branch out, image by image, and scales up those it keeps.
+
+    Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016. What is left out is a function of a seed and of the
+    number of calls, which checkpoints hold, so that a run that was stopped goes on as if it had not been; replicas draw
+    apart. Neither is a weight.
+
+    Args:
+        rate: the share of images left out.
+    """
+
+    def __init__(self, rate, **kwargs):
+        super().__init__(**kwargs)
+        self.rate = rate
+
+    def build(self, input_shape):
+        first = tf.constant([np.random.randint(2**31), 0], tf.int64)  # as Keras' own seeds, after set_random_seed
+        once = tf.VariableAggregation.ONLY_FIRST_REPLICA
+        self.draws = tf.Variable(first, trainable=False, aggregation=once, name="draws")
+
+    def call(self, inputs, training=False):
+        """Scales every image of (B, ...) by 0 or 1 / (1 - rate)."""
+        if not training or not self.rate:
+            return inputs
+        context = tf.distribute.get_replica_context()
+        replica = context.replica_id_in_sync_group if context else 0
+        seed = tf.identity(self.draws) + tf.stack([tf.cast(replica, tf.int64), 0])
+        self.draws.assign_add([0, 1])
+        shape = (tf.shape(inputs)[0], *(1 for _ in inputs.shape[1:]))
+        kept = tf.random.stateless_uniform(shape, seed) >= self.rate
+        return inputs * tf.cast(tf.cast(kept, tf.float32) / (1 - self.rate), inputs.dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate}
+
+
+@keras.saving.register_keras_serializable("mtl_tf")
+class LayerScale(keras.layers.Layer):
+    """A learnt factor for every channel of a residual branch: Touvron et al., CaiT, ICCV 2021."""
+
+    def __init__(self, initial, **kwargs):
+        super().__init__(**kwargs)
+        self.initial = initial
+
+    def build(self, input_shape):
+        initializer = keras.initializers.Constant(self.initial)
+        self.gamma = self.add_weight(name="gamma", shape=(input_shape[-1],), initializer=initializer)
+
+    def call(self, inputs):
+        return inputs * self.gamma
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "initial": self.initial}
 
 
 @keras.saving.register_keras_serializable("mtl_tf")

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import keras
 
-from mtl_tf.models.encoders import resnet, resnet_keras
+from mtl_tf.models.encoders import applications, resnet
 
-ENCODERS: dict[str, Callable[..., keras.Model]] = {**resnet.ENCODERS, **resnet_keras.ENCODERS}
+ENCODERS: dict[str, Callable[..., keras.Model]] = {**resnet.ENCODERS, **applications.ENCODERS}
 
 
 def build_encoder(

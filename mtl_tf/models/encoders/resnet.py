@@ -1,7 +1,8 @@
-"""ResNet in torchvision's topology (v1.5: a Bottleneck strides in its 3x3).
+"""ResNet, Wide ResNet and ResNeXt in torchvision's topology (v1.5: a Bottleneck strides in its 3x3).
 
-He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; dilation after Yu et al., "Dilated Residual
-Networks", CVPR 2017.
+He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; Zagoruyko and Komodakis, "Wide Residual Networks",
+BMVC 2016; Xie et al., "Aggregated Residual Transformations for Deep Neural Networks", CVPR 2017; dilation after Yu et
+al., "Dilated Residual Networks", CVPR 2017.
 """
 
 import functools
@@ -10,15 +11,13 @@ import keras
 
 from mtl_tf.models.encoders.pyramid import Stage, encoder_model, stages
 from mtl_tf.models.encoders.squeeze_excitation import squeeze_excitation
-from mtl_tf.models.layers import BatchNorm, Conv2D, Whiten, scope
+from mtl_tf.models.layers import IMAGENET, BatchNorm, Conv2D, Whiten, scope
 
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
 WIDTHS = (64, 128, 256, 512)
-EXPANSION = 4  # of a Bottleneck's output over its inner width
+EXPANSION = 4  # of a Bottleneck's output over the width of its stage
 
 
-def conv_bn(x, filters: int, kernel: int, name: str, stride: int = 1, dilation: int = 1):
+def conv_bn(x, filters: int, kernel: int, name: str, stride: int = 1, dilation: int = 1, groups: int = 1):
     """Bias-free convolution that pads symmetrically, as PyTorch does, and batch norm: NAME and its bn."""
     # Keras has no convolution with both: it then runs at stride 1 and is sub-sampled, which is the same.
     subsample = stride if dilation > 1 else 1
@@ -32,6 +31,7 @@ def conv_bn(x, filters: int, kernel: int, name: str, stride: int = 1, dilation: 
         strides=stride,
         padding="valid" if stride > 1 else "same",
         dilation_rate=dilation,
+        groups=groups,
         use_bias=False,
         kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
         name=name,
@@ -54,11 +54,23 @@ def _basic_block(x, width: int, name: str, stage: Stage, first: bool, consistent
     return _join(x, y, width, name, stride, excite)
 
 
-def _bottleneck(x, width: int, name: str, stage: Stage, first: bool, consistent: bool, excite: bool):
+def _bottleneck(
+    x,
+    width: int,
+    name: str,
+    stage: Stage,
+    first: bool,
+    consistent: bool,
+    excite: bool,
+    base_width: int = 64,
+    groups: int = 1,
+):
+    inner = width * base_width * groups // 64
     stride = stage.stride if first else 1
     dilation = stage.first_dilation if first else stage.dilation
-    y = keras.layers.ReLU(name=f"{name}_relu1")(conv_bn(x, width, 1, f"{name}_conv1"))
-    y = keras.layers.ReLU(name=f"{name}_relu2")(conv_bn(y, width, 3, f"{name}_conv2", stride, dilation))
+    y = keras.layers.ReLU(name=f"{name}_relu1")(conv_bn(x, inner, 1, f"{name}_conv1"))
+    y = conv_bn(y, inner, 3, f"{name}_conv2", stride, dilation, groups)
+    y = keras.layers.ReLU(name=f"{name}_relu2")(y)
     y = conv_bn(y, width * EXPANSION, 1, f"{name}_conv3")
     return _join(x, y, width * EXPANSION, name, stride, excite)
 
@@ -86,7 +98,7 @@ def resnet(
     """
     image = keras.Input((None, None, 3), name="image")
     with scope("encoder"):
-        x = Whiten(IMAGENET_MEAN, IMAGENET_STD, name="whiten")(image)
+        x = Whiten(**IMAGENET, name="whiten")(image)
         x = keras.layers.ReLU(name="relu1")(conv_bn(x, 64, 7, "conv1", 2))
         features, reduction = [(2, x)], 4
         # Padding with zeros is padding with minus infinity here: the feature is never negative.
@@ -99,8 +111,19 @@ def resnet(
     return encoder_model(image, features)
 
 
+def _row(block, *depths: int, **options):
+    return functools.partial(resnet, functools.partial(block, **options), depths)
+
+
 ENCODERS = {
-    "resnet18": functools.partial(resnet, _basic_block, (2, 2, 2, 2)),
-    "resnet34": functools.partial(resnet, _basic_block, (3, 4, 6, 3)),
-    "resnet50": functools.partial(resnet, _bottleneck, (3, 4, 6, 3)),
+    "resnet18": _row(_basic_block, 2, 2, 2, 2),
+    "resnet34": _row(_basic_block, 3, 4, 6, 3),
+    "resnet50": _row(_bottleneck, 3, 4, 6, 3),
+    "resnet101": _row(_bottleneck, 3, 4, 23, 3),
+    "resnet152": _row(_bottleneck, 3, 8, 36, 3),
+    "wide_resnet50_2": _row(_bottleneck, 3, 4, 6, 3, base_width=128),
+    "wide_resnet101_2": _row(_bottleneck, 3, 4, 23, 3, base_width=128),
+    "resnext50_32x4d": _row(_bottleneck, 3, 4, 6, 3, base_width=4, groups=32),
+    "resnext101_32x8d": _row(_bottleneck, 3, 4, 23, 3, base_width=8, groups=32),
+    "resnext101_64x4d": _row(_bottleneck, 3, 4, 23, 3, base_width=4, groups=64),
 }
