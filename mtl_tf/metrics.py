@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from mtl_tf.tasks import Depth, Segmentation, Task
 
-DEPTH_FLOOR = 0.01  # metres; what every depth is raised to before its logarithm is taken
+DEPTH_FLOOR = 0.01  # what every depth is raised to before its logarithm is taken, where the range lies above it
 
 # Mean over the valid pixels of an image of ...; (name, of the mean to the score).
 _PIXEL_MEANS = ("abs_rel", "sq_rel", "square", "log_square", "log", "log10", "mae", "delta1", "delta2", "delta3")
@@ -81,7 +81,8 @@ def _measure_depth(task: Depth, raw, target):
     valid = task.valid(target)
     truth = tf.cast(tf.where(valid, target, 1.0), tf.float64)
     answer = tf.cast(tf.where(valid, task.decode(raw), 1.0), tf.float64)
-    truth, answer = tf.maximum(truth, DEPTH_FLOOR), tf.maximum(answer, DEPTH_FLOOR)
+    floor = min(DEPTH_FLOOR, task.minimum)
+    truth, answer = tf.maximum(truth, floor), tf.maximum(answer, floor)
     error = answer - truth
     log = tf.math.log(truth) - tf.math.log(answer)
     ratio = tf.maximum(answer / truth, truth / answer)

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mtl_tf.atomic import write_bytes
-from mtl_tf.tasks import Segmentation, Task
+from mtl_tf.tasks import DEPTH_UNITS, Segmentation, Task
 
 Colour = tuple[int, int, int]
 
@@ -164,17 +164,18 @@ def _look_up(table, position):
 # === Pictures with text ===
 
 
-def depth_with_bar(depth: np.ndarray, low: float, high: float) -> np.ndarray:
+def depth_with_bar(depth: np.ndarray, low: float, high: float, unit: str = " m") -> np.ndarray:
     """`colour_depth` with a bar of metres beside it, log scale, near at the bottom.
 
     Args:
         depth: metres (H, W); a small map is enlarged until the labels of the bar can be read.
         low, high: metres at the ends of the scale.
+        unit: stands after the numbers.
 
     Returns:
         uint8 picture, wider than the depth map.
     """
-    return _beside_bar(_enlarge(colour_depth(depth, low, high)), low, high)
+    return _beside_bar(_enlarge(colour_depth(depth, low, high)), low, high, unit)
 
 
 def label_legend(classes: Sequence[str], palette: Sequence[Colour], width: int = 960) -> np.ndarray:
@@ -266,14 +267,14 @@ def _depth_columns(task, truth, prediction):
     columns = [(name, _fit(colour_depth(value, low, high))) for name, value in present.items()]
     # Both share one scale, so the bar of the last is that of the first as well.
     name, picture = columns.pop()
-    return [*columns, (name, _beside_bar(picture, low, high))]
+    return [*columns, (name, _beside_bar(picture, low, high, DEPTH_UNITS[task.unit].symbol))]
 
 
-def _beside_bar(picture, low, high):
+def _beside_bar(picture, low, high, unit):
     height, width = picture.shape[:2]
     font = _font(max(11, min((height + width) // 40, height // 6)))
     gap, thickness = max(6, height // 40), max(12, height // 20)
-    ticks = _ticks(low, high, max(2, int(height / (font.size * 2.2))))
+    ticks = _ticks(low, high, max(2, int(height / (font.size * 2.2))), unit)
     # Never narrower than usual, so that the pictures of several samples line up.
     room = max(math.ceil(font.getlength(label)) for label in ("0.00 m", *(label for _, label in ticks)))
     left = width + gap
@@ -291,12 +292,12 @@ def _beside_bar(picture, low, high):
     return np.asarray(canvas)
 
 
-def depth_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
+def depth_ticks(low: float, high: float, most: int, unit: str = " m") -> list[tuple[float, str]]:
     """Ticks of a metre bar: at most about `most` (place 0..1 on the log scale, label) pairs, both ends among them."""
-    return [(float(_log_position(metres, low, high)), label) for metres, label in _ticks(low, high, most)]
+    return [(float(_log_position(metres, low, high)), label) for metres, label in _ticks(low, high, most, unit)]
 
 
-def _ticks(low, high, most):
+def _ticks(low, high, most, unit=" m"):
     """At most about `most` (metres, label) pairs: both ends, and the round values that stand clear of the others."""
     ends = [low, high] if 0 < low < high else [low]
     digits = 2
@@ -308,11 +309,7 @@ def _ticks(low, high, most):
             apart = min(abs(float(_log_position(metres, low, high) - _log_position(c, low, high))) for c in chosen)
             if low < metres < high and apart > 1 / most:
                 chosen.append(metres)
-    return [(metres, _metres(metres, digits)) for metres in sorted(chosen)]
-
-
-def _metres(value, digits):
-    return f"{float(f'{value:.{digits}g}'):g} m"
+    return [(metres, f"{float(f'{metres:.{digits}g}'):g}{unit}") for metres in sorted(chosen)]
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.inference.predictor import Prediction, load
 from mtl_tf.inference.runs import is_saved_model
 from mtl_tf.progress import Progress
-from mtl_tf.tasks import Segmentation, Task
+from mtl_tf.tasks import DEPTH_UNITS, Segmentation, Task
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 
@@ -57,7 +57,7 @@ def write_prediction(
 
     Args:
         folder: gets a folder of each kind: overlay, semseg (class ids, palette PNG), depth (16-bit PNG, 0.01 m a
-            step), depth_picture, and for Miniscapes' codec depth_codec (uint8 PNG).
+            step, or the step of the task's unit), depth_picture, and for Miniscapes' codec depth_codec (uint8 PNG).
         name: of the files, without suffix.
         image: uint8 (H, W, 3).
         answer: the predictor's, of this image.
@@ -68,8 +68,9 @@ def write_prediction(
             pictures.write_png(folder / "overlay" / f"{name}.png", pictures.overlay(image, answer.semseg, task.palette))
             pictures.write_png(folder / "semseg" / f"{name}.png", answer.semseg.astype(np.uint8), task.palette)
             continue
-        pictures.write_depth_png16(folder / "depth" / f"{name}.png", answer.depth)
-        bar = pictures.depth_with_bar(answer.depth, *pictures.depth_range(answer.depth))
+        unit = DEPTH_UNITS[task.unit]
+        pictures.write_depth_png16(folder / "depth" / f"{name}.png", answer.depth, unit.step)
+        bar = pictures.depth_with_bar(answer.depth, *pictures.depth_range(answer.depth), unit.symbol)
         pictures.write_png(folder / "depth_picture" / f"{name}.png", bar)
         if task.codec == "inverse_uint8":
             codes = encode_inverse_uint8(answer.depth, task.minimum, task.maximum, clamp=True)

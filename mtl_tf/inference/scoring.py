@@ -14,7 +14,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.evaluation import Evaluation, Evaluator, strategy_and_batch
 from mtl_tf.inference.runs import TrainedRun, open_run, scores_suffix
 from mtl_tf.progress import Progress
-from mtl_tf.tasks import Segmentation, Task
+from mtl_tf.tasks import Depth, Segmentation, Task
 from mtl_tf.training import runtime
 from mtl_tf.training.run_directory import write_table
 
@@ -40,6 +40,9 @@ def evaluate_run(config: Config) -> tuple[dict, dict | None]:
     found = _evaluate(Evaluator(strategy, run.model, run.tasks), data, batch, f"evaluating {split}")
     folder = pathlib.Path(config.run_dir)
     scores = {"split": split, **dict.fromkeys(TASKS), **found.scores}
+    for task in run.tasks:
+        if isinstance(task, Depth) and task.unit != "metres":
+            scores["depth_unit"] = task.unit
     if data.bad:
         scores["bad_files"] = data.bad
     write_json(folder / f"evaluation_{scores_suffix(config)}.json", scores)

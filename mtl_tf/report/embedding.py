@@ -16,7 +16,7 @@ from PIL import Image
 
 from mtl_tf import pictures
 from mtl_tf.report import scores
-from mtl_tf.tasks import Segmentation, Task
+from mtl_tf.tasks import DEPTH_UNITS, Segmentation, Task
 
 UNLABELLED = 255  # class id of pixels without a label, whatever the data set calls it
 DEPTH_STEP = 0.01  # metres of one code
@@ -115,7 +115,7 @@ def _task(task):
     if isinstance(task, Segmentation):
         colours = [_hex(colour) for colour in task.palette]
         return {"name": task.name, "kind": "labels", "classes": list(task.classes), "palette": colours}
-    return {"name": task.name, "kind": "depth"}
+    return {"name": task.name, "kind": "depth", "unit": DEPTH_UNITS[task.unit].symbol}
 
 
 def _hex(colour):
@@ -123,6 +123,7 @@ def _hex(colour):
 
 
 def _picture(picture, tasks, ordered):
+    unit = scores.depth_unit(tasks)
     shapes = {name: _grid(found) for name, found in _first_maps(picture).items()}
     truth, answers = {}, [{} for _ in picture.answers]
     for task in (task for task in tasks if task.name in shapes):
@@ -139,15 +140,15 @@ def _picture(picture, tasks, ordered):
         "rank": picture.rank,
         "truth": truth,
         "answers": [
-            {"label": answer.label, "maps": maps, "scores": [_score(name, answer.scores) for name in ordered]}
+            {"label": answer.label, "maps": maps, "scores": [_score(name, answer.scores, unit) for name in ordered]}
             for answer, maps in zip(picture.answers, answers, strict=True)
         ],
     }
 
 
-def _score(name, found):
+def _score(name, found, unit):
     value = scores.number(found.get(name))
-    return [scores.describe(name).show(value), value]
+    return [scores.describe(name, unit).show(value), value]
 
 
 def _first_maps(picture):
@@ -187,23 +188,25 @@ def _depth_map(task, depth, valid_only=False):
     if valid_only:
         depth = np.where(task.valid(depth), depth, 0)
     low, high = pictures.depth_range(depth, (task.minimum, task.maximum))
-    packed, step = pack_depth(depth)
-    ticks = [[round(place, 4), label] for place, label in pictures.depth_ticks(low, high, MOST_TICKS)]
+    unit = DEPTH_UNITS[task.unit]
+    packed, step = pack_depth(depth, unit.step)
+    ticks = [[round(place, 4), label] for place, label in pictures.depth_ticks(low, high, MOST_TICKS, unit.symbol)]
     return {"uri": png_uri(packed), "step": step, "low": low, "high": high, "ticks": ticks}
 
 
-def pack_depth(depth: np.ndarray) -> tuple[np.ndarray, float]:
+def pack_depth(depth: np.ndarray, step: float = DEPTH_STEP) -> tuple[np.ndarray, float]:
     """Depth as a picture: code = 256 * red + green, metres = code * step, 0 = invalid.
 
     Args:
         depth: metres (H, W); 0, negative and non-finite values are invalid.
+        step: the smallest step, metres.
 
     Returns:
-        uint8 (H, W, 3) and the step in metres: a centimetre, more where a depth lies beyond 655.35 m.
+        uint8 (H, W, 3) and the step in metres: the one asked for, more where a depth lies beyond 65535 of it.
     """
     depth = np.asarray(depth, np.float64)
     valid = np.isfinite(depth) & (depth > 0)
-    step = max(DEPTH_STEP, float(depth.max(where=valid, initial=0)) / 65535)
+    step = max(step, float(depth.max(where=valid, initial=0)) / 65535)
     # A valid depth below half a step must not turn into "invalid".
     codes = np.where(valid, np.clip(np.rint(np.where(valid, depth, 0) / step), 1, 65535), 0).astype(np.uint16)
     return np.dstack([codes >> 8, codes & 255, np.zeros_like(codes)]).astype(np.uint8), step

@@ -102,7 +102,7 @@ const KINDS = {
       const sum = known.reduce((total, i) => total + Math.abs(Math.log(answer[i] / truth[i])), 0);
       return known.length ? `|ln z \u2212 ln z*|: mean ${(sum / known.length).toFixed(3)}` : "no depth";
     },
-    word: (task, value) => (value > 0 ? `${Number(value.toPrecision(3))} m` : "no depth"),
+    word: (task, value) => (value > 0 ? `${Number(value.toPrecision(3))}${task.unit}` : "no depth"),
     difference: (truth, answer) => (truth > 0 && answer > 0 ? ` (\u00d7${(answer / truth).toFixed(2)})` : ""),
   },
 };

@@ -6,6 +6,7 @@ still training has a page as well.
 
 import csv
 import dataclasses
+import functools
 import json
 import os
 import shlex
@@ -51,7 +52,8 @@ def write_report(
     epochs = _rows(run_dir / "metrics.csv")
     options = _options(run_dir / "run.flags")
     images = {path.stem.removeprefix("per_image_"): _rows(path) for path in _splits(run_dir, "per_image_*.csv")}
-    charts = _charts(epochs, _rows(run_dir / "steps.csv"))
+    describe = functools.partial(scores.describe, unit=scores.depth_unit(tasks))
+    charts = _charts(epochs, _rows(run_dir / "steps.csv"), describe)
     split, evaluation = next(iter(evaluations.items()), (None, {}))
     page = render(
         "page.html.jinja",
@@ -62,15 +64,15 @@ def write_report(
         summary=_summary(options),
         command=_command(run_dir) if options else None,
         state=_state(options, epochs, split, evaluation),
-        headlines=_headlines(evaluation, epochs, baseline),
+        headlines=_headlines(evaluation, epochs, baseline, describe),
         splits={name: found.get("num_images") for name, found in evaluations.items()},
-        score_groups=_score_groups(evaluations, baseline),
+        score_groups=_score_groups(evaluations, baseline, describe),
         class_split=split,
         colours=_colours(tasks),
         classes=_classes(evaluation, baseline),
         has_baseline=baseline is not None,
-        extremes={name: _extremes(rows) for name, rows in images.items()},
-        all_images={name: _all_images(name, rows) for name, rows in images.items()},
+        extremes={name: _extremes(rows, describe) for name, rows in images.items()},
+        all_images={name: _all_images(name, rows, describe) for name, rows in images.items()},
         changed=[option for option in options if option[1] != option[2]],
         unchanged=[option for option in options if option[1] == option[2]],
         environment=_flat(_json(run_dir / "environment.json")),
@@ -161,18 +163,18 @@ def _state(options, epochs, split, evaluation):
     return parts
 
 
-def _headlines(evaluation, epochs, baseline):
+def _headlines(evaluation, epochs, baseline, describe):
     """(metric, score, baseline's score) of the scores at the top."""
     flat = scores.flatten(evaluation) if evaluation else (epochs[-1] if epochs else {})
     other = scores.flatten(baseline or {})
     return [
-        (scores.describe(name), scores.describe(name).show(flat[name]), scores.describe(name).show(other.get(name)))
+        (describe(name), describe(name).show(flat[name]), describe(name).show(other.get(name)))
         for name in HEADLINES
         if flat.get(name) is not None
     ]
 
 
-def _score_groups(evaluations, baseline):
+def _score_groups(evaluations, baseline, describe):
     """Group -> rows (metric, score on each split, baseline's score, ratio to it on its own split)."""
     columns = {split: scores.flatten(evaluation) for split, evaluation in evaluations.items()}
     other = scores.flatten(baseline or {})
@@ -183,7 +185,7 @@ def _score_groups(evaluations, baseline):
     for name in known + [name for name in present if name not in scores.METRICS]:
         if scores.group(name) == scores.GROUPS[0] and all(flat.get(name) is None for flat in columns.values()):
             continue  # total and grader do not exist where a task was not trained
-        metric = scores.describe(name)
+        metric = describe(name)
         shown = [metric.show(flat.get(name)) for flat in columns.values()]
         # A ratio says nothing of scores that may be negative.
         ratio = "" if name in ("total", "grader") else scores.ratio(compared.get(name), other.get(name))
@@ -207,7 +209,7 @@ def _colours(tasks):
     return {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in found.items()}
 
 
-def _charts(epochs, steps):
+def _charts(epochs, steps, describe):
     """The curves of the run; one without any point is left out."""
 
     def by_epoch(title, *columns, note="", **axis):
@@ -220,12 +222,13 @@ def _charts(epochs, steps):
         return Chart(title, tuple(line for line in lines if line), **axis)
 
     def score(title, name, *columns, **axis):
-        return by_epoch(title, *(columns or [("val", name)]), note=_best(epochs, name), **axis)
+        return by_epoch(title, *(columns or [("val", name)]), note=_best(epochs, name, describe), **axis)
 
     def loss(name):
         return ("train", f"train_{name}"), ("val", f"val_{name}")
 
     segmentation = (("mIoU", "semseg.miou"), ("Pixel accuracy", "semseg.pixel_accuracy"))
+    metres = describe("depth.rmse").unit.strip()
     by_part = (("train", "loss"), ("semseg", "loss_semseg"), ("depth", "loss_depth"))
     charts = (
         _log_where_wide(by_epoch("Loss", *loss("loss"), ("val, weighted", "val_loss_weighted"))),
@@ -234,7 +237,7 @@ def _charts(epochs, steps):
         score("Segmentation, %", "semseg.miou", *segmentation, zero=True),
         score("SI-logRMSE", "depth.si_log_rmse"),
         score("Total", "total"),
-        score("Depth RMSE, m", "depth.rmse"),
+        score(", ".join(filter(None, ("Depth RMSE", metres))), "depth.rmse"),
         by_epoch("Learning rate", ("train", "learning_rate"), zero=True),
         _log_where_wide(by_step("Training loss by step", *by_part)),
         by_step("Images a second", ("train", "images_per_second"), zero=True),
@@ -257,20 +260,20 @@ def _log_where_wide(chart):
     return dataclasses.replace(chart, log=wide)
 
 
-def _best(epochs, name):
+def _best(epochs, name, describe):
     """The best value of a column and its epoch, in words."""
     found = [(row[name], row["epoch"]) for row in epochs if row.get(name) is not None and row.get("epoch") is not None]
     if not found:
         return ""
-    value, epoch = (max if scores.describe(name).higher else min)(found)
-    return f"best {scores.describe(name).show(value)} at epoch {epoch:g}"
+    value, epoch = (max if describe(name).higher else min)(found)
+    return f"best {describe(name).show(value)} at epoch {epoch:g}"
 
 
-def _extremes(rows):
+def _extremes(rows, describe):
     """(metric, histogram, worst, median, best) over the images; the ends as (score, id)."""
     table = []
     for name in [name for name in scores.METRICS if any(row.get(name) is not None for row in rows)]:
-        metric = scores.describe(name)
+        metric = describe(name)
         found = sorted((row[name], row.get("id") or "") for row in rows if row.get(name) is not None)
         low, high = found[0], found[-1]
         worst, best = (low, high) if metric.higher else (high, low)
@@ -280,9 +283,9 @@ def _extremes(rows):
     return table
 
 
-def _all_images(split, rows):
+def _all_images(split, rows, describe):
     """A table of every image; None where there is none, or too many."""
-    metrics = {n: scores.describe(n) for n in scores.METRICS if any(row.get(n) is not None for row in rows)}
+    metrics = {n: describe(n) for n in scores.METRICS if any(row.get(n) is not None for row in rows)}
     if not metrics or len(rows) > MOST_IMAGES:
         return None
     heads = [f"{metric.label} {'↑' if metric.higher else '↓'}" for metric in metrics.values()]

@@ -6,6 +6,9 @@ JSON look the same. A score that does not exist is None.
 
 import dataclasses
 import math
+from collections.abc import Sequence
+
+from mtl_tf.tasks import DEPTH_UNITS, Depth, Task
 
 MISSING = "\N{EN DASH}"
 
@@ -67,9 +70,22 @@ GROUPS = ("Overall", "Segmentation", "Depth, mean over images", "Depth, pooled o
 _ASCII = str.maketrans({MISSING: "-", "\N{MULTIPLICATION SIGN}": "x", "\N{GREEK SMALL LETTER DELTA}": "delta"})
 
 
-def describe(name: str) -> Metric:
-    """The metric of a dotted name; a name that is not known is shown as it is."""
-    return METRICS.get(name) or Metric(name.partition(".")[2] or name, 4)
+def describe(name: str, unit: str = "metres") -> Metric:
+    """The metric of a dotted name; a name that is not known is shown as it is.
+
+    Args:
+        name: dotted.
+        unit: of depth, a key of `tasks.DEPTH_UNITS`.
+    """
+    metric = METRICS.get(name) or Metric(name.partition(".")[2] or name, 4)
+    if unit == "metres" or metric.unit != DEPTH_UNITS["metres"].symbol:
+        return metric
+    return dataclasses.replace(metric, digits=5, unit=DEPTH_UNITS[unit].symbol)
+
+
+def depth_unit(tasks: Sequence[Task]) -> str:
+    """The unit of depth of a network's tasks, a key of `tasks.DEPTH_UNITS`."""
+    return next((task.unit for task in tasks if isinstance(task, Depth)), "metres")
 
 
 def group(name: str) -> str:
@@ -137,7 +153,7 @@ def results_table(evaluation: dict, baseline: dict) -> str:
     rows = [("metric", "ours", "position baseline", "ratio", "better")]
     for name in names:
         if ours.get(name) is not None or theirs.get(name) is not None:
-            metric = describe(name)
+            metric = describe(name, evaluation.get("depth_unit", "metres"))
             values = (metric.show(ours.get(name)), metric.show(theirs.get(name)))
             rows.append((metric.label, *values, ratio(ours.get(name), theirs.get(name)), metric.better))
     if not theirs:

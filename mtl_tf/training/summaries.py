@@ -51,8 +51,9 @@ class Summaries:
                 tf.summary.image(f"{name}/{position}", panels[-1][None])
             if "depth" in answers:
                 valid = batch["depth"] > 0
-                tf.summary.histogram(f"{name}/depth_metres/truth", batch["depth"][valid])
-                tf.summary.histogram(f"{name}/depth_metres/answer", answers["depth"][valid])
+                unit = next(task.unit for task in tasks if task.name == "depth")
+                tf.summary.histogram(f"{name}/depth_{unit}/truth", batch["depth"][valid])
+                tf.summary.histogram(f"{name}/depth_{unit}/answer", answers["depth"][valid])
         return panels
 
     def flush(self):

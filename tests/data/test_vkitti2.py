@@ -21,7 +21,7 @@ def options(root):
 
 def test_samples_classes_and_metres(options):
     source = opened(options)
-    assert source.ids == ["Scene01/clone/Camera_0/00000", "Scene01/clone/Camera_0/00001"]
+    assert source.ids == ["Scene01_clone_Camera_0_00000", "Scene01_clone_Camera_0_00001"]
     assert source.labelled == {"semseg": 2, "depth": 2}
     sample = source.read(1)
     assert sample["image"].shape == (4, 6, 3)
@@ -32,8 +32,8 @@ def test_samples_classes_and_metres(options):
 
 
 def test_splits(options, root):
-    assert opened(options, "val").ids == [f"Scene18/clone/Camera_0/0000{frame}" for frame in (0, 1)]
-    assert opened(options, "val_fog").ids == [f"Scene18/fog/Camera_0/0000{frame}" for frame in (0, 1)]
+    assert opened(options, "val").ids == [f"Scene18_clone_Camera_0_0000{frame}" for frame in (0, 1)]
+    assert opened(options, "val_fog").ids == [f"Scene18_fog_Camera_0_0000{frame}" for frame in (0, 1)]
     everything = opened(options, "train_all")
     assert len(everything) == 2 * 2 * 2 and len(set(everything.ids)) == 8
     assert everything.read(7)["semseg"].max() == 255

@@ -2,7 +2,7 @@
 
 from mtl_tf.config import Config, DataConfig
 from mtl_tf.data import files
-from mtl_tf.data.descriptors import FILE_NAME, Descriptor, with_statistics
+from mtl_tf.data.descriptors import FILE_NAME, Descriptor, read, with_statistics
 from mtl_tf.data.sets import camvid, cityscapes, folder, kitti, miniscapes, nyuv2, synthetic, vkitti2
 from mtl_tf.data.sets.data_set import DataSet
 
@@ -30,10 +30,10 @@ def describe(data: DataConfig) -> Descriptor:
     descriptor = DATA_SETS[data.name].describe(data)
     if data.statistics:
         return with_statistics(descriptor, data.statistics)
-    if descriptor.lacks_statistics and data.root:
-        path = files.join(data.root, FILE_NAME)
-        if data.name != "folder" and files.is_file(path):
-            return with_statistics(descriptor, path)
+    path = files.join(data.root, FILE_NAME)
+    known = data.name != "folder" and descriptor.lacks_statistics and data.root and files.is_file(path)
+    if known and read(data.root).name == descriptor.name:
+        return with_statistics(descriptor, path)
     return descriptor
 
 

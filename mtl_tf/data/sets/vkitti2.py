@@ -1,6 +1,7 @@
 """Virtual KITTI 2 (Cabon et al., 2020): rendered drives with 14 classes and exact depth, as it is downloaded."""
 
 import functools
+import itertools
 
 from mtl_tf.data import files, labels
 from mtl_tf.data.descriptors import Descriptor
@@ -64,7 +65,7 @@ _SOURCES = {"semseg": "vkitti_2.0.3_classSegmentation.tar", "depth": "vkitti_2.0
 
 
 def open_split(config, split, descriptor) -> FileSource:
-    """The samples of a split: id = <scene>/<variation>/<camera>/<frame>.
+    """The samples of a split: id = <scene>_<variation>_<camera>_<frame>.
 
     Args:
         config: the configuration.
@@ -75,22 +76,20 @@ def open_split(config, split, descriptor) -> FileSource:
     root = _find(config.data)
     scenes, variations, cameras = _parse(root, split)
     found = {part: {} for part in ("rgb", *config.tasks)}
-    colours = {}
-    for scene in scenes:
-        for variation in variations:
-            for part, numbered in found.items():
-                for camera in cameras:
-                    files_of = _files(root, f"{scene}/{variation}", camera, *_FOLDERS[part])
-                    numbered |= {f"{scene}/{variation}/{camera}/{name}": path for name, path in files_of.items()}
-            if "semseg" in config.tasks:
-                colours[f"{scene}/{variation}"] = _colours(root, f"{scene}/{variation}")
+    colours_of = {}
+    for scene, variation in itertools.product(scenes, variations):
+        drive = f"{scene}/{variation}"
+        for part, camera in itertools.product(found, cameras):
+            numbered = _files(root, drive, camera, *_FOLDERS[part])
+            found[part] |= {f"{scene}_{variation}_{camera}_{name}": path for name, path in numbered.items()}
+            if part == "semseg" and numbered:
+                colours_of |= dict.fromkeys(numbered.values(), _colours(root, drive))
     if not found["rgb"]:
         raise UsageError(
             f"{root}: no pictures of split {split!r} ({', '.join(scenes)}; {', '.join(variations)}); expected "
             f"{_LAYOUT}; unpack vkitti_2.0.3_rgb.tar there"
         )
-    of_file = {path: colours[name.rsplit("/", 2)[0]] for name, path in found.get("semseg", {}).items()}
-    readers = {"semseg": functools.partial(_read_semseg, of_file), "depth": read_depth}
+    readers = {"semseg": functools.partial(_read_semseg, colours_of), "depth": read_depth}
     where = {task: f"unpack {archive} into {root}" for task, archive in _SOURCES.items()}
     return FileSource(descriptor, config.tasks, found, readers, config.data.limit, where)
 
@@ -148,8 +147,8 @@ def _colours(root, drive):
     return found
 
 
-def _read_semseg(of_file, path, descriptor):
-    return labels.read_colours(path, of_file[path], "the class colours of Virtual KITTI 2 (colors.txt)")
+def _read_semseg(colours_of, path, descriptor):
+    return labels.read_colours(path, colours_of[path], "the class colours of Virtual KITTI 2 (colors.txt)")
 
 
 DATA_SET = DataSet(lambda data: VKITTI2, _splits, open_split)
