@@ -171,6 +171,9 @@ class ModelConfig(Section):
         lengths=(1, 2, 3),
     )
     squeeze_excitation: bool = option(False, "Squeeze-and-excitation in every residual block of the encoder.")
+    recompute: bool = option(
+        False, "Compute activations again for the gradient instead of keeping them: less memory, more time."
+    )
     gate_init: str = option(
         "zeros", "distilled: initial gates of the attention, half open or random.", choices=("zeros", "default")
     )

@@ -11,6 +11,7 @@ from mtl_tf.models.attention import build_attention
 from mtl_tf.models.decoder import build_decoder, build_head
 from mtl_tf.models.encoders import build_encoder
 from mtl_tf.models.layers import ResizeLike
+from mtl_tf.models.recompute import recomputing
 from mtl_tf.options import format_value
 from mtl_tf.tasks import Task
 
@@ -37,7 +38,7 @@ def build_model(config: ModelConfig, tasks: Sequence[Task]) -> keras.Model:
     # === Encoder ===
     image = keras.Input((None, None, 3), name="image", dtype="float32")
     encoder = build_encoder(config.encoder, config.dilation, config.consistent_dilation, config.squeeze_excitation)
-    pyramid = encoder(image)
+    pyramid = _in_memory(config, encoder)(image)
 
     # === Features at the stride of the last skip, and raw heads ===
     features = ARCHITECTURES[config.architecture](config, tasks, pyramid)
@@ -58,7 +59,13 @@ def _branch(config, pyramid, path):
     aspp = build_aspp(pyramid["last"].shape[-1], config.aspp_rates, config.aspp, f"{path}/aspp")
     skips = [_skip(config, pyramid, stride) for stride in config.skip_strides]
     decoder = build_decoder([skip.shape[-1] for skip in skips], config.skip, f"{path}/decoder")
+    aspp, decoder = _in_memory(config, aspp), _in_memory(config, decoder)
     return decoder([aspp(pyramid["last"]), *skips])
+
+
+def _in_memory(config, part):
+    """A part of the network, as it is or in segments that are computed again for the gradient."""
+    return recomputing(part) if config.recompute else part
 
 
 def _skip(config, pyramid, stride):

@@ -2,10 +2,13 @@
 
 import contextlib
 import functools
+import threading
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+_state = threading.local()  # each replica is traced in a thread of its own
 
 IMAGENET = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))  # options of `Whiten`
 BATCH_NORM_EPSILON = 1e-5
@@ -79,6 +82,8 @@ class BatchNorm(keras.layers.Layer):
         else:
             outputs, mean, variance = self._synchronised(tf.cast(inputs, tf.float32), gamma, beta, context)
             outputs = tf.cast(outputs, inputs.dtype)
+        if getattr(_state, "keep_statistics", False):
+            return outputs
         keep = self.momentum
         for running, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moved = running * keep + tf.stop_gradient(new) * (1.0 - keep)
@@ -107,6 +112,16 @@ class BatchNorm(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+
+
+@contextlib.contextmanager
+def running_statistics_kept():
+    """Inside, batch norm does not move its running statistics: a batch that is computed again has moved them before."""
+    _state.keep_statistics = True
+    try:
+        yield
+    finally:
+        _state.keep_statistics = False
 
 
 @keras.saving.register_keras_serializable("mtl_tf")
