@@ -15,7 +15,9 @@ from PIL import Image
 from mtl_tf import config as configuration
 from mtl_tf.data.sets import describe, open_split
 from mtl_tf.data.sets.miniscapes import MINISCAPES
+from mtl_tf.data.sets.vkitti2 import CLASSES
 from mtl_tf.errors import UsageError
+from tests.data import official
 from tests.helpers import write_dataset
 from tests.mutations import mutate, seconds_at_most
 
@@ -53,6 +55,47 @@ def miniscapes(root):
         labels.save(root / "train/semseg" / f"{name}.png")
         Image.fromarray(pixels["d"] * 10).save(root / "train/depth" / f"{name}.png")
     return dict(data__name="miniscapes", data__root=str(root))
+
+
+@writer
+def cityscapes(root):
+    """Label ids, 16-bit disparity, camera files."""
+    return official.write_cityscapes(root)
+
+
+@writer
+def cityscapes7(root):
+    """The same files by the 7-class protocol."""
+    return official.write_cityscapes(root) | dict(data__name="cityscapes7")
+
+
+@writer
+def kitti(root):
+    """Label ids, 16-bit disparity, calibration texts."""
+    return official.write_kitti(root, root, root)
+
+
+@writer
+def vkitti2(root):
+    """Colours with a text that names them, 16-bit centimetres."""
+    options = official.write_vkitti2(root, scenes=("Scene01",), variations=("clone",))
+    names = "".join(f"{name} {red} {green} {blue}\n" for name, (red, green, blue) in CLASSES.items())
+    (root / "Scene01/clone/colors.txt").write_text(f"Category r g b\n{names}")
+    return options
+
+
+@writer
+def camvid(root):
+    """Colours, with lists of the splits."""
+    options = official.write_camvid(root)
+    (root / "train.txt").write_text("".join(f"{name}.png\n" for name in official.CAMVID_NAMES))
+    return options
+
+
+@writer
+def camvid_segnet(root):
+    """Class ids beside the pictures."""
+    return official.write_camvid_segnet(root)
 
 
 def cases(name: str, count: int, seed: int, place: pathlib.Path) -> collections.Counter:
