@@ -76,7 +76,8 @@ def prepare(parsed):
     print(f"{len(samples)} samples in {output}: {counts} ({len(missing)} new, {len(samples) - len(missing)} found)")
     if missing or not (output / descriptors.FILE_NAME).exists():
         describe(output, own.classes, tuple(splits))
-    print(f"next: python main.py train --run_dir=RUN --data.name=nyuv2 --data.root={output}")
+    validated = "" if own.val else " --data.val_split=test"
+    print(f"next: python main.py train --run_dir=RUN --data.name=nyuv2 --data.root={output}{validated}")
 
 
 def write_sample(file, table, depth, output, sample):
