@@ -51,6 +51,11 @@ class DataConfig(Section):
         "File of measured statistics (tools/dataset_statistics.py --output); empty = the data set's own.",
         free=True,
     )
+    mix_names: tuple[str, ...] = option((), "Further data sets to train on, each as in data.name.", choices=DATA_SETS)
+    mix_roots: tuple[str, ...] = option((), "Their folders, in the same order; - where there is none.", free=True)
+    mix_weights: tuple[float, ...] = option(
+        (), "Shares of data.name and of each further data set in a batch, in any unit; empty = equal."
+    )
     image_size: tuple[int, ...] = option(
         (),
         "H,W in pixels that every sample is resized to; empty = as it is on disk.",
@@ -77,6 +82,24 @@ class DataConfig(Section):
     cache: bool = option(False, "Keep decoded samples in memory (synthetic scenes always are).", free=True)
     workers: int = option(0, "Samples read in parallel; 0 = as many as there are cores.", minimum=0, free=True)
     prefetch: int = option(2, "Batches prepared ahead of the training step.", minimum=1, free=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        names, roots, weights = self.mix_names, self.mix_roots, self.mix_weights
+        if len(roots) != len(names):
+            raise UsageError(
+                f"data.mix_roots={format_value(roots)} are {len(roots)} folders for the {len(names)} data sets of "
+                f"data.mix_names={format_value(names)}; give one for each, - where there is none"
+            )
+        if weights and len(weights) != 1 + len(names):
+            raise UsageError(
+                f"data.mix_weights={format_value(weights)} are {len(weights)} shares for {1 + len(names)} data sets: "
+                f"{format_value((self.name, *names))}; give one for each, the first for data.name"
+            )
+        if any(weight <= 0 for weight in weights):
+            raise UsageError(
+                f"data.mix_weights={format_value(weights)} must be positive; leave a data set without a share out"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

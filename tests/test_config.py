@@ -228,6 +228,7 @@ FREE = {
     "weights",
     "baseline",
     "data.root",
+    "data.mix_roots",
     "data.split",
     "data.statistics",
     "data.eigen_crop",
@@ -248,7 +249,7 @@ FREE = {
 
 
 # Options of which another value needs that of a second option too.
-NOT_ALONE = ("augment.scale_min", "optim.step_epochs")
+NOT_ALONE = ("augment.scale_min", "data.mix_names", "data.mix_roots", "data.mix_weights", "optim.step_epochs")
 
 
 def another(field):
@@ -277,6 +278,11 @@ def test_differences_name_what_may_not_change_on_an_existing_run(name):
     assert values(changed)[name] != values(Config())[name]
     found = differences(Config(), changed)
     assert found == ({} if name in FREE else {name: (values(Config())[name], value)})
+
+
+def test_differences_of_a_mix():
+    mix = {"data.mix_names": ("nyuv2", "folder"), "data.mix_roots": ("a", "b"), "data.mix_weights": (2.0, 1.0, 1.0)}
+    assert set(differences(Config(), from_values(mix))) == {"data.mix_names", "data.mix_weights"}
 
 
 def test_the_free_options_are_the_agreed_ones():

@@ -292,7 +292,11 @@ def random_value(field, dice):
 
 def random_configuration(seed):
     dice = random.Random(seed)
-    named = {name: random_value(field, dice) for name, field in LEAVES.items()}
+    named = {name: random_value(field, dice) for name, field in LEAVES.items() if not name.startswith("data.mix_")}
+    further = dice.randint(0, 3)
+    named["data.mix_names"] = tuple(dice.choices(LEAVES["data.name"].metadata["choices"], k=further))
+    named["data.mix_roots"] = tuple(f"a b/{dice.random()}" for _ in range(further))
+    named["data.mix_weights"] = tuple(dice.random() + 0.01 for _ in range(dice.choice((0, further + 1))))
     named["augment.scale_min"], named["augment.scale_max"] = 0.25 + dice.random() / 3, 1.25 + dice.random() / 3
     named["model.skip"], named["model.skip_strides"] = True, (8, 2)  # falling, and only with skips
     named["augment.cutmix"], named["augment.classmix"] = dice.random() / 2, dice.random() / 2  # at most 1 together

@@ -23,7 +23,7 @@ from _tool import run_tool
 
 from mtl_tf.atomic import write_json
 from mtl_tf.config import Config, replace
-from mtl_tf.data.sets import describe, open_split
+from mtl_tf.data.sets import describe, describe_training, open_split, open_training
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.progress import Progress
@@ -93,7 +93,7 @@ def training(config: Config, real: bool) -> Work:
     from mtl_tf.training.optimisers import build_optimizer
     from mtl_tf.training.step import TrainingStep
 
-    tasks = describe(config.data).tasks(config)
+    tasks = describe_training(config.data).tasks(config)
     machine = runtime.start(config)
     with machine.strategy.scope():
         model = build_model(config.model, tasks)
@@ -153,7 +153,8 @@ def training_batches(config):
     from mtl_tf.data.pipeline import TrainingData
 
     config = replace(config, train__epochs=1_000_000)
-    data = TrainingData(open_split(config, config.data.train_split), config, describe(config.data))
+    descriptor = describe_training(config.data)
+    data = TrainingData(open_training(config, descriptor), config, descriptor)
     return data.dataset(), data.naming_errors()
 
 

@@ -16,10 +16,11 @@ from mtl_tf.data import augment as augmentation
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.pasting import paste
 from mtl_tf.data.reading import Reader
+from mtl_tf.data.schedule import Schedule, fold
 from mtl_tf.errors import UsageError
 
-# Separate the random streams that grow from one seed.
-_ORDER, _AUGMENT, _PASTE = 0, 1, 2
+# Separate the random streams that grow from one seed; `schedule.ORDER` is 0.
+_AUGMENT, _PASTE = 1, 2
 
 
 class TrainingData:
@@ -33,7 +34,7 @@ class TrainingData:
         """Reads one sample, where its size is not set by an option.
 
         Args:
-            source: the samples (`sets.open_split`).
+            source: the samples (`sets.open_training`).
             config: data, augment, tasks, seed and train are used.
             descriptor: of the data set.
 
@@ -42,11 +43,14 @@ class TrainingData:
         """
         self.config, self.descriptor, self.source = config, descriptor, source
         self.batch_size = config.train.batch_size
-        self.steps_per_epoch = len(source) // self.batch_size
+        parts, weights = getattr(source, "parts", (source,)), getattr(source, "weights", (1.0,))
+        self.schedule = Schedule([len(part) for part in parts], weights, self.batch_size, config.seed)
+        self.steps_per_epoch = self.schedule.steps_per_epoch
         if not self.steps_per_epoch:
             raise UsageError(
-                f"train.batch_size={self.batch_size} is more than the {len(source)} samples of split "
-                f"{config.data.train_split}; set --train.batch_size={len(source)} or less, or use more samples"
+                f"train.batch_size={self.batch_size} takes more than the {len(parts[0])} samples that "
+                f"{config.data.name} has in split {config.data.train_split}; set a smaller --train.batch_size, or use "
+                "more samples"
             )
         for task in config.tasks:
             if not source.labelled[task]:
@@ -58,6 +62,10 @@ class TrainingData:
         self._reader = Reader(source, config, descriptor.ignore)
         fixed = config.data.image_size or config.data.crop_size
         self._size = (None, None) if fixed else self._reader.demand_one_size()
+
+    def told(self) -> str:
+        """Of a mix of data sets, what each batch holds; of one, nothing."""
+        return self.source.told(self.schedule.shares(), self.batch_size) if hasattr(self.source, "told") else ""
 
     @property
     def bad(self) -> dict[str, str]:
@@ -73,13 +81,11 @@ class TrainingData:
 
         Memory does not grow with the number of samples.
         """
-        per_epoch = self.steps_per_epoch * self.batch_size  # samples; those of the last incomplete batch rest
-        total = self.config.train.epochs * per_epoch
+        total = self.config.train.epochs * self.steps_per_epoch * self.batch_size
         positions = tf.data.Dataset.range(start_step * self.batch_size, max(total, start_step * self.batch_size))
 
         def one(position):
-            epoch = position // per_epoch
-            index = epoch_order(position % per_epoch, epoch, len(self.source), self.config.seed)
+            epoch, index = self.schedule.at(position)
             return self._sample(index, epoch)
 
         samples = positions.map(_as_is(one), num_parallel_calls=self._reader.parallel, deterministic=True)
@@ -195,21 +201,6 @@ class EvaluationData:
 _as_is = tf.autograph.experimental.do_not_convert
 
 # === The parts, each a pure function ===
-
-
-def fold(seed: int, *data):
-    """A random seed, int64 (2,), that depends on every number given."""
-    state = tf.constant([seed, 0], tf.int64)
-    for number in data:
-        state = tf.random.experimental.stateless_fold_in(state, tf.cast(number, tf.int64))
-    return state
-
-
-def epoch_order(position, epoch, count: int, seed: int):
-    """The sample, int64, at a position of an epoch: a permutation of 0..count-1 that no memory is needed for."""
-    if count == 1:
-        return tf.zeros_like(position)
-    return tf.random.experimental.index_shuffle(position, fold(seed, _ORDER, epoch), count - 1)
 
 
 def resize(sample, size):

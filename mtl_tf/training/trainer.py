@@ -13,7 +13,7 @@ from mtl_tf import pictures
 from mtl_tf.atomic import write_json
 from mtl_tf.config import Config
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
-from mtl_tf.data.sets import describe, open_split
+from mtl_tf.data.sets import describe_training, open_split, open_training
 from mtl_tf.errors import DivergedError
 from mtl_tf.evaluation import Evaluation, Evaluator, finite, strategy_and_batch
 from mtl_tf.metrics import selection_score
@@ -52,9 +52,9 @@ class _Training:
         self.config, self.run_directory, self.stop = config, run, stop
 
         # === Data ===
-        descriptor = describe(config.data)
+        descriptor = describe_training(config.data)
         self.tasks = descriptor.tasks(config)
-        self.data = TrainingData(open_split(config, config.data.train_split, descriptor), config, descriptor)
+        self.data = TrainingData(open_training(config, descriptor), config, descriptor)
         self.validation = EvaluationData(open_split(config, config.data.val_split, descriptor), config, descriptor)
         self.steps_per_epoch = self.data.steps_per_epoch
         self.steps = self.steps_per_epoch * config.train.epochs
@@ -118,7 +118,7 @@ class _Training:
         if self._complete() and (self.run_directory.path / "metrics.json").exists():
             print(f"{self.run_directory.path} is finished: {self.step} steps; --train.fresh starts it anew")
             return {}
-        print(self._headline(restored), flush=True)
+        print(*filter(None, [self._headline(restored), self.data.told()]), sep="\n", flush=True)
         self.metrics_table = Table(self.run_directory.path / "metrics.csv", self.validated_epochs, "epoch")
         self.steps_table = Table(self.run_directory.path / "steps.csv", self.step)
         self.summaries = Summaries(self.run_directory.path / "events", self.config.log.tensorboard)

@@ -1,7 +1,7 @@
 """The data sets, by `data.name`: one file each, its descriptor and how its files are found and read."""
 
 from mtl_tf.config import Config, DataConfig
-from mtl_tf.data import files
+from mtl_tf.data import files, mixture
 from mtl_tf.data.descriptors import FILE_NAME, Descriptor, read, with_statistics
 from mtl_tf.data.sets import camvid, cityscapes, folder, kitti, miniscapes, nyuv2, synthetic, vkitti2
 from mtl_tf.data.sets.data_set import DataSet
@@ -19,7 +19,7 @@ DATA_SETS: dict[str, DataSet] = {
 
 
 def describe(data: DataConfig) -> Descriptor:
-    """The descriptor of the data set that the options name.
+    """The descriptor of the data set that data.name names.
 
     Its statistics are those in the file `data.statistics`; without one its own; where a known data set has none,
     those in a dataset.json that tools/dataset_statistics.py --write has put into `data.root`.
@@ -37,20 +37,60 @@ def describe(data: DataConfig) -> Descriptor:
     return descriptor
 
 
+def describe_training(data: DataConfig) -> Descriptor:
+    """What a network is trained on: data.name, and what that lacks of the first further data set of a mix that has it.
+
+    Raises:
+        UsageError: as `describe`.
+    """
+    found = describe(data)
+    for other in mixture.further(data):
+        with mixture.naming(other):
+            found = mixture.completed(found, describe(other))
+    return found
+
+
 def splits_of(data: DataConfig) -> list[str]:
     """The names of the splits that are there."""
     return DATA_SETS[data.name].splits(data)
 
 
 def open_split(config: Config, split: str, descriptor: Descriptor | None = None):
-    """The samples of a split of the data set that `config.data` names.
+    """The samples of a split of the data set that data.name names.
 
     Args:
         config: its data and tasks.
         split: name of the split.
-        descriptor: of the data set, where it is known; a run keeps the one it was trained with.
+        descriptor: what its labels are to mean; a run keeps the one it was trained with.
 
     Raises:
         UsageError: the data set or the split is not there.
     """
-    return DATA_SETS[config.data.name].open(config, split, descriptor or describe(config.data))
+    data = config.data
+    if descriptor and data.mix_names:
+        return _open_part(config, data, split, descriptor)
+    return DATA_SETS[data.name].open(config, split, descriptor or describe(data))
+
+
+def open_training(config: Config, descriptor: Descriptor):
+    """The samples to train on: the training split of data.name, or a mix of it with those of data.mix_names.
+
+    Raises:
+        UsageError: one is not there, or has nothing in common with the first.
+    """
+    split = config.data.train_split
+    parts = [open_split(config, split, descriptor)]
+    for other in mixture.further(config.data):
+        with mixture.naming(other):
+            parts.append(_open_part(config, other, split, descriptor))
+    return mixture.Mixture(parts, config.data.mix_weights) if len(parts) > 1 else parts[0]
+
+
+def _open_part(config, data, split, descriptor):
+    """A data set of a mix: it may lack tasks, and its labels may mean something else."""
+    own = describe(data)
+    tasks = tuple(task for task in config.tasks if task in own.task_names)
+    if not tasks:
+        own.check_has(config.tasks)
+    source = DATA_SETS[data.name].open(Config(data=data, tasks=tasks), split, own)
+    return mixture.Part(source, own, descriptor, config.tasks)

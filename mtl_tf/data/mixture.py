@@ -1,0 +1,180 @@
+"""Several data sets as one: labels by the class names of the first, depth in its range, partial labels kept apart."""
+
+import contextlib
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mtl_tf.config import DataConfig
+from mtl_tf.data.descriptors import Descriptor
+from mtl_tf.data.samples import no_label, within_range
+from mtl_tf.data.windows import Choose
+from mtl_tf.errors import UsageError
+
+NO_ROOT = "-"  # in data.mix_roots: a data set without a folder
+
+
+def further(data: DataConfig) -> list[DataConfig]:
+    """The options of each further data set of a mix."""
+    alone = dataclasses.replace(data, statistics="", mix_names=(), mix_roots=(), mix_weights=())
+    return [
+        dataclasses.replace(alone, name=name, root="" if root == NO_ROOT else root)
+        for name, root in zip(data.mix_names, data.mix_roots, strict=True)
+    ]
+
+
+@contextlib.contextmanager
+def naming(data: DataConfig):
+    """Inside, a UsageError says that it is about a further data set."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"data.mix_names={data.name}, data.mix_roots={data.root or NO_ROOT}: {error}") from None
+
+
+def completed(descriptor: Descriptor, other: Descriptor) -> Descriptor:
+    """The descriptor, with what it lacks (classes, depth) from another."""
+    found = {}
+    if not descriptor.classes and other.classes:
+        found |= {name: getattr(other, name) for name in ("classes", "palette", "ignore")}
+    if not descriptor.depth_encoding and other.depth_encoding:
+        names = [field.name for field in dataclasses.fields(Descriptor) if field.name.startswith("depth_")]
+        found |= {name: getattr(other, name) for name in names}
+    return dataclasses.replace(descriptor, **found)
+
+
+class Part:
+    """The samples of one data set, with the labels of another's descriptor.
+
+    Attributes:
+        name: of the data set.
+        ids, labelled: as of any source.
+        strangers: its classes that the descriptor does not have; their pixels have no class here.
+    """
+
+    def __init__(self, source, own: Descriptor, target: Descriptor, tasks: Sequence[str]):
+        """Opens nothing.
+
+        Args:
+            source: the samples, opened with those of the tasks that the data set has labels of.
+            own: its descriptor.
+            target: the descriptor that its samples are to follow.
+            tasks: the labels that a sample is to have; of one that is not in `source.tasks` it has none.
+
+        Raises:
+            UsageError: the two have no class in common, or depth in different units.
+        """
+        self.source, self.tasks, self.name = source, tuple(tasks), own.name
+        self.ids = source.ids
+        self.labelled = {task: source.labelled.get(task, 0) for task in self.tasks}
+        self._target = target
+        self._classes = np.full(256, target.ignore, np.int32)
+        self.strangers = tuple(name for name in own.classes if name not in target.classes)
+        for number, name in enumerate(own.classes):
+            if name in target.classes:
+                self._classes[number] = target.classes.index(name)
+        if "depth" in source.tasks and own.depth_unit != target.depth_unit:
+            raise UsageError(
+                f"the depth of data set {own.name} is {own.depth_unit}, that of {target.name} is {target.depth_unit}; "
+                "leave the data set out, or train classes only (--tasks=semseg)"
+            )
+        if "semseg" in source.tasks and len(self.strangers) == len(own.classes):
+            raise UsageError(
+                f"data set {own.name} has no class in common with {target.name}: it has {_some(own.classes)}, "
+                f"expected some of {_some(target.classes)}; classes are matched by name, rename them in its "
+                "dataset.json, or leave the data set out"
+            )
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def path(self, index: int) -> str:
+        """The image file of a sample, for messages."""
+        return self.source.path(index)
+
+    def one_size(self) -> bool:
+        """Whether all pictures have the same size."""
+        return self.source.one_size()
+
+    def read(self, index: int, window: Choose | None = None) -> dict[str, np.ndarray]:
+        """A sample or a window of it: its classes by name, depth in range, what it lacks ignored or invalid."""
+        sample = self.source.read(index, window)
+        for task in self.tasks:
+            if task not in sample:
+                sample[task] = no_label(task, sample["image"].shape[:2], self._target)
+            elif task == "semseg":
+                sample[task] = self._classes[sample[task]]
+            elif task == "depth":
+                sample[task] = within_range(sample[task], self._target)
+        return sample
+
+
+class Mixture:
+    """The samples of several data sets, one after another.
+
+    Attributes:
+        parts, names, weights: the sources, what they are called, their shares.
+        ids: those of the first source, and "NAME:ID" of the others.
+        labelled: task name -> number of samples that have its label.
+    """
+
+    def __init__(self, parts: Sequence, weights: Sequence[float] = ()):
+        """Opens nothing.
+
+        Args:
+            parts: sources, that of data.name first.
+            weights: their shares, in any unit; none = equal.
+        """
+        self.parts, self.weights = tuple(parts), tuple(weights) or (1.0,) * len(parts)
+        first, *others = self.parts
+        self.tasks, self.names = first.tasks, [first.name]
+        for part in others:
+            self.names.append(part.name if part.name not in self.names else f"{part.name} ({len(self.names) + 1})")
+        self.ids = list(first.ids)
+        for name, part in zip(self.names[1:], others, strict=True):
+            self.ids += [f"{name}:{identifier}" for identifier in part.ids]
+        self.labelled = {task: sum(part.labelled[task] for part in self.parts) for task in first.labelled}
+        self._starts = np.cumsum([0, *(len(part) for part in self.parts)])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def _find(self, index):
+        number = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self.parts[number], index - int(self._starts[number])
+
+    def path(self, index: int) -> str:
+        """The image file of a sample, for messages."""
+        part, place = self._find(index)
+        return part.path(place)
+
+    def read(self, index: int, window: Choose | None = None) -> dict[str, np.ndarray]:
+        """A sample of one of the parts, or a window of it."""
+        part, place = self._find(index)
+        return part.read(place, window)
+
+    def one_size(self) -> bool:
+        """Whether all pictures have the same size."""
+        sizes = {part.read(0)["image"].shape for part in self.parts}
+        return len(sizes) == 1 and all(part.one_size() for part in self.parts)
+
+    def told(self, shares: Sequence[tuple[int, int, float]], batch_size: int) -> str:
+        """What each batch holds, and what its data sets can teach: a line, and one for each with unknown classes.
+
+        Args:
+            shares: fewest, most and mean number of samples of each part (`Schedule.shares`).
+            batch_size: samples a batch.
+        """
+        held, lines = [], []
+        for part, name, (low, high, mean) in zip(self.parts, self.names, shares, strict=True):
+            tasks = ", ".join(task for task in self.tasks if part.labelled[task]) or "no labels"
+            count = f"{low}" if low == high else f"{low} or {high} (mean {mean:.2f})"
+            held.append(f"{count} {name} [{tasks}; {len(part)} images]")
+            if part.strangers:
+                lines.append(f"{name}: without a class here, so ignored: {_some(part.strangers)}")
+        return "\n".join([f"each batch of {batch_size}: {', '.join(held)}; an epoch is the first once", *lines])
+
+
+def _some(names):
+    return ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
