@@ -32,6 +32,7 @@ DATA_SETS = (
     "kitti",
     "vkitti2",
     "camvid",
+    "packed",
 )
 TASKS = ("semseg", "depth")
 

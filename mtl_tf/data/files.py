@@ -5,6 +5,7 @@ that callers need not know where a file lies. TensorFlow is imported only where 
 """
 
 import contextlib
+import io
 import os
 from typing import BinaryIO
 
@@ -16,12 +17,25 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
+class InMemory(str):
+    """A path, for messages, that carries the bytes of its file: what opens it reads them."""
+
+    content: bytes
+
+    def __new__(cls, path: str, content: bytes):
+        made = super().__new__(cls, path)
+        made.content = content
+        return made
+
+
 def open_file(path: str) -> BinaryIO:
     """A file opened for reading bytes; it can seek.
 
     Raises:
         OSError: of the kind that a local file would give.
     """
+    if isinstance(path, InMemory):
+        return io.BytesIO(path.content)
     if not is_remote(path):
         return open(path, "rb")
     with _as_local_errors(path):
@@ -34,6 +48,13 @@ def read(path: str) -> bytes:
     """All bytes of a file."""
     with open_file(path) as file, _as_local_errors(path):
         return file.read()
+
+
+def read_range(path: str, start: int, length: int) -> bytes:
+    """`length` bytes of a file from `start` on; fewer where it ends before."""
+    with open_file(path) as file, _as_local_errors(path):
+        file.seek(start)
+        return file.read(length)
 
 
 def listing(path: str) -> list[str]:

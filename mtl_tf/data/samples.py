@@ -71,7 +71,7 @@ def read_image(path: str, descriptor: Descriptor, window: Choose | None = None) 
     return read_rgb(path, window)
 
 
-READERS: dict[str, Callable] = {"semseg": read_semseg, "depth": read_depth}
+READERS: dict[str, Callable] = {"rgb": read_image, "semseg": read_semseg, "depth": read_depth}
 _TAKING_WINDOWS = (read_image, read_semseg, read_depth)
 
 
@@ -111,7 +111,7 @@ class FileSource:
         self.descriptor = descriptor
         self.tasks = tuple(tasks)
         self.files = {name: dict(found.get(name, {})) for name in ("rgb", *self.tasks)}
-        self.readers = {"rgb": read_image, **(readers or READERS)}
+        self.readers = READERS | dict(readers or {})
         self.where = {task: f"put the labels into its folder {task}" for task in self.tasks} | dict(where or {})
         self._limit = limit
         images = self.files["rgb"]
@@ -149,33 +149,13 @@ class FileSource:
             UsageError: a file cannot be read, is not of the expected kind, or differs from the image in size.
         """
         name = self.ids[index]
-        image_path = self.files["rgb"][name]
-        size, chosen = None, None
+        paths = {modality: present[name] for modality, present in self.files.items() if name in present}
+        return read_sample(paths, self.tasks, self.readers, self.descriptor, window)
 
-        def of_image(found):
-            nonlocal size, chosen
-            size, chosen = found, window(found) if window else None
-            return chosen
-
-        def of_label(found):
-            check_size(path, found, image_path, size)
-            return chosen
-
-        sample = {"image": self._read("rgb", image_path, of_image)}
-        for task in self.tasks:
-            path = self.files[task].get(name)
-            if path is None:
-                sample[task] = no_label(task, sample["image"].shape[:2], self.descriptor)
-            else:
-                sample[task] = self._read(task, path, of_label)
-        return sample
-
-    def _read(self, modality, path, window):
-        reader = self.readers[modality]
-        if reader in _TAKING_WINDOWS:
-            return reader(path, self.descriptor, window)
-        pixels = reader(path, self.descriptor)
-        return cut(pixels, window(pixels.shape[:2]), self.descriptor.ignore if modality == "semseg" else 0)
+    @property
+    def own_encodings(self) -> bool:
+        """Whether all files are read by the descriptor alone, as the project's own layout is."""
+        return all(self.readers[modality] in _TAKING_WINDOWS for modality in self.files)
 
     def one_size(self) -> bool:
         """Whether all pictures have the same size, by their headers; unreadable ones are left to `read`."""
@@ -204,12 +184,7 @@ class FileSource:
                 texts.append(str(error))
                 continue
             sizes[modality] = pixels.shape[:2]
-            if modality == "depth" and not (pixels > 0).any():
-                low, high = self.descriptor.depth_minimum, self.descriptor.depth_maximum
-                unit = DEPTH_UNITS[self.descriptor.depth_unit].symbol
-                texts.append(f"{path}: no pixel has a valid depth ({low:g}..{high:g}{unit})")
-            if modality == "semseg" and (pixels == self.descriptor.ignore).all():
-                texts.append(f"{path}: no pixel has a class; all are ignore ({self.descriptor.ignore})")
+            texts += emptiness(path, modality, pixels, self.descriptor)
         for modality in sizes.keys() - {"rgb"}:
             if "rgb" in sizes:
                 try:
@@ -217,6 +192,62 @@ class FileSource:
                 except UsageError as error:
                     texts.append(str(error))
         return texts
+
+
+def read_sample(
+    paths: Mapping[str, str],
+    tasks: tuple[str, ...],
+    readers: Mapping[str, Callable],
+    descriptor: Descriptor,
+    window: Choose | None = None,
+) -> dict[str, np.ndarray]:
+    """One sample from its files: see `FileSource.read`.
+
+    Args:
+        paths: "rgb" and task name -> file; a label may lack.
+        tasks: the labels to read.
+        readers: "rgb" and task name -> reader.
+        descriptor: of the data set.
+        window: from the height and width of the picture to the part that is wanted; None = all of it.
+    """
+    size, chosen = None, None
+
+    def of_image(found):
+        nonlocal size, chosen
+        size, chosen = found, window(found) if window else None
+        return chosen
+
+    def read(modality, window):
+        reader = readers[modality]
+        if reader in _TAKING_WINDOWS:
+            return reader(paths[modality], descriptor, window)
+        pixels = reader(paths[modality], descriptor)
+        return cut(pixels, window(pixels.shape[:2]), descriptor.ignore if modality == "semseg" else 0)
+
+    sample = {"image": read("rgb", of_image)}
+    for task in tasks:
+        if task not in paths:
+            sample[task] = no_label(task, sample["image"].shape[:2], descriptor)
+            continue
+
+        def of_label(found, path=paths[task]):
+            check_size(path, found, paths["rgb"], size)
+            return chosen
+
+        sample[task] = read(task, of_label)
+    return sample
+
+
+def emptiness(path: str, modality: str, pixels: np.ndarray, descriptor: Descriptor) -> list[str]:
+    """What is wrong with a label map of which no pixel is labelled; nothing with any other."""
+    if modality == "depth" and not (pixels > 0).any():
+        unit = DEPTH_UNITS[descriptor.depth_unit].symbol
+        return [
+            f"{path}: no pixel has a valid depth ({descriptor.depth_minimum:g}..{descriptor.depth_maximum:g}{unit})"
+        ]
+    if modality == "semseg" and (pixels == descriptor.ignore).all():
+        return [f"{path}: no pixel has a class; all are ignore ({descriptor.ignore})"]
+    return []
 
 
 def no_label(task: str, size: tuple[int, int], descriptor: Descriptor) -> np.ndarray:

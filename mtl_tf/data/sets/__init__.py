@@ -3,7 +3,7 @@
 from mtl_tf.config import Config, DataConfig
 from mtl_tf.data import files, mixture
 from mtl_tf.data.descriptors import FILE_NAME, Descriptor, read, with_statistics
-from mtl_tf.data.sets import camvid, cityscapes, folder, kitti, miniscapes, nyuv2, synthetic, vkitti2
+from mtl_tf.data.sets import camvid, cityscapes, folder, kitti, miniscapes, nyuv2, packed, synthetic, vkitti2
 from mtl_tf.data.sets.data_set import DataSet
 
 DATA_SETS: dict[str, DataSet] = {
@@ -15,6 +15,7 @@ DATA_SETS: dict[str, DataSet] = {
     "kitti": kitti.DATA_SET,
     "vkitti2": vkitti2.DATA_SET,
     "camvid": camvid.DATA_SET,
+    "packed": packed.DATA_SET,
 }
 
 

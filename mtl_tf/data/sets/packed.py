@@ -1,0 +1,172 @@
+"""A data set that tools/pack_dataset.py has packed into shards: any other one, sample for sample the same."""
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+
+from mtl_tf.data import descriptors, files, samples, shards
+from mtl_tf.data.descriptors import Descriptor
+from mtl_tf.data.sets.data_set import DataSet
+from mtl_tf.data.sets.folder import find_root
+from mtl_tf.data.windows import Choose, cut
+from mtl_tf.errors import UsageError
+
+_LAYOUT = f"{shards.MARK}, {descriptors.FILE_NAME} and a folder of shards a split, as tools/pack_dataset.py writes them"
+
+
+class PackedSource:
+    """The samples of a packed split, in the order of the data set that was packed; see `samples.FileSource`.
+
+    Attributes:
+        ids: the names of the samples.
+        labelled: task name -> number of samples that have its label.
+        where: task name -> what to do to get its labels, for messages.
+        split: the records.
+    """
+
+    def __init__(self, root: str, split: str, tasks: tuple[str, ...], descriptor: Descriptor, limit: int = 0):
+        descriptor.check_has(tasks)
+        self.content = shards.read_mark(root)["content"]
+        self.split = shards.Split(root, split, limit)
+        self.tasks, self.descriptor = tuple(tasks), descriptor
+        self.ids = self.split.ids
+        has = self.split.index["labels"]
+        self.labelled = {task: int(np.count_nonzero(has & 1 << shards.LABELS.index(task))) for task in self.tasks}
+        self.where = dict.fromkeys(self.tasks, "add the labels to the data set and pack it again")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def path(self, index: int) -> str:
+        """Shard and name of a sample, for messages."""
+        return self.split.path(index)
+
+    def read(self, index: int, window: Choose | None = None) -> dict[str, np.ndarray]:
+        """One sample, or a window of it; see `samples.FileSource.read`.
+
+        Raises:
+            UsageError: its record is damaged or missing, or a file in it is; names shard and sample.
+        """
+        features = self.split.features(index)
+        if "fault" in features:
+            raise UsageError(f"{self.path(index)}: {bytes(features['fault']).decode()}")
+        try:
+            if self.content == "files":
+                paths = packed_files(features, f"{self.path(index)}, ")
+                return samples.read_sample(paths, self.tasks, samples.READERS, self.descriptor, window)
+            return unpack_pixels(features, self.tasks, self.descriptor, window)
+        except (LookupError, ValueError, TypeError) as error:
+            if isinstance(error, UsageError):
+                raise
+            raise UsageError(f"{self.path(index)}: the record is no sample of this data set; pack it again") from None
+
+    def one_size(self) -> bool:
+        """Whether all pictures have the same size; unreadable ones are left to `read`."""
+        size = self.split.index["height"].astype(np.uint64) << 32 | self.split.index["width"]
+        return len(np.unique(size[size > 0])) <= 1
+
+    def faults(self) -> list[tuple[str, Callable[[], list[str]]]]:
+        """Every sample: its id, and a function that reads it and says what is wrong."""
+        return [(name, functools.partial(self._faults_of, index)) for index, name in enumerate(self.ids)]
+
+    def _faults_of(self, index):
+        try:
+            sample = self.read(index)
+        except UsageError as error:
+            return [str(error)]
+        texts = []
+        for task in self.tasks:
+            if self.split.index["labels"][index] & 1 << shards.LABELS.index(task):
+                texts += samples.emptiness(self.path(index), task, sample[task], self.descriptor)
+            elif self.labelled[task]:
+                texts.append(f"{self.path(index)}: no {task} label, though other samples of the split have one")
+        return texts
+
+
+def packed_files(features: dict, before: str = "") -> dict[str, files.InMemory]:
+    """The original files in a record: "rgb" and task name -> file; its path is that below the data set's folder.
+
+    Args:
+        features: of the record.
+        before: is put before the paths.
+    """
+    return {
+        name: files.InMemory(before + bytes(features[f"{name}/path"]).decode("utf-8"), bytes(features[name]))
+        for name in ("rgb", *shards.LABELS)
+        if name in features
+    }
+
+
+# === Decoded samples ===
+
+
+def pack_pixels(sample: dict[str, np.ndarray], labelled: tuple[str, ...]) -> dict:
+    """The features of a decoded sample, from which `unpack_pixels` makes the same again, bit for bit.
+
+    Depth becomes one or two bytes a pixel: the place of its value in a table of all that occur.
+
+    Args:
+        sample: as `samples.FileSource.read` gives it.
+        labelled: the tasks whose labels it has.
+    """
+    image = sample["image"]
+    features = {"height": image.shape[0], "width": image.shape[1], "rgb": image.tobytes()}
+    if "semseg" in labelled:
+        features["semseg"] = sample["semseg"].astype(np.uint8).tobytes()
+    if "depth" in labelled:
+        # As whole numbers, so that every bit counts; 0 m comes first and fills what lies outside of a picture.
+        bits = sample["depth"].astype(np.float32).view(np.uint32)
+        table, places = np.unique(np.append(np.uint32(0), bits), return_inverse=True)
+        if len(table) <= 65536:
+            kind = np.uint8 if len(table) <= 256 else np.uint16
+            features["depth"] = places[1:].astype(kind).tobytes()
+            features["depth/table"] = table.astype("<u4").tobytes()
+        else:
+            features["depth"] = bits.astype("<u4").tobytes()
+    return features
+
+
+def unpack_pixels(features, tasks, descriptor: Descriptor, window: Choose | None = None) -> dict[str, np.ndarray]:
+    """The sample, or a window of it; a label that is not in the features is all ignore or all 0."""
+    size = features["height"], features["width"]
+    chosen = window(size) if window else None
+    sample = {"image": cut(np.frombuffer(features["rgb"], np.uint8).reshape(*size, 3), chosen)}
+    for task in tasks:
+        if task not in features:
+            sample[task] = samples.no_label(task, sample["image"].shape[:2], descriptor)
+        elif task == "semseg":
+            labels = np.frombuffer(features["semseg"], np.uint8).reshape(size)
+            sample[task] = cut(labels, chosen, descriptor.ignore).astype(np.int32)
+        elif "depth/table" in features:
+            table = np.frombuffer(features["depth/table"], "<f4")
+            kind = np.uint8 if len(table) <= 256 else np.dtype("<u2")
+            sample[task] = table.take(cut(np.frombuffer(features["depth"], kind).reshape(size), chosen))
+        else:
+            sample[task] = cut(np.frombuffer(features["depth"], "<f4").reshape(size), chosen)
+    return sample
+
+
+# === The data set ===
+
+
+def _find(data):
+    root = find_root(data, _LAYOUT)
+    shards.read_mark(root)
+    return root
+
+
+def _splits(data):
+    root = _find(data)
+    return [name for name in files.listing(root) if files.is_file(files.join(root, name, shards.MANIFEST))]
+
+
+def _open(config, split, descriptor):
+    root = _find(config.data)
+    there = _splits(config.data)
+    if split not in there and not files.is_folder(files.join(root, split)):
+        raise UsageError(f"{root} has no split {split!r}; it has {', '.join(there) or 'none'}")
+    return PackedSource(root, split, config.tasks, descriptor, config.data.limit)
+
+
+DATA_SET = DataSet(lambda data: descriptors.read(_find(data)), _splits, _open)
