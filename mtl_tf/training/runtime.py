@@ -31,9 +31,16 @@ def start(config: Config) -> Runtime:
     """Chooses the devices, sets precision and seeds.
 
     Raises:
-        UsageError: more devices are asked for than there are.
+        UsageError: more devices are asked for than there are, or XLA on several.
     """
     devices = _devices(config.train.devices)
+    if config.train.xla and len(devices) > 1:
+        raise UsageError(
+            f"--train.xla compiles the step of one device, but there are {len(devices)}: set --train.devices=1, or "
+            "leave --train.xla out"
+        )
+    if config.train.deterministic:
+        tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(config.train.precision)
     keras.utils.set_random_seed(config.seed)
     strategy = tf.distribute.MirroredStrategy(list(devices)) if len(devices) > 1 else tf.distribute.get_strategy()

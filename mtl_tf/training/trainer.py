@@ -375,6 +375,8 @@ class _Training:
         bad = {**self.data.bad, **self.validation.bad}
         if bad:
             print(f"skipped {len(bad)} bad files: {', '.join(sorted(bad))}")
+        if self.validated_epochs < self.config.train.epochs:
+            print(f"ended early: no better for {self.config.train.patience} epochs (train.patience)")
         share = self.wait_seconds / max(self.step_seconds, 1e-9)
         print(
             f"done in {format_seconds(seconds)}; best epoch {self.best_epoch}; {share:.1%} of the time waited for data"

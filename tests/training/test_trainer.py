@@ -1,0 +1,111 @@
+"""What a run may be told besides its steps: averaged weights, when to end early, what to profile."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from mtl_tf.commands import main
+from mtl_tf.training import trainer
+from mtl_tf.training.run_directory import read_table
+from tests.helpers import TINY, assert_same_run, command, one_line_error
+
+
+def train(dataset, run_dir, *more):
+    options = ["--data.image_size=32,48", "--log.panels_every=0", "--log.observed=0"]
+    return main(["train", *TINY, f"--data.root={dataset}", f"--run_dir={run_dir}", *options, *more])
+
+
+def tensors(path):
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+@pytest.fixture
+def scores(monkeypatch):
+    """Sets what each validation scores, in their order."""
+
+    def set_scores(*values):
+        remaining = list(values)
+        monkeypatch.setattr(trainer._Training, "_score", lambda self, evaluation: remaining.pop(0))
+
+    return set_scores
+
+
+def test_patience_ends_a_run_that_has_stopped_improving(tiny_dataset, tmp_path, scores, capsys):
+    scores(1.0, 3.0, 2.0, 2.5)
+    arguments = ("--train.epochs=6", "--train.patience=2")
+    assert train(tiny_dataset, tmp_path / "run", *arguments) == 0
+    result = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert (result["epochs"], result["best_epoch"], result["steps"]) == (4, 2, 12)
+    assert "no better for 2 epochs" in capsys.readouterr().out
+    assert train(tiny_dataset, tmp_path / "run", *arguments) == 0
+    assert "is finished: 12 steps" in capsys.readouterr().out
+
+
+def test_swa_is_the_mean_of_the_weights_at_the_ends_of_the_last_epochs(tiny_dataset, tmp_path, scores, monkeypatch):
+    """Scores rise, so that the weights of each epoch are written; those of the last two are averaged."""
+    scores(1.0, 2.0, 2.0, 3.0, 3.0)
+    kept = []
+    save = trainer.save_weights
+
+    def keep(model, path):
+        save(model, path)
+        kept.append((path.name, tensors(path)))
+
+    monkeypatch.setattr(trainer, "save_weights", keep)
+    run = tmp_path / "run"
+    assert train(tiny_dataset, run, "--train.epochs=3", "--train.average=swa", "--train.swa_start=0.34") == 0
+    assert [name for name, _ in kept] == ["weights.h5"] + ["weights.h5", "averaged_weights.h5"] * 2
+    second, third, averaged = kept[1][1], kept[3][1], kept[4][1]
+    for name, value in averaged.items():
+        if "moving" in name:
+            assert np.isfinite(value).all()
+            continue
+        np.testing.assert_allclose(value, (second[name] + third[name]) / 2, rtol=1e-5, atol=1e-7, err_msg=name)
+    rows = read_table(run / "metrics.csv")
+    assert [bool(row["averaged.total"]) for row in rows] == [False, True, True]
+    assert json.loads((run / "metrics.json").read_text())["best_averaged_epoch"] == 3
+
+
+def test_averaged_weights_are_kept_beside_and_used_by_choice(tiny_dataset, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert train(tiny_dataset, run, "--train.average=ema", "--log.profile=2,3") == 0
+    rows = read_table(run / "metrics.csv")
+    assert all(row["averaged.semseg.miou"] and row["averaged.semseg.miou"] != row["semseg.miou"] for row in rows)
+    assert list((run / "events").glob("**/plugins/profile/*/*.xplane.pb"))
+    for weights, name in (("best", "evaluation_val.json"), ("averaged", "evaluation_val_averaged.json")):
+        assert main(["evaluate", f"--run_dir={run}", f"--weights={weights}"]) == 0
+        assert f"{weights} weights of" in capsys.readouterr().out
+        scored = json.loads((run / name).read_text())
+        best = json.loads(
+            (run / "best" / ("metrics.json" if weights == "best" else "averaged_metrics.json")).read_text()
+        )
+        assert scored["depth"]["rmse"] == pytest.approx(best["depth"]["rmse"], rel=1e-5)
+    best, averaged = (tensors(run / "best" / name) for name in ("weights.h5", "averaged_weights.h5"))
+    assert best.keys() == averaged.keys()
+    assert any(not np.array_equal(best[name], averaged[name]) for name in best)
+
+
+def test_averaged_weights_that_a_run_has_not(tiny_run, capsys):
+    assert main(["evaluate", f"--run_dir={tiny_run}", "--weights=averaged"]) == 2
+    assert "has no averaged weights: it was trained with --train.average=none" in capsys.readouterr().err
+
+
+def test_xla_on_several_devices_is_refused(tiny_dataset, tmp_path):
+    options = ("--train.xla", "--train.devices=2", f"--data.root={tiny_dataset}", f"--run_dir={tmp_path}")
+    done = command("train", *TINY, *options)
+    assert "compiles the step of one device, but there are 2" in one_line_error(done.returncode, done.stderr)
+
+
+@pytest.mark.slow
+def test_deterministic_kernels_and_recomputed_activations_train_the_whole_way(tiny_dataset, tmp_path):
+    """In processes of their own, since determinism cannot be turned off again; both runs end bit for bit alike."""
+    options = ("--train.deterministic", "--model.recompute", "--train.accumulate=2", "--optim.schedule=one_cycle")
+    for name in ("one", "two"):
+        done = command("train", *TINY, *options, f"--data.root={tiny_dataset}", f"--run_dir={tmp_path / name}")
+        assert done.returncode == 0, done.stderr
+    assert_same_run(tmp_path / "one", tmp_path / "two")
