@@ -82,8 +82,8 @@ class BatchNorm(keras.layers.Layer):
         else:
             outputs, mean, variance = self._synchronised(tf.cast(inputs, tf.float32), gamma, beta, context)
             outputs = tf.cast(outputs, inputs.dtype)
-        if getattr(_state, "keep_statistics", False):
-            return outputs
+        if _computing_again():
+            return outputs  # this batch has moved the running statistics before
         keep = self.momentum
         for running, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moved = running * keep + tf.stop_gradient(new) * (1.0 - keep)
@@ -115,13 +115,17 @@ class BatchNorm(keras.layers.Layer):
 
 
 @contextlib.contextmanager
-def running_statistics_kept():
-    """Inside, batch norm does not move its running statistics: a batch that is computed again has moved them before."""
-    _state.keep_statistics = True
+def computing_again():
+    """Inside, a training pass repeats the one before: state stays as it is, random layers draw what they drew."""
+    _state.again = True
     try:
         yield
     finally:
-        _state.keep_statistics = False
+        _state.again = False
+
+
+def _computing_again():
+    return getattr(_state, "again", False)
 
 
 @keras.saving.register_keras_serializable("mtl_tf")
@@ -214,8 +218,10 @@ class DropPath(keras.layers.Layer):
             return inputs
         context = tf.distribute.get_replica_context()
         replica = context.replica_id_in_sync_group if context else 0
-        seed = tf.identity(self.draws) + tf.stack([tf.cast(replica, tf.int64), 0])
-        self.draws.assign_add([0, 1])
+        again = _computing_again()
+        seed = tf.identity(self.draws) + tf.stack([tf.cast(replica, tf.int64), -1 if again else 0])
+        if not again:
+            self.draws.assign_add([0, 1])
         shape = (tf.shape(inputs)[0], *(1 for _ in inputs.shape[1:]))
         kept = tf.random.stateless_uniform(shape, seed) >= self.rate
         return inputs * tf.cast(tf.cast(kept, tf.float32) / (1 - self.rate), inputs.dtype)

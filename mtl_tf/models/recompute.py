@@ -9,7 +9,7 @@ import contextlib
 import keras
 import tensorflow as tf
 
-from mtl_tf.models.layers import running_statistics_kept
+from mtl_tf.models.layers import computing_again
 
 
 def recomputing(model: keras.Model) -> keras.Model:
@@ -74,8 +74,7 @@ class _Recomputed(keras.layers.Layer):
         def run(*tensors):
             nonlocal calls
             calls += 1
-            # Batch norm must take a batch into its running statistics once.
-            with running_statistics_kept() if calls > 1 else contextlib.nullcontext():
+            with computing_again() if calls > 1 else contextlib.nullcontext():
                 return keras.tree.flatten(self.segment(list(tensors), training=True))
 
         return tf.recompute_grad(run)(*inputs)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from mtl_tf.config import ModelConfig
 from mtl_tf.models import build_model
 from mtl_tf.models.encoders import build_encoder
+from mtl_tf.models.layers import DropPath
 from mtl_tf.models.recompute import recomputing
 from mtl_tf.tasks import cityscapes_tasks
 from tests.models.common import pictures
@@ -23,8 +24,8 @@ def one_step(model):
             loss = tf.add_n([tf.reduce_mean(tf.square(output)) for output in outputs])
         return loss, tape.gradient(loss, [variable.value for variable in model.trainable_variables])
 
-    loss, gradients = run(tf.constant(pictures(2, 32, 48)))
-    graph = run.get_concrete_function(tf.TensorSpec((2, 32, 48, 3), tf.float32)).graph
+    loss, gradients = run(tf.constant(pictures(8, 32, 48) / 255))
+    graph = run.get_concrete_function(tf.TensorSpec((8, 32, 48, 3), tf.float32)).graph
     found = {
         variable.path: gradient.numpy() for variable, gradient in zip(model.trainable_variables, gradients, strict=True)
     }
@@ -59,3 +60,20 @@ def test_every_residual_block_is_computed_twice_and_moves_its_statistics_once():
     forward = [operation for operation in graph.get_operations() if operation.type == "Conv2D"]
     assert len(forward) == 2 * sum(isinstance(layer, keras.layers.Conv2D) for layer in encoder.layers)
     assert before["encoder/bn1/moving_mean"].any()
+
+
+def test_random_layers_draw_once():
+    """Two residual branches that drop images; gradients of a pass that drew apart when repeated would differ."""
+    found = []
+    for rebuild in (lambda model: model, recomputing):
+        keras.utils.set_random_seed(2)
+        image = x = keras.Input((None, None, 3))
+        for number in range(2):
+            branch = keras.layers.Conv2D(3, 3, padding="same", activation="tanh", name=f"conv{number}")(x)
+            x = keras.layers.Add()([x, DropPath(0.5, name=f"drop{number}")(branch)])
+        model = rebuild(keras.Model(image, x))
+        loss, gradients, _ = one_step(model)
+        found.append((loss, [gradients[f"conv{number}/kernel"] for number in range(2)]))
+    (loss, gradients), (loss_again, gradients_again) = found
+    assert loss_again == loss
+    np.testing.assert_allclose(gradients_again, gradients, rtol=1e-5)
