@@ -5,6 +5,7 @@
 
 import collections
 import pathlib
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from mtl_tf.data.sets.miniscapes import MINISCAPES
 from mtl_tf.data.sets.vkitti2 import CLASSES
 from mtl_tf.errors import UsageError
 from tests.data import official
-from tests.helpers import write_dataset
+from tests.helpers import ROOT, write_dataset
 from tests.mutations import mutate, seconds_at_most
 
 PATIENCE = 20  # seconds, for one sample of a few pixels
@@ -98,6 +99,41 @@ def camvid_segnet(root):
     return official.write_camvid_segnet(root)
 
 
+@writer
+def partly_labelled(root):
+    """A folder whose second sample has no labels."""
+    options = folder(root)
+    for modality in ("semseg", "depth"):
+        (root / "train" / modality / "1.png").unlink()
+    return options
+
+
+def _packed(root, content):
+    """A folder data set, packed by the tool; the folder itself is gone."""
+    with tempfile.TemporaryDirectory() as place:
+        options = [f"--data.root={folder(pathlib.Path(place) / 'data')['data__root']}", f"--output={root}"]
+        command = [
+            sys.executable,
+            str(ROOT / "tools" / "pack_dataset.py"),
+            "--data.name=folder",
+            f"--content={content}",
+        ]
+        subprocess.run([*command, *options], check=True, capture_output=True)
+    return dict(data__name="packed", data__root=str(root))
+
+
+@writer
+def packed_files(root):
+    """Shards of the original files."""
+    return _packed(root, "files")
+
+
+@writer
+def packed_pixels(root):
+    """Shards of pixels."""
+    return _packed(root, "pixels")
+
+
 def cases(name: str, count: int, seed: int, place: pathlib.Path) -> collections.Counter:
     """Damages one file after another of a data set and reads the split.
 
@@ -116,9 +152,9 @@ def cases(name: str, count: int, seed: int, place: pathlib.Path) -> collections.
     random = np.random.default_rng([seed, *name.encode()])
     options = WRITERS[name](place)
     config = configuration.replace(configuration.Config(), **options)
-    tasks = describe(config.data).task_names
-    config = configuration.replace(config, tasks=tasks)
+    config = configuration.replace(config, tasks=describe(config.data).task_names)
     files = sorted(path for path in place.rglob("*") if path.is_file())
+    assert _read(config) == "sample"  # as long as nothing is damaged
     outcomes = collections.Counter()
     for number in range(count):
         path = files[random.integers(len(files))]
