@@ -131,28 +131,27 @@ class Mixture:
         self.tasks, self.names = first.tasks, [first.name]
         for part in others:
             self.names.append(part.name if part.name not in self.names else f"{part.name} ({len(self.names) + 1})")
-        self.ids = list(first.ids)
-        for name, part in zip(self.names[1:], others, strict=True):
-            self.ids += [f"{name}:{identifier}" for identifier in part.ids]
+        self.ids = _Ids(self)
         self.labelled = {task: sum(part.labelled[task] for part in self.parts) for task in first.labelled}
         self._starts = np.cumsum([0, *(len(part) for part in self.parts)])
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return int(self._starts[-1])
 
-    def _find(self, index):
+    def find(self, index: int) -> tuple[int, int]:
+        """Of a sample, the number of its part, and its index there."""
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return self.parts[number], index - int(self._starts[number])
+        return number, index - int(self._starts[number])
 
     def path(self, index: int) -> str:
         """The image file of a sample, for messages."""
-        part, place = self._find(index)
-        return part.path(place)
+        number, place = self.find(index)
+        return self.parts[number].path(place)
 
     def read(self, index: int, window: Choose | None = None) -> dict[str, np.ndarray]:
         """A sample of one of the parts, or a window of it."""
-        part, place = self._find(index)
-        return part.read(place, window)
+        number, place = self.find(index)
+        return self.parts[number].read(place, window)
 
     def one_size(self) -> bool:
         """Whether all pictures have the same size."""
@@ -174,6 +173,21 @@ class Mixture:
             if part.strangers:
                 lines.append(f"{name}: without a class here, so ignored: {_some(part.strangers)}")
         return "\n".join([f"each batch of {batch_size}: {', '.join(held)}; an epoch is the first once", *lines])
+
+
+class _Ids(Sequence):
+    """The ids of a mix, made when they are asked for."""
+
+    def __init__(self, mixture: Mixture):
+        self._mixture = mixture
+
+    def __len__(self):
+        return len(self._mixture)
+
+    def __getitem__(self, index):
+        number, place = self._mixture.find(range(len(self))[index])
+        name = self._mixture.parts[number].ids[place]
+        return f"{self._mixture.names[number]}:{name}" if number else name
 
 
 def _some(names):

@@ -130,11 +130,28 @@ def test_a_mix_goes_on_at_any_step_whoever_reads(roots):
                 np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_crops_of_a_mix_are_those_of_its_whole_samples(roots, kept):
+    # Only the window of a crop is read; labels that are translated must follow it.
+    crop = dict(data__crop_size=(16, 24), augment__reflect=True, data__cache=kept)
+    data = training(roots, "both", "semseg", **crop)
+    for batch in batches(data)[:4]:
+        for position, index in enumerate(batch["index"]):
+            whole, found = data.source.read(index), batch["image"][position]
+            windows = np.lib.stride_tricks.sliding_window_view(whole["image"], (16, 24, 3))[:, :, 0]
+            same = [(flip, *np.argwhere((windows[..., ::flip, :] == found).all((2, 3, 4)))) for flip in (1, -1)]
+            ((flip, (top, left)),) = [each for each in same if len(each) == 2]
+            for name in ("semseg", "depth"):
+                part = whole[name][top : top + 16, left : left + 24][:, ::flip]
+                np.testing.assert_array_equal(batch[name][position], part, err_msg=name)
+
+
 def test_a_small_data_set_comes_often_and_each_time_differently_augmented(roots):
     data = training(roots, "both", "depth", data__limit=0, augment__scale_max=1.5, data__crop_size=(16, 24))
     source = data.source
     assert source.path(0).endswith("both/train/rgb/0.png") and source.path(10).endswith("depth/train/rgb/1.png")
-    assert source.ids[8:11] == ["8", "depth:0", "depth:1"]
+    assert [source.ids[index] for index in (0, 8, 9, 17, -1)] == ["0", "8", "depth:0", "depth:8", "depth:8"]
+    assert list(source.ids)[8:10] == ["8", "depth:0"] and len(source.ids) == 18
     seen = {}
     for batch in batches(data):
         for position, index in enumerate(batch["index"]):
