@@ -2,9 +2,14 @@
 
 import pytest
 
+from mtl_tf import flags
 from mtl_tf.errors import UsageError
+from mtl_tf.study.declaration import read
+from mtl_tf.study.options import StudyOptions
+from mtl_tf.study.plan import Plan
 from mtl_tf.study.results import delta_m, result_rows
 from mtl_tf.study.verdicts import noise_of, verdict
+from tests.helpers import ROOT
 from tests.study.stub import finish, make_plan, runs
 
 
@@ -145,3 +150,16 @@ def test_single_runs_use_the_noise_of_others_or_say_that_there_is_none(tmp_path)
     finish(plan, "C/joint", 10.0, 12.0, 17.0)
     assert noise_of("total", result_rows(plan, table(plan, "C"))) == pytest.approx(13**0.5)
     assert verdict("miou", rows) is None  # one published figure orders nothing
+
+
+def test_the_study_of_augmentation_changes_nothing_else():
+    parsed = flags.parse([f"--flagfile={ROOT / 'configs' / 'study' / 'augmentation.flags'}"], StudyOptions)
+    plan = Plan(read(str(ROOT / parsed.own.experiments)), parsed.config, parsed.own)
+    (table,) = plan.tables
+    assert len(table.rows) == 7 and len(plan.all_runs()) == 7 * parsed.own.seeds >= 14
+    changed = {
+        row.name: {name for run in plan.runs_of(row) for name in plan.changes(run)} - {"seed"} for row in table.rows
+    }
+    assert not changed.pop("none (mirror only)")
+    assert all(names and all(name.startswith("augment.") for name in names) for names in changed.values())
+    assert changed["all"] == set.union(*changed.values())
