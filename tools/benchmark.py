@@ -11,6 +11,7 @@ Pictures and labels are random and stand ready in memory, so that train and infe
 
 import contextlib
 import dataclasses
+import json
 import pathlib
 import statistics
 import sys
@@ -31,6 +32,7 @@ from mtl_tf.quiet import start_tensorflow
 from mtl_tf.training.run_directory import environment
 
 SIZE = (256, 256)  # pixels, where neither data.crop_size nor data.image_size is set
+IDLE = 12  # batches that a pipeline can have prepared while it was not its turn
 WARM_UP = 3  # batches: compiling, choosing kernels, filling queues
 WINDOW = 0.2  # seconds: a pipeline delivers in bursts, so that single batches of a few milliseconds say little
 
@@ -42,6 +44,9 @@ class Options(Section):
     part: str = option("train", "What is measured.", choices=("train", "inference", "data"))
     seconds: float = option(20.0, "For how long, after the warm-up.", minimum=0.0)
     json: str = option("", "File to write the result to; empty = print only.")
+    turns: bool = option(
+        False, "Measure a window of --seconds for each line on standard input, and print each as a line of JSON."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +68,9 @@ def benchmark(parsed):
     start_tensorflow()
     work = PARTS[own.part](config, real)
     with work.naming_errors:
+        if own.turns:
+            take_turns(work, own.seconds)
+            return
         measured = measure(work, own.seconds, own.part)
     result = {
         "part": own.part,
@@ -190,6 +198,7 @@ def measure(work: Work, seconds: float, label: str) -> dict:
         work.use(next(work.batches))
     progress = Progress(f"measuring {label}", round(seconds), "s")
     start = window_start = time.perf_counter()
+    cpu = time.process_time()
     waited, steps, in_window, windows = 0.0, 0, 0, []
     while not windows or window_start - start < seconds:
         before = time.perf_counter()
@@ -204,15 +213,33 @@ def measure(work: Work, seconds: float, label: str) -> dict:
             progress.advance(int(now - start) - int(window_start - start), f"{windows[-1] * 1e3:.1f} ms a batch")
             window_start, in_window = now, 0
     progress.close()
+    cpu = time.process_time() - cpu
     took = {"": statistics.median(windows), "_best": min(windows), "_worst": max(windows)}
     return {
         **{f"images_per_second{name}": round(work.batch_size / value, 4) for name, value in took.items()},
         **{f"step_ms{name}": round(value * 1e3, 4) for name, value in took.items()},
+        "images_per_cpu_second": round(steps * work.batch_size / cpu, 4),
         "steps": steps,
         "seconds": round(window_start - start, 3),
         "wait_share": round(waited / (time.perf_counter() - start), 5),
         "peak_memory_mb": round(peak_memory(work.devices) / 2**20, 1),
     }
+
+
+def take_turns(work: Work, seconds: float):
+    """For each line on standard input a window, after the batches that are prepared already: images and time of it.
+
+    So that programs can be measured in turn (tools/benchmark_data_torch.py), none while another works.
+    """
+    for _ in sys.stdin:
+        for _ in range(IDLE):
+            work.use(next(work.batches))
+        start, cpu, images = time.perf_counter(), time.process_time(), 0
+        while time.perf_counter() - start < seconds:
+            work.use(next(work.batches))
+            images += work.batch_size
+        window = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
+        print(json.dumps({"images": images} | window), flush=True)
 
 
 def table(result: dict) -> str:
@@ -228,6 +255,7 @@ def table(result: dict) -> str:
         lines.append(f"{label:<12}" + "".join(f"{result[name + suffix]:>10.2f}" for suffix in ("", "_best", "_worst")))
     lines.append(
         f"{result['steps']} batches in {result['seconds']:.1f} s, {result['wait_share']:.1%} of it waiting for input; "
+        f"{result['images_per_cpu_second']:.1f} images a second of CPU time; "
         f"peak memory {result['peak_memory_mb']:.0f} MiB"
     )
     return "\n".join(lines)
