@@ -4,6 +4,8 @@ import dataclasses
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from mtl_tf.data.sets.nyuv2 import NYUV2
 from mtl_tf.data.sets.synthetic import SYNTHETIC
 from mtl_tf.errors import UsageError
 from mtl_tf.training.run_directory import read_table
-from tests.helpers import TINY, assert_same_run, write_dataset
+from tests.helpers import ROOT, TINY, assert_same_run, write_dataset
 
 COUNTS = {"train": 9, "val": 3}
 
@@ -309,3 +311,40 @@ def test_the_loss_of_a_task_counts_the_labelled_samples_only(roots):
         np.testing.assert_allclose(whole, part, rtol=1e-5)
         assert float(whole[1]) > 0
     assert float(loss_sum_and_count(tasks["depth"], raws["depth"], batch["depth"])[1]) == labelled.sum() == 2
+
+
+PROGRAM = """
+import sys
+import numpy as np
+import tensorflow as tf
+from mtl_tf import flags
+from mtl_tf.data.pipeline import TrainingData
+from mtl_tf.data.sets import describe_training, open_training
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 8)
+config = flags.parse(sys.argv[1:]).config
+descriptor = describe_training(config.data)
+data = TrainingData(open_training(config, descriptor), config, descriptor)
+plain = list(data.dataset().as_numpy_iterator())
+for devices in (1, 2, 8):
+    strategy = tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(devices)])
+    count = 0
+    for batch, expected in zip(strategy.experimental_distribute_dataset(data.dataset()), plain, strict=True):
+        for name, value in batch.items():
+            parts = [part.numpy() for part in strategy.experimental_local_results(value)]
+            assert [len(part) for part in parts] == [8 // devices] * devices
+            np.testing.assert_array_equal(np.concatenate(parts), expected[name], err_msg=name)
+        count += 1
+    print(devices, count)
+"""
+
+
+def test_devices_share_the_batches_of_one(roots):
+    arguments = [f"--data.root={roots['both']}", f"--data.mix_roots={roots['depth']},{roots['semseg']}"]
+    arguments += ["--data.name=folder", "--data.mix_names=folder,folder", "--data.mix_weights=5,2,3"]
+    arguments += ["--augment.cutmix=0.5", "--augment.classmix=0.5", "--augment.reflect", "--augment.blur=1"]
+    command = [sys.executable, "-c", PROGRAM, *arguments, "--train.batch_size=8", "--train.epochs=3"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1500:]
+    assert done.stdout.split("\n")[:3] == ["1 6", "2 6", "8 6"]
