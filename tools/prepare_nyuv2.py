@@ -17,13 +17,12 @@ import sys
 
 import h5py
 import numpy as np
-import scipy.io
 from _tool import run_tool
 from _writing import claim, output_folder, write_all, write_picture
 from dataset_statistics import measure, summarise
 
 from mtl_tf.config import Config, replace
-from mtl_tf.data import codecs, descriptors
+from mtl_tf.data import codecs, descriptors, matlab
 from mtl_tf.data.sets import nyuv2, open_split
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
@@ -138,8 +137,12 @@ def _opened(path):
         raise UsageError(
             f"{path}: not a MATLAB 7.3 file ({text}); expected nyu_depth_v2_labeled.mat as it is published"
         ) from None
-    with file:
-        yield file
+    try:
+        with file:
+            yield file
+    except (KeyError, OSError, RuntimeError) as error:
+        # h5py's errors of damaged files; those of what is written are UsageErrors already.
+        raise UsageError(f"{path} is damaged ({_text(error)}); download it again") from None
 
 
 def _check(file, own):
@@ -175,21 +178,17 @@ def read_splits(own, count: int) -> dict[str, list[int]]:
     Raises:
         UsageError: splits.mat is missing, is something else or does not fit a file of `count` samples.
     """
-    path = pathlib.Path(own.splits) if own.splits else pathlib.Path(own.mat).parent / "splits.mat"
+    path = own.splits or str(pathlib.Path(own.mat).parent / "splits.mat")
     try:
-        with open(path, "rb") as file:
-            content = scipy.io.loadmat(file)
-        found = {"train": content["trainNdxs"], "test": content["testNdxs"]}
-        found = {split: sorted(map(int, np.ravel(indices))) for split, indices in found.items()}
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file; name the official splits.mat (--splits=FILE)") from None
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or _text(error)}; name the official splits.mat") from None
-    except KeyError as error:
-        raise UsageError(f"{path} has no {error.args[0]}; expected the official splits.mat") from None
-    # scipy's readers fail in many ways on bytes that are no MATLAB file.
-    except Exception as error:
-        raise UsageError(f"{path}: not a MATLAB file ({_text(error)}); name the official splits.mat") from None
+        content = matlab.read_numbers(path)
+    except UsageError as error:
+        raise UsageError(f"{error}; name the official splits.mat (--splits=FILE)") from None
+    for name in ("trainNdxs", "testNdxs"):
+        if name not in content:
+            raise UsageError(f"{path} has no {name}; expected the official splits.mat")
+        if not (np.isfinite(content[name]) & (content[name] == np.floor(content[name]))).all():
+            raise UsageError(f"{path}: {name} are not whole numbers; expected the official splits.mat")
+    found = {split: sorted(map(int, content[f"{split}Ndxs"])) for split in ("train", "test")}
     indices = found["train"] + found["test"]
     if not found["train"] or not found["test"] or len(set(indices)) != len(indices):
         raise UsageError(f"{path}: splits of {len(found['train'])} and {len(found['test'])} samples, or one in both")

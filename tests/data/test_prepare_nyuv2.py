@@ -14,6 +14,7 @@ from mtl_tf.data import descriptors
 from mtl_tf.data.sets import describe, nyuv2, open_split
 from mtl_tf.errors import UsageError
 from tests.helpers import ROOT, one_line_error, tool_module
+from tests.mutations import mutate, seconds_at_most
 
 tool = tool_module("prepare_nyuv2")
 
@@ -234,8 +235,11 @@ def test_each_fault_is_one_line(official, tmp_path, capsys):
         ([f"--mat={tmp_path}/strange.mat"], "1 of 894 label names are not of NYU Depth v2, for example 'unicorn'"),
         ([f"--mat={tmp_path}/odd.mat"], "odd.mat: images are (6, 3, 5, 4), depths (6, 6, 4)"),
         ([f"--mat={tmp_path}/beyond.mat"], "beyond.mat: sample 1 has label"),
-        ([f"--mat={official}", f"--splits={tmp_path}/none.mat"], "none.mat: no such file; name the official splits"),
-        ([f"--mat={official}", f"--splits={tmp_path}/text.mat"], "text.mat: not a MATLAB file"),
+        (
+            [f"--mat={official}", f"--splits={tmp_path}/none.mat"],
+            "none.mat: no such file or directory; name the official splits",
+        ),
+        ([f"--mat={official}", f"--splits={tmp_path}/text.mat"], "text.mat: not a MATLAB file of version 5"),
         ([f"--mat={official}", f"--splits={tmp_path}/other.mat"], "other.mat has no trainNdxs"),
         ([f"--mat={official}", f"--splits={tmp_path}/far.mat"], "names samples 1 to 7, but"),
         ([f"--mat={official}", f"--splits={tmp_path}/both.mat"], "or one in both"),
@@ -258,6 +262,23 @@ def test_a_damaged_block_names_the_sample(official, tmp_path, capsys):
     line = fault(capsys, f"--mat={tmp_path}/nyu.mat", f"--output={tmp_path}/new")
     assert "cannot be read" in line and ("sample 3" in line or "sample 4" in line)
     assert not list((tmp_path / "new").rglob("*.tmp"))
+
+
+def test_damage_anywhere_is_one_line_or_harmless(official, tmp_path, capsys):
+    random = np.random.default_rng(2)
+    whole = official.read_bytes()
+    write_splits(tmp_path / "splits.mat")
+    splits = (tmp_path / "splits.mat").read_bytes()
+    for attempt in range(30):
+        spoilt = bytearray(whole)
+        # the head of the file tells where things are: half of the damage goes there
+        spoilt[random.integers(512, len(spoilt) if attempt % 2 else 6000)] ^= random.integers(1, 256)
+        (tmp_path / "nyu.mat").write_bytes(spoilt)
+        (tmp_path / "splits.mat").write_bytes(splits if attempt % 3 else mutate(random, splits))
+        with seconds_at_most(60):
+            status = run(f"--mat={tmp_path}/nyu.mat", f"--output={tmp_path}/{attempt}")
+        if status:
+            one_line_error(status, capsys.readouterr().err)
 
 
 def test_as_a_user_runs_it(official, tmp_path):

@@ -1,0 +1,81 @@
+"""MATLAB files: the numbers that SciPy writes, and an error for everything else."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+import scipy.io
+
+from mtl_tf.data.matlab import read_numbers
+from mtl_tf.errors import UsageError
+from tests.mutations import mutate, seconds_at_most
+
+VARIABLES = {
+    "trainNdxs": np.arange(1, 700, dtype=np.uint16)[:, None],
+    "testNdxs": np.array([[3.0], [70000.0]]),
+    "small": np.array([[7]], np.uint8),
+    "half": np.array([[0.5, -2.25]], np.float32),
+    "negative": np.array([[-(2**40), 5]], np.int64),
+    "text": "no numbers",
+    "cell": np.array(["a", "bc"], object),
+}
+
+
+def written(compressed, **variables):
+    buffer = io.BytesIO()
+    scipy.io.savemat(buffer, variables or VARIABLES, do_compression=compressed)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_numbers_as_scipy_writes_them(tmp_path, compressed):
+    path = tmp_path / "m.mat"
+    path.write_bytes(written(compressed))
+    found = read_numbers(str(path))
+    expected = scipy.io.loadmat(path)
+    for name in ("trainNdxs", "testNdxs", "small", "half", "negative"):
+        assert found[name].dtype == np.float64
+        np.testing.assert_array_equal(found[name], expected[name].ravel(order="F"), err_msg=name)
+    assert "cell" not in found
+
+
+def test_big_endian_by_hand(tmp_path):
+    def element(kind, content):
+        return struct.pack(">II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+    matrix = element(6, struct.pack(">II", 6, 0)) + element(5, struct.pack(">ii", 1, 2))
+    # the name in a small element: length and type share four bytes
+    matrix += struct.pack(">HH", 1, 1) + b"x\0\0\0" + element(9, struct.pack(">dd", 1.5, 795))
+    header = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack(">H", 0x0100) + b"MI"
+    (tmp_path / "m.mat").write_bytes(header + element(14, matrix))
+    assert {name: values.tolist() for name, values in read_numbers(str(tmp_path / "m.mat")).items()} == {
+        "x": [1.5, 795.0]
+    }
+
+
+def test_what_is_no_such_file(tmp_path):
+    path = tmp_path / "m.mat"
+    for content, expected in ((b"", "not a MATLAB file"), (b"x" * 300, "not a MATLAB file")):
+        path.write_bytes(content)
+        with pytest.raises(UsageError, match=expected):
+            read_numbers(str(path))
+    with pytest.raises(UsageError, match="no such file"):
+        read_numbers(str(tmp_path / "none.mat"))
+    path.write_bytes(written(False)[:400])
+    with pytest.raises(UsageError, match=r"damaged MATLAB file .it ends early"):
+        read_numbers(str(path))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_damage_is_an_error_or_harmless(tmp_path, compressed):
+    random = np.random.default_rng(0)
+    whole = written(compressed)
+    path = tmp_path / "m.mat"
+    for _ in range(300):
+        path.write_bytes(mutate(random, whole))
+        try:
+            with seconds_at_most(20):
+                read_numbers(str(path))
+        except UsageError as error:
+            assert "\n" not in str(error)
