@@ -1,5 +1,7 @@
 """What the tests of the networks share: random weights of sensible size, and plain NumPy convolutions."""
 
+import re
+
 import numpy as np
 
 
@@ -8,7 +10,9 @@ def randomise(model, seed: int = 0):
     random = np.random.default_rng(seed)
     for variable in model.variables:
         name, shape = variable.name, tuple(variable.shape)
-        if name == "kernel":
+        if name == "kernel" and shape[-1] == 1 and re.search("depthwise|dwconv", variable.path):
+            value = random.normal(0.0, np.sqrt(2.0 / np.prod(shape[:2])), shape)
+        elif name == "kernel":
             value = random.normal(0.0, np.sqrt(2.0 / np.prod(shape[:-1])), shape)
         elif name in ("gamma", "moving_variance"):
             value = random.uniform(0.4, 1.2, shape)

@@ -143,6 +143,70 @@ def test_convolution_equals_that_of_keras(dilation, native, monkeypatch):
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-5 * np.abs(other).max())
 
 
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize(("channels", "groups", "dilation"), [(8, 2, 1), (8, 4, 2), (6, 6, 1), (6, 6, 2)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.03)])
+def test_groups_are_convolutions_side_by_side(channels, groups, dilation, dtype, tolerance, kernels, monkeypatch):
+    """Answers and gradients, with the machine's own kernels and without: those of each group alone, in float32."""
+    if kernels and not layers.has_grouped_kernels(dtype):
+        pytest.skip("no kernels for groups here")
+    monkeypatch.setattr(layers, "has_grouped_kernels", lambda dtype: kernels)
+    layer = Conv2D(channels, 3, padding="same", dilation_rate=dilation, groups=groups, use_bias=False, dtype=dtype)
+    # So large that oneDNN takes the way on which its gradient in sixteen bits is wrong.
+    inputs = tf.cast(numbers(2, 33, 36, channels, mean=0.0), dtype)
+    upstream = tf.cast(numbers(2, 33, 36, channels, seed=1, mean=0.0), dtype)
+    layer.build(inputs.shape)
+    layer.kernel.assign(numbers(3, 3, channels // groups, channels, seed=2, mean=0.0))
+
+    @tf.function
+    def answer(convolve, inputs, kernel, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch([inputs, kernel])
+            outputs = convolve(inputs, kernel)
+        return outputs, *tape.gradient(outputs, [inputs, kernel], upstream)
+
+    def side_by_side(inputs, kernel):
+        pairs = zip(tf.split(inputs, groups, -1), tf.split(kernel, groups, -1), strict=True)
+        return tf.concat([tf.nn.convolution(x, k, 1, "SAME", dilations=dilation) for x, k in pairs], -1)
+
+    given = inputs, tf.convert_to_tensor(layer.kernel), upstream
+    found = answer(layer.convolution_op, *given)
+    for mine, other in zip(found, answer(side_by_side, *(tf.cast(x, tf.float32) for x in given)), strict=True):
+        assert np.abs(tf.cast(mine, tf.float32) - other).max() < tolerance * np.abs(other).max()
+
+
+# === Stochastic depth ===
+
+
+def test_drop_path_leaves_out_whole_images_and_keeps_the_mean():
+    keras.utils.set_random_seed(0)
+    layer = layers.DropPath(0.25)
+    images = np.ones((4000, 2, 3, 1), np.float32)
+    factors = layer(images, training=True).numpy()
+    assert set(np.unique(factors)) == {0.0, np.float32(1 / 0.75)}
+    np.testing.assert_array_equal(factors, np.broadcast_to(factors[:, :1, :1], factors.shape))
+    assert factors.mean() == pytest.approx(1.0, abs=0.04)
+    assert (layer(images, training=True).numpy() != factors).any()
+    np.testing.assert_array_equal(layer(images), images)
+
+
+def test_a_checkpoint_holds_what_drop_path_drew(tmp_path):
+    """It goes on as if it had not been stopped; its state is no weight."""
+    inputs = keras.Input((1, 1, 1))
+    model = keras.Model(inputs, layers.DropPath(0.5)(inputs))
+    assert model.variables == []
+    images = np.ones((64, 1, 1, 1), np.float32)
+    step = tf.function(lambda: model(images, training=True))
+    step()
+    path = tf.train.Checkpoint(model=model).write(str(tmp_path / "ckpt"))
+    expected = [step().numpy() for _ in range(2)]
+    again = keras.models.clone_model(model)
+    again(images, training=True)
+    tf.train.Checkpoint(model=again).read(path).assert_consumed()
+    np.testing.assert_array_equal([again(images, training=True) for _ in range(2)], expected)
+    assert (expected[0] != expected[1]).any()
+
+
 # === Resizing ===
 
 
