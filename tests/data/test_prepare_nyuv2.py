@@ -1,5 +1,6 @@
 """Preparing NYUv2, of small files in the official form: columns first, names as a cell array, splits counted from 1."""
 
+import errno
 import subprocess
 import sys
 
@@ -262,6 +263,23 @@ def test_a_damaged_block_names_the_sample(official, tmp_path, capsys):
     line = fault(capsys, f"--mat={tmp_path}/nyu.mat", f"--output={tmp_path}/new")
     assert "cannot be read" in line and ("sample 3" in line or "sample 4" in line)
     assert not list((tmp_path / "new").rglob("*.tmp"))
+
+
+def test_a_full_disk_is_one_line_and_leaves_whole_files(official, thirteen, tmp_path, monkeypatch, capsys):
+    room = iter(range(6))
+
+    def fsync(number):
+        if next(room, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("mtl_tf.atomic.os.fsync", fsync)
+    line = fault(capsys, f"--mat={official}", f"--output={tmp_path}/data")
+    assert f"cannot write {tmp_path}/data/" in line and "No space left on device" in line
+    left, whole = contents(tmp_path / "data"), contents(thirteen)
+    assert 0 < len(left) <= 6 and left.items() <= whole.items()
+    monkeypatch.undo()
+    prepare(official, tmp_path / "data")
+    assert contents(tmp_path / "data") == whole
 
 
 def test_damage_anywhere_is_one_line_or_harmless(official, tmp_path, capsys):
