@@ -52,5 +52,6 @@ def test_the_page_on_data_sets_names_what_there_is():
     assert {"cityscapes", "cityscapes7", "kitti", "vkitti2", "camvid"} <= named <= set(configuration.DATA_SETS)
     linked = set(re.findall(r"configs/\w+\.flags", text)) - {"configs/FILE.flags"}
     assert linked and all((ROOT / path).is_file() for path in linked)
-    for line in re.findall(r"^python (?:main.py train|tools/dataset_statistics.py) (.*)$", text, re.MULTILINE):
+    whole_lines = re.sub(r"\\\n\s*", "", text)
+    for line in re.findall(r"^python main.py train (.*)$", whole_lines, re.MULTILINE):
         flags.parse(line.replace("configs/", f"{ROOT}/configs/").split())
