@@ -206,3 +206,20 @@ def test_zooming_metres_does_not_fit_disparity(options):
     measured = dict(depth_mean=0.1, depth_std=0.1, depth_log_mean=-2.0, depth_log_std=1.0)
     with pytest.raises(UsageError, match=r"augment.zoom_depth scales metres"):
         dataclasses.replace(describe(config.data), **measured).tasks(config)
+
+
+def test_a_remote_folder(options, root):
+    from tensorflow.io import gfile
+
+    for path, content in tree(root).items():
+        remote = path.replace(str(root), "ram://bucket/cityscapes")
+        gfile.makedirs(remote.rpartition("/")[0])
+        with gfile.GFile(remote, "wb") as file:
+            file.write(content)
+    remote = options | dict(data__root="ram://bucket/cityscapes")
+    source, local = opened(remote), opened(options)
+    assert source.ids == local.ids and source.labelled == local.labelled
+    for name, value in source.read(2).items():
+        np.testing.assert_array_equal(value, local.read(2)[name])
+    message = refusal(remote, data__root="ram://bucket/cityscapes/gtFine")
+    assert message.endswith("did you mean --data.root=ram://bucket/cityscapes?")
