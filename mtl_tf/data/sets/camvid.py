@@ -74,6 +74,7 @@ CAMVID = Descriptor(
 
 _PICTURES, _LABELS = "701_StillsRaw_full", "LabeledApproved_full"
 _LAYOUT = f"{_PICTURES}/*.png and {_LABELS}/*_L.png, or the folders train, trainannot, val, ... of SegNet's copy"
+_PNG = r"([^.].*)[.]png"
 _ARCHIVE = "701_StillsRaw_full.zip and LabeledApproved_full.zip"
 
 
@@ -98,8 +99,8 @@ def open_split(config, split, descriptor) -> FileSource:
     if files.is_folder(files.join(root, _PICTURES)):
         found, reader, archive = *_original(root, split), "LabeledApproved_full.zip"
     else:
-        found = {"rgb": files_in(files.join(root, split), r"(.+)[.]png")}
-        found["semseg"] = files_in(files.join(root, f"{split}annot"), r"(.+)[.]png")
+        found = {"rgb": files_in([files.join(root, split)], _PNG)}
+        found["semseg"] = files_in([files.join(root, f"{split}annot")], _PNG)
         reader, archive = _read_numbers, f"the folder {split}annot"
     if not found["rgb"]:
         raise UsageError(f"{root}: no pictures of split {split!r}; expected {_LAYOUT}; unpack {_ARCHIVE} there")
@@ -109,7 +110,7 @@ def open_split(config, split, descriptor) -> FileSource:
 
 def _original(root, split):
     """Files of a split of the original, and the reader of its labels."""
-    pictures = files_in(files.join(root, _PICTURES), r"(.+)[.]png")
+    pictures = files_in([files.join(root, _PICTURES)], _PNG)
     listed = _list(root, split)
     if listed is None:
         names = [name for name in pictures if split_of(name) == split]
@@ -121,7 +122,7 @@ def _original(root, split):
                 f"{path} names {lacking[0]}, which is not in {files.join(root, _PICTURES)} ({len(lacking)} such); "
                 "unpack 701_StillsRaw_full.zip again, or correct the list"
             )
-    annotated = files_in(files.join(root, _LABELS), r"(.+)_L[.]png")
+    annotated = files_in([files.join(root, _LABELS)], r"([^.].*)_L[.]png")
     found = {
         "rgb": {name: pictures[name] for name in names},
         "semseg": {name: annotated[name] for name in names if name in annotated},

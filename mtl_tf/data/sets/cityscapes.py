@@ -87,11 +87,8 @@ def _splits_in(root):
 
 def _files(root, part, split, suffix):
     """Id -> file of a split in one of the archives."""
-    found = {}
-    for folder in parts(root, part):
-        for city in folders_in(files.join(folder, split)):
-            found |= files_in(city, f"(.+)_{suffix.replace('.', '[.]')}")
-    return found
+    cities = [city for folder in parts(root, f"{part}/{split}") for city in folders_in(folder)]
+    return files_in(cities, f"([^.].*)_{suffix.replace('.', '[.]')}")
 
 
 def _read_semseg(table, path, descriptor):

@@ -74,10 +74,7 @@ def _splits(data):
 
 def _files(root, part, pattern):
     """Id -> file of a folder, which each of the archives may hold a part of."""
-    found = {}
-    for folder in parts(root, part):
-        found |= files_in(folder, pattern)
-    return found
+    return files_in(parts(root, part), pattern)
 
 
 def _read_semseg(path, descriptor):

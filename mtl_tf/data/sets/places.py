@@ -1,7 +1,7 @@
 """Where the official archives of a data set were unpacked: guesses the folder that was meant, lists files by name."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from mtl_tf.config import DataConfig
 from mtl_tf.data import files
@@ -66,21 +66,24 @@ def parts(root: str, name: str) -> list[str]:
     return [path for path in found if files.is_folder(path)]
 
 
-def files_in(folder: str, pattern: str) -> dict[str, str]:
-    """Id -> path of the files of a folder whose whole name matches; empty where there is no such folder.
+def files_in(folders: Iterable[str], pattern: str) -> dict[str, str]:
+    """Id -> path of the files of some folders whose whole name matches; a folder that is not there has none.
 
     Args:
-        folder: to list.
+        folders: to list; where two have the same id, the later counts.
         pattern: regular expression; its first group is the id.
 
     Raises:
-        UsageError: the folder cannot be listed.
+        UsageError: a folder cannot be listed.
     """
-    try:
-        names = files.listing(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except OSError as error:
-        raise UsageError(f"cannot list {folder}: {error.strerror or error}") from None
-    matches = {name: re.fullmatch(pattern, name) for name in names if not name.startswith(".")}
-    return {match[1]: files.join(folder, name) for name, match in matches.items() if match}
+    found = {}
+    for folder in folders:
+        try:
+            names = files.listing(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise UsageError(f"cannot list {folder}: {error.strerror or error}") from None
+        matches = {name: re.fullmatch(pattern, name) for name in names}
+        found |= {match[1]: files.join(folder, name) for name, match in matches.items() if match}
+    return found

@@ -7,7 +7,7 @@ from mtl_tf.data import files, labels
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.samples import FileSource, read_depth
 from mtl_tf.data.sets.data_set import DataSet
-from mtl_tf.data.sets.places import files_in, find_place, parts
+from mtl_tf.data.sets.places import files_in, find_place, folders_in
 from mtl_tf.data.texts import read_colour_names
 from mtl_tf.errors import UsageError
 
@@ -75,15 +75,16 @@ def open_split(config, split, descriptor) -> FileSource:
     """
     root = _find(config.data)
     scenes, variations, cameras = _parse(root, split)
+    homes = [folder for folder in (root, *folders_in(root)) if _holds(folder)]  # an archive each, or all in one
     found = {part: {} for part in ("rgb", *config.tasks)}
     colours_of = {}
     for scene, variation in itertools.product(scenes, variations):
         drive = f"{scene}/{variation}"
         for part, camera in itertools.product(found, cameras):
-            numbered = _files(root, drive, camera, *_FOLDERS[part])
+            numbered = _files(homes, drive, camera, *_FOLDERS[part])
             found[part] |= {f"{scene}_{variation}_{camera}_{name}": path for name, path in numbered.items()}
             if part == "semseg" and numbered:
-                colours_of |= dict.fromkeys(numbered.values(), _colours(root, drive))
+                colours_of |= dict.fromkeys(numbered.values(), _colours(homes, drive))
     if not found["rgb"]:
         raise UsageError(
             f"{root}: no pictures of split {split!r} ({', '.join(scenes)}; {', '.join(variations)}); expected "
@@ -121,21 +122,18 @@ def _splits(data):
     return list(SCENES)
 
 
-def _files(root, drive, camera, folder, pattern):
+def _files(homes, drive, camera, folder, pattern):
     """Number -> file of one camera in one of the archives."""
-    found = {}
-    for path in parts(root, f"{drive}/frames/{folder}/{camera}"):
-        found |= files_in(path, pattern)
-    return found
+    return files_in((files.join(home, drive, "frames", folder, camera) for home in homes), pattern)
 
 
-def _colours(root, drive):
+def _colours(homes, drive):
     """RGB -> class id of a drive: those of its colors.txt (vkitti_2.0.3_textgt.tar.gz), else the usual ones."""
     ids = {name: number for number, name in enumerate(CLASSES)} | {UNDEFINED: VKITTI2.ignore}
     black = {(0, 0, 0): VKITTI2.ignore}
     found = black | {colour: ids[name] for name, colour in CLASSES.items()}
-    for folder in parts(root, drive):
-        path = files.join(folder, "colors.txt")
+    for home in homes:
+        path = files.join(home, drive, "colors.txt")
         if files.is_file(path):
             named = read_colour_names(path, name_first=True)
             unknown = next((name for name in named.values() if name not in ids), None)
