@@ -147,14 +147,19 @@ def _opened(path):
 
 def _check(file, own):
     """Raises a UsageError unless the file holds arrays of the shapes of the official one."""
-    expected = {"images": 4, "labels": 3, _DEPTHS[own.depth]: 3, "names": 2}
-    for name, rank in expected.items():
+    # Axes, and what NumPy calls the kind of number: unsigned, floating-point, reference.
+    expected = {"images": (4, "u"), "labels": (3, "u"), _DEPTHS[own.depth]: (3, "f"), "names": (2, "O")}
+    for name, (rank, kind) in expected.items():
         if not isinstance(file.get(name), h5py.Dataset):
             raise UsageError(
                 f"{file.filename} has no {name}; expected nyu_depth_v2_labeled.mat, with {', '.join(expected)}"
             )
-        if file[name].ndim != rank:
-            raise UsageError(f"{file.filename}: {name} is of shape {file[name].shape}, expected {rank} axes")
+        found = file[name]
+        if found.ndim != rank or found.dtype.kind != kind or (name == "images" and found.dtype != np.uint8):
+            raise UsageError(
+                f"{file.filename}: {name} is of shape {found.shape} and type {found.dtype}; expected "
+                "nyu_depth_v2_labeled.mat as it is published"
+            )
     count, channels, width, height = file["images"].shape
     for name in ("labels", _DEPTHS[own.depth]):
         if channels != 3 or file[name].shape != (count, width, height):

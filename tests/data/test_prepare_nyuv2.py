@@ -218,6 +218,7 @@ def test_each_fault_is_one_line(official, tmp_path, capsys):
     write_mat(tmp_path / "poor.mat", leave_out=("labels",))
     write_mat(tmp_path / "strange.mat", names=["unicorn", *NAMES[1:]])
     write_mat(tmp_path / "odd.mat", depths=np.ones((COUNT, HEIGHT, WIDTH + 1), np.float32))
+    write_mat(tmp_path / "typed.mat", labels=np.full((COUNT, HEIGHT, WIDTH), -1, np.int16))
     write_mat(tmp_path / "beyond.mat", names=NAMES[:3])
     write_splits(tmp_path / "splits.mat")
     write_splits(tmp_path / "far.mat", test=(1, 7))
@@ -235,6 +236,7 @@ def test_each_fault_is_one_line(official, tmp_path, capsys):
         ([f"--mat={tmp_path}/poor.mat"], "poor.mat has no labels"),
         ([f"--mat={tmp_path}/strange.mat"], "1 of 894 label names are not of NYU Depth v2, for example 'unicorn'"),
         ([f"--mat={tmp_path}/odd.mat"], "odd.mat: images are (6, 3, 5, 4), depths (6, 6, 4)"),
+        ([f"--mat={tmp_path}/typed.mat"], "labels is of shape (6, 5, 4) and type int16; expected"),
         ([f"--mat={tmp_path}/beyond.mat"], "beyond.mat: sample 1 has label"),
         (
             [f"--mat={official}", f"--splits={tmp_path}/none.mat"],
