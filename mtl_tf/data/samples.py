@@ -121,11 +121,13 @@ class FileSource:
             labels = self.files[task]
             self.labelled[task] = sum(name in labels for name in self.ids)
             if labels and not self.labelled[task] and not set(images) & set(labels):
-                label, image = next(iter(labels.values())), images[self.ids[0]]
-                raise UsageError(
-                    f"{files.folder_of(label)}: none of its files belongs to an image: expected {self.ids[0]}.png for "
-                    f"rgb/{files.name_of(image)}, found for example {files.name_of(label)}; rename them"
+                label, image = next(iter(labels.values())), files.name_of(images[self.ids[0]])
+                told = (
+                    f"expected {self.ids[0]}.png for rgb/{image}, found for example {files.name_of(label)}; rename them"
                 )
+                if where:
+                    told = f"the first image is {image}, a label {files.name_of(label)}; {where[task]} again, whole"
+                raise UsageError(f"{files.folder_of(label)}: none of its files belongs to an image: {told}")
 
     def __len__(self) -> int:
         return len(self.ids)

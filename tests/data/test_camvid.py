@@ -79,7 +79,7 @@ def test_a_picture_without_labels(root):
     assert source.labelled == {"semseg": 5} and (source.read(0)["semseg"] == 255).all()
     shutil.rmtree(root / "LabeledApproved_full")
     assert opened(options).labelled == {"semseg": 0}
-    assert opened(options).where["semseg"] == f"unpack LabeledApproved_full.zip into {root}"
+    assert opened(options).where["semseg"] == f"unpack LabeledApproved_full.zip into {root}/LabeledApproved_full"
 
 
 def test_the_copy_with_ids(root):

@@ -223,3 +223,11 @@ def test_a_remote_folder(options, root):
         np.testing.assert_array_equal(value, local.read(2)[name])
     message = refusal(remote, data__root="ram://bucket/cityscapes/gtFine")
     assert message.endswith("did you mean --data.root=ram://bucket/cityscapes?")
+
+
+def test_labels_of_other_cities(options, root):
+    shutil.rmtree(root / "leftImg8bit/train/aachen")
+    shutil.rmtree(root / "gtFine/train/bremen")
+    message = refusal(options)
+    assert message.startswith(f"{root}/gtFine/train/aachen: none of its files belongs to an image: the first image is ")
+    assert message.endswith(f"unpack gtFine_trainvaltest.zip into {root} again, whole")

@@ -120,7 +120,7 @@ def test_the_tools_work_with_every_download(tmp_path, name):
     assert done.returncode == 0, done.stderr + done.stdout
     assert "no fault in" in done.stdout
     if name == "camvid":
-        assert "test: no semseg labels at all; to have them, unpack the folder testannot into" in done.stdout
+        assert "test: no semseg labels at all; to have them, put the folder testannot into" in done.stdout
     done = tool("dataset_statistics", *where, f"--output={tmp_path}/measured.json")
     assert done.returncode == 0, done.stderr
     assert descriptors.read_file(f"{tmp_path}/measured.json").name == name

@@ -97,15 +97,15 @@ def open_split(config, split, descriptor) -> FileSource:
     if split not in CAMVID.splits:
         raise UsageError(f"{root} has no split {split!r}; it has {', '.join(CAMVID.splits)}")
     if files.is_folder(files.join(root, _PICTURES)):
-        found, reader, archive = *_original(root, split), "LabeledApproved_full.zip"
+        found, reader = _original(root, split)
+        where = f"unpack LabeledApproved_full.zip into {files.join(root, _LABELS)}"
     else:
         found = {"rgb": files_in([files.join(root, split)], _PNG)}
         found["semseg"] = files_in([files.join(root, f"{split}annot")], _PNG)
-        reader, archive = _read_numbers, f"the folder {split}annot"
+        reader, where = _read_numbers, f"put the folder {split}annot into {root}"
     if not found["rgb"]:
         raise UsageError(f"{root}: no pictures of split {split!r}; expected {_LAYOUT}; unpack {_ARCHIVE} there")
-    where = {"semseg": f"unpack {archive} into {root}"}
-    return FileSource(descriptor, config.tasks, found, {"semseg": reader}, config.data.limit, where)
+    return FileSource(descriptor, config.tasks, found, {"semseg": reader}, config.data.limit, {"semseg": where})
 
 
 def _original(root, split):
