@@ -1,9 +1,9 @@
 """tools/pack_dataset.py --data.name=NAME --data.root=FOLDER --output=PACKED: packs a data set into TFRecord shards.
 
 Millions of small files become a few hundred large ones, which are copied and read fast; train on them with
---data.name=packed --data.root=PACKED: every sample is the same. --content=files keeps the original files (of data sets
-in the project's own layout: folder, miniscapes, nyuv2); --content=pixels decodes them, which takes more room and less
-time in training. A run that was stopped or killed goes on with the same command. --verify reads everything again.
+--data.name=packed --data.root=PACKED: every sample is the same. --content=files keeps the original files;
+--content=pixels decodes them, which takes more room and less time in training. A run that was stopped or killed goes on
+with the same command. --verify reads everything again.
 
 The files come back with --data.name=packed --data.root=PACKED --unpack --output=FOLDER.
 A copy is checked with --data.name=packed --data.root=PACKED --verify.
@@ -31,7 +31,7 @@ class Options(Section):
 
     content: str = option(
         "auto",
-        "What is packed: the original files, or decoded pixels; auto = files where the layout is the project's own.",
+        "What is packed: the original files, or decoded pixels; auto = files where there are any.",
         choices=("auto", "files", "pixels"),
     )
     shard_samples: int = option(0, "Samples a shard; 0 = about 256 MiB.", minimum=0)
@@ -47,54 +47,73 @@ def pack(parsed):
         UsageError: it cannot be done, or what was verified has faults.
     """
     config, own = parsed.config, parsed.own
-    descriptor = describe(config.data)
-    config = replace(config, tasks=descriptor.task_names, model__architecture="joint")
-    splits = own.splits or splits_of(config.data)
-    sources = {split: open_split(config, split, descriptor) for split in splits}
     if config.data.name == "packed":
-        if own.unpack:
-            unpack(config.data.root, sources, output_folder(config))
-        elif not own.verify:
-            raise UsageError("--data.name=packed is packed already; add --unpack --output=FOLDER, or --verify")
-        else:
-            report_faults({split: packing.verify_split(source) for split, source in sources.items()})
+        from_packed(config, own)
         return
     if own.unpack:
         raise UsageError("--unpack takes a packed data set: --data.name=packed --data.root=PACKED --output=FOLDER")
+    descriptor = describe(config.data)
+    config = replace(config, tasks=descriptor.task_names, model__architecture="joint")
+    sources = {split: open_split(config, split, descriptor) for split in own.splits or splits_of(config.data)}
     output, content = output_folder(config), content_of(own.content, config.data.name, sources)
     settings = {"format": shards.FORMAT, "content": content, "data": config.data.name}
-    claim(output, shards.MARK, settings, splits)
+    claim(output, shards.MARK, settings, [shards.TREE] if content == "tree" else list(sources))
     write_descriptor(output, config.data.root, descriptor)
-    for split, source in sources.items():
-        make = {
-            "files": functools.partial(packing.file_features, source, config.data.root),
-            "pixels": functools.partial(packing.pixel_features, source, labels_of(source), config.data.skip_bad),
-        }[content]
+    works = tree_work(config, own) if content == "tree" else sample_works(config, descriptor, sources, content)
+    for split, (source, make, _) in works.items():
         packing.pack_split(source, split, output, make, own.shard_samples, config.data.workers)
-        print(f"{split}: {len(source)} samples in {output / split}{lost_labels(source)}")
+        unit = "files" if content == "tree" else "samples"
+        print(f"{split}: {len(source)} {unit} in {output / split}{lost_labels(source)}")
     if own.verify:
-        there = replace(config, data__name="packed", data__root=str(output))
-        faults = {}
-        for split, source in sources.items():
-            packed = open_split(there, split, descriptor)
-            same = {"files": packing.same_files, "pixels": packing.same_pixels}[content]
-            faults[split] = packing.verify_split(packed, functools.partial(same, source, packed))
-        report_faults(faults)
+        report_faults(
+            {
+                split: packing.verify_split(packed := shards.Split(str(output), split), functools.partial(same, packed))
+                for split, (_, _, same) in works.items()
+            }
+        )
+
+
+def sample_works(config, descriptor, sources, content):
+    """Split -> what is packed, how a record is made, and how it is compared: a record a sample."""
+    found = {}
+    for split, source in sources.items():
+        if content == "files":
+            make = functools.partial(packing.file_features, source, config.data.root)
+            same = functools.partial(packing.same_files, source)
+        else:
+            make = functools.partial(packing.pixel_features, source, labels_of(source), config.data.skip_bad)
+            same = functools.partial(packing.same_pixels, source, descriptor)
+        found[split] = source, make, same
+    return found
+
+
+def tree_work(config, own):
+    """The same where all files of the data set are packed, a record each.
+
+    Raises:
+        UsageError: only some splits are asked for.
+    """
+    if own.splits:
+        raise UsageError(
+            f"--splits: the files of --data.name={config.data.name} are packed all together; leave it out, or pack "
+            "decoded samples (--content=pixels)"
+        )
+    tree = packing.Tree(config.data.root)
+    return {shards.TREE: (tree, tree.features, functools.partial(packing.same_content, tree))}
 
 
 def content_of(asked, name, sources):
-    """What is packed.
+    """What is packed, one of `shards.CONTENTS`.
 
     Raises:
-        UsageError: files are asked for, but cannot be read from shards.
+        UsageError: files are asked for, but there are none.
     """
-    own = all(isinstance(source, FileSource) and source.own_encodings for source in sources.values())
-    if asked == "files" and not own:
-        raise UsageError(
-            f"--content=files packs layouts of the project's own; samples of --data.name={name} are not made of a file "
-            "each for picture and labels: use --content=pixels"
-        )
-    return ("files" if own else "pixels") if asked == "auto" else asked
+    made_of_files = all(isinstance(source, FileSource) for source in sources.values())
+    if asked == "files" and not made_of_files:
+        raise UsageError(f"--content=files: --data.name={name} has no files; use --content=pixels")
+    if asked == "pixels" or not made_of_files:
+        return "pixels"
+    return "files" if all(source.own_encodings for source in sources.values()) else "tree"
 
 
 def labels_of(source):
@@ -122,14 +141,28 @@ def write_descriptor(output, root, descriptor):
         descriptors.write(output, descriptor)
 
 
-def unpack(root, sources, output):
-    """Writes the original files and dataset.json."""
-    if shards.read_mark(root)["content"] != "files":
-        raise UsageError(f"{root} holds decoded pixels, not the original files; pack with --content=files to keep them")
-    for split, source in sources.items():
-        count = packing.unpack_split(source, output)
-        print(f"{split}: {count} files of {len(source)} samples written into {output}")
-    write_bytes(output / descriptors.FILE_NAME, files.read(files.join(root, descriptors.FILE_NAME)))
+def from_packed(config, own):
+    """Verifies a packed data set alone, or writes its files.
+
+    Raises:
+        UsageError: neither is asked for, it holds no files, or has faults.
+    """
+    if not (own.unpack or own.verify):
+        raise UsageError("--data.name=packed is packed already; add --unpack --output=FOLDER, or --verify")
+    descriptor, root = describe(config.data), config.data.root
+    content = shards.read_mark(root)["content"]
+    names = [shards.TREE] if content == "tree" else own.splits or splits_of(config.data)
+    splits = {name: shards.Split(root, name) for name in names}
+    if own.verify:
+        report_faults({name: packing.verify_split(split) for name, split in splits.items()})
+    if own.unpack:
+        if content == "pixels":
+            raise UsageError(f"{root} holds decoded pixels, not the original files; pack with --content=files for them")
+        output = output_folder(config)
+        for name, split in splits.items():
+            print(f"{name}: {packing.unpack_split(split, output)} files written into {output}")
+        if content == "files":
+            write_descriptor(output, root, descriptor)
 
 
 def report_faults(faults):

@@ -1,13 +1,14 @@
 """Files, local or remote: a path with a scheme (gs://, s3://, hdfs://) passes through TensorFlow's file systems.
 
 Paths are texts, since a pathlib.Path would make one slash of the two. Errors are those of local files (OSError), so
-that callers need not know where a file lies. TensorFlow is imported only where a path is remote.
+that callers need not know where a file lies. TensorFlow is imported only where a path is remote. A path may also lie
+in a tree of files that a program has mounted, such as the files in a packed data set.
 """
 
 import contextlib
 import io
 import os
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 join, name_of, folder_of = os.path.join, os.path.basename, os.path.dirname
 
@@ -15,6 +16,52 @@ join, name_of, folder_of = os.path.join, os.path.basename, os.path.dirname
 def is_remote(path: str) -> bool:
     """Whether a path names a file system of TensorFlow's."""
     return "://" in path
+
+
+class Tree(Protocol):
+    """Files by their path below a root, "" being the root itself; folders have no slash at their end."""
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a file that there is."""
+
+    def listing(self, path: str) -> list[str] | None:
+        """The names in a folder, sorted; None where there is no such folder."""
+
+    def has(self, path: str) -> bool:
+        """Whether there is such a file."""
+
+
+_MOUNTED = "mounted://"
+_trees: dict[str, Tree] = {}
+
+
+def mount(name: str, tree: Tree) -> str:
+    """Makes the files of a tree readable by path; returns the path of its root. The same name replaces a tree."""
+    root = _MOUNTED + name.strip("/")
+    _trees[root] = tree
+    return root
+
+
+def _mounted(path):
+    """The tree that a path lies in, and the path below its root; None where it lies in no tree."""
+    if not path.startswith(_MOUNTED):
+        return None
+    for root, tree in _trees.items():
+        if path.rstrip("/") == root or path.startswith(root + "/"):
+            return tree, path[len(root) :].strip("/")
+    return _Nothing, path
+
+
+class _Nothing:
+    """The tree of paths that lie in none of those mounted."""
+
+    @staticmethod
+    def listing(path):
+        return None
+
+    @staticmethod
+    def has(path):
+        return False
 
 
 class InMemory(str):
@@ -38,6 +85,11 @@ def open_file(path: str) -> BinaryIO:
         return io.BytesIO(path.content)
     if not is_remote(path):
         return open(path, "rb")
+    if found := _mounted(path):
+        tree, below = found
+        if not tree.has(below):
+            raise FileNotFoundError(None, "no such file or folder", path)
+        return io.BytesIO(tree.read(below))
     with _as_local_errors(path):
         file = _gfile().GFile(path, "rb")
         file.size()  # the file is looked up when it is first used
@@ -61,6 +113,11 @@ def listing(path: str) -> list[str]:
     """The names in a folder, sorted; a folder's name has no slash at its end."""
     if not is_remote(path):
         return sorted(os.listdir(path))
+    if found := _mounted(path):
+        names = found[0].listing(found[1])
+        if names is None:
+            raise FileNotFoundError(None, "no such file or folder", path)
+        return names
     with _as_local_errors(path):
         return sorted(name.rstrip("/") for name in _gfile().listdir(path))
 
@@ -69,6 +126,8 @@ def is_folder(path: str) -> bool:
     """Whether there is such a folder."""
     if not is_remote(path):
         return os.path.isdir(path)
+    if found := _mounted(path):
+        return found[0].listing(found[1]) is not None
     with _as_local_errors(path):
         return _gfile().isdir(path)
 
@@ -77,6 +136,8 @@ def is_file(path: str) -> bool:
     """Whether there is such a file."""
     if not is_remote(path):
         return os.path.isfile(path)
+    if found := _mounted(path):
+        return found[0].has(found[1])
     with _as_local_errors(path):
         return _gfile().exists(path) and not _gfile().isdir(path)
 

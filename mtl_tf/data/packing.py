@@ -15,8 +15,9 @@ import numpy as np
 
 from mtl_tf.atomic import replacing, write_bytes, write_json
 from mtl_tf.data import files, records, shards
+from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.pixels import size_of
-from mtl_tf.data.sets.packed import PackedSource, pack_pixels, packed_files
+from mtl_tf.data.sets.packed import pack_pixels, packed_files, unpack_pixels
 from mtl_tf.errors import UsageError
 from mtl_tf.progress import Progress
 
@@ -27,7 +28,7 @@ def pack_split(source, split: str, output: pathlib.Path, make: Callable[[int], d
     """Writes the shards of a split, then index, names and manifest; shards that are there already stay.
 
     Args:
-        source: the samples; `ids` and `path` are used.
+        source: the samples; `ids` are used.
         split: name of the split.
         output: folder of the packed data set.
         make: index of a sample -> features of its record (`file_features`, `pixel_features`).
@@ -197,18 +198,49 @@ def pixel_features(source, labelled: Callable[[int], tuple[str, ...]], skip_bad:
         return {"fault": str(error).encode("utf-8"), "labelled": labelled(index)}
 
 
+class Tree:
+    """All files of a data set, each a record of its own; for `pack_split`.
+
+    Attributes:
+        ids: their paths below the root, sorted.
+    """
+
+    def __init__(self, root: str):
+        self.root = root
+        self.ids = sorted(self._below(""))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def _below(self, folder):
+        for name in files.listing(files.join(self.root, folder) if folder else self.root):
+            path = f"{folder}/{name}" if folder else name
+            if files.is_folder(files.join(self.root, path)):
+                yield from self._below(path)
+            else:
+                yield path
+
+    def features(self, index: int) -> dict:
+        """The features of a file's record."""
+        path = files.join(self.root, self.ids[index])
+        try:
+            return {"content": files.read(path)}
+        except OSError as error:
+            raise UsageError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+
+
 # === And back ===
 
 
-def verify_split(packed: PackedSource, same: Callable[[int], bool] | None = None) -> int:
+def verify_split(split: shards.Split, same: Callable[[int], bool] | None = None) -> int:
     """Reads every byte of a split, prints what is wrong, and returns the number of faults.
 
     Args:
-        packed: the samples.
-        same: index of a sample -> whether the data set that was packed has the same; None = it is not there.
+        split: the records.
+        same: index of a record -> whether it is as what was packed; None = that is not there.
     """
-    split, faults = packed.split, 0
-    progress = Progress(f"verifying {files.name_of(split.folder)}", len(split), "samples")
+    faults = 0
+    progress = Progress(f"verifying {files.name_of(split.folder)}", len(split), "records")
 
     def fault(text):
         nonlocal faults
@@ -232,7 +264,7 @@ def verify_split(packed: PackedSource, same: Callable[[int], bool] | None = None
             try:
                 split.features(index)
                 if same and not same(index):
-                    fault(f"{packed.path(index)}: differs from the data set that was packed; pack it again")
+                    fault(f"{split.path(index)}: differs from the data set that was packed; pack it again")
             except UsageError as error:
                 fault(str(error))
             progress.advance()
@@ -240,37 +272,50 @@ def verify_split(packed: PackedSource, same: Callable[[int], bool] | None = None
     return faults
 
 
-def same_files(source, packed: PackedSource, index: int) -> bool:
+def same_files(source, split: shards.Split, index: int) -> bool:
     """Whether a record has the files of a sample, byte for byte."""
-    found = packed_files(packed.split.features(index))
+    found = packed_files(split.features(index))
     name = source.ids[index]
     paths = {modality: present[name] for modality, present in source.files.items() if name in present}
     return paths.keys() == found.keys() and all(files.read(paths[key]) == found[key].content for key in paths)
 
 
-def same_pixels(source, packed: PackedSource, index: int) -> bool:
+def same_content(tree: Tree, split: shards.Split, index: int) -> bool:
+    """Whether a record has a file, byte for byte."""
+    return split.features(index)["content"] == tree.features(index)["content"]
+
+
+def same_pixels(source, descriptor: Descriptor, split: shards.Split, index: int) -> bool:
     """Whether a record gives the numbers of a sample, bit for bit; a sample that cannot be read, no numbers."""
-    found = []
-    for each in (source, packed):
-        try:
-            found.append({name: (value.shape, value.tobytes()) for name, value in each.read(index).items()})
-        except UsageError:
-            found.append(None)
-    return found[0] == found[1]
+    features = split.features(index)
+    try:
+        sample = source.read(index)
+    except UsageError:
+        return "fault" in features
+    if "fault" in features:
+        return False
+    found = unpack_pixels(features, source.tasks, descriptor)
+    return all(
+        found[name].shape == value.shape and found[name].tobytes() == value.tobytes() for name, value in sample.items()
+    )
 
 
-def unpack_split(packed: PackedSource, output: pathlib.Path) -> int:
-    """Writes the original files of a split where they lay below the data set's folder; returns how many.
+def unpack_split(split: shards.Split, output: pathlib.Path) -> int:
+    """Writes the original files of a split where they lay below the data set's folder; returns how many are new.
 
     Raises:
         UsageError: a record is damaged, or has a path that leads out of the folder.
     """
-    progress, count = Progress(f"unpacking {files.name_of(packed.split.folder)}", len(packed), "samples"), 0
-    for index in range(len(packed)):
-        for path in packed_files(packed.split.features(index)).values():
+    progress, count = Progress(f"unpacking {files.name_of(split.folder)}", len(split), "records"), 0
+    for index in range(len(split)):
+        features = split.features(index)
+        found = packed_files(features).values()
+        if "content" in features:
+            found = [files.InMemory(split.ids[index], bytes(features["content"]))]
+        for path in found:
             place = pathlib.PurePosixPath(path)
             if place.is_absolute() or ".." in place.parts or "\\" in path:
-                raise UsageError(f"{packed.path(index)}: its file {str(path)!r} would lie outside of {output}")
+                raise UsageError(f"{split.path(index)}: its file {str(path)!r} would lie outside of {output}")
             target = output / place
             with contextlib.suppress(OSError):
                 if target.read_bytes() == path.content:

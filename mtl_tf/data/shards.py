@@ -20,6 +20,11 @@ from mtl_tf.errors import UsageError
 MARK, MANIFEST, INDEX, NAMES = "packed.json", "manifest.json", "index.npy", "names.txt"
 FORMAT = 1
 
+# What a record holds: a sample as its original files, or decoded; or one file of the data set ("tree", in which case
+# all files of the data set are in the folder `TREE`, and its own reader finds the samples among them).
+CONTENTS = ("files", "pixels", "tree")
+TREE = "files"
+
 # Where a record starts in its shard and how long it is, and where the id starts in names.txt, bytes; the size of the
 # picture (0 where it cannot be read), pixels; bit i of `labels`: it has the label of task i of `LABELS`.
 ENTRY = np.dtype(
@@ -34,7 +39,7 @@ def shard_name(number: int) -> str:
 
 
 def read_mark(root: str) -> dict:
-    """What packed.json says: "format", "content" ("files" or "pixels"), "data" (the name of the data set).
+    """What packed.json says: "format", "content" (one of `CONTENTS`), "data" (the name of the data set).
 
     Raises:
         UsageError: it is missing or wrong.
@@ -43,7 +48,7 @@ def read_mark(root: str) -> dict:
     mark = _read_json(
         path, "a packed data set has it; --data.root=FOLDER is what tools/pack_dataset.py --output=FOLDER wrote"
     )
-    if mark.get("format") != FORMAT or mark.get("content") not in ("files", "pixels"):
+    if mark.get("format") != FORMAT or mark.get("content") not in CONTENTS:
         raise UsageError(f'{path}: expected "format": {FORMAT} and "content"; pack the data set again')
     return mark
 
@@ -69,6 +74,35 @@ class Ids(Sequence):
 
     def __eq__(self, other):
         return len(self) == len(other) and all(one == another for one, another in zip(self, other, strict=True))
+
+
+class Files:
+    """The files in the records of a split, as a `files.Tree`."""
+
+    def __init__(self, split: "Split"):
+        self._split, self._places, self._folders = split, {}, {"": set()}
+        for place, path in enumerate(split.ids):
+            self._places[path] = place
+            while path:
+                path, _, name = path.rpartition("/")
+                names = self._folders.setdefault(path, set())
+                if name in names:
+                    break
+                names.add(name)
+        self._folders = {path: sorted(names) for path, names in self._folders.items()}
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a file."""
+        return bytes(self._split.features(self._places[path])["content"])
+
+    def listing(self, path: str) -> list[str] | None:
+        """The names in a folder; None where there is none."""
+        names = self._folders.get(path)
+        return None if names is None else list(names)
+
+    def has(self, path: str) -> bool:
+        """Whether there is such a file."""
+        return path in self._places
 
 
 class Split:

@@ -6,8 +6,12 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
+from mtl_tf import config as configuration
+from mtl_tf.data.sets import describe, open_split, splits_of
+from tests.data import official
 from tests.helpers import ROOT, one_line_error, write_dataset
 
 SCENES = ("--data.synthetic_train=3", "--data.synthetic_val=1", "--data.image_size=32,48")
@@ -54,7 +58,7 @@ def test_there_and_back(root, tmp_path):
     assert "no fault in 7 samples" in check(*packed).stdout
     done = tool(*packed, "--unpack", f"--output={tmp_path}/back")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0] == f"train: 15 files of 5 samples written into {tmp_path}/back"
+    assert done.stdout.splitlines()[0] == f"train: 15 files written into {tmp_path}/back"
     assert content_of(tmp_path / "back") == content_of(root)
 
 
@@ -70,6 +74,42 @@ def test_pixels_and_rendered_scenes(root, tmp_path):
     done = tool(f"--output={tmp_path}/scenes", *SCENES, "--verify")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-2:] == ["train: verified, 0 faults", "val: verified, 0 faults"]
+
+
+@pytest.mark.parametrize("write", [lambda root: official.write_kitti(root, root, root), official.write_vkitti2])
+def test_official_layouts(write, tmp_path):
+    (tmp_path / "data").mkdir()
+    options = write(tmp_path / "data")
+    arguments = (f"--data.name={options['data__name']}", f"--data.root={options['data__root']}", "--verify")
+    done = tool(*arguments, f"--output={tmp_path}/files")
+    assert done.returncode == 0, done.stderr
+    assert "files: verified, 0 faults" in done.stdout
+    assert tool(*arguments, f"--output={tmp_path}/pixels", "--content=pixels").returncode == 0
+    config = official.configured(options)
+    descriptor = describe(config.data)
+    config = configuration.replace(config, tasks=descriptor.task_names, model__architecture="joint")
+    assert splits_of(config.data)
+    for content in ("files", "pixels"):
+        packed = configuration.replace(config, data__name="packed", data__root=str(tmp_path / content))
+        assert describe(packed.data) == descriptor
+        assert sorted(splits_of(packed.data)) == sorted(splits_of(config.data))
+        for split in splits_of(config.data):
+            source, found = open_split(config, split), open_split(packed, split)
+            assert list(found.ids) == list(source.ids) and found.labelled == source.labelled
+            for index in range(len(source)):
+                for key, value in source.read(index).items():
+                    np.testing.assert_array_equal(found.read(index)[key], value)
+    packed = ("--data.name=packed", f"--data.root={tmp_path}/files")
+    done = tool(*packed, "--unpack", f"--output={tmp_path}/back")
+    assert done.returncode == 0, done.stderr
+    assert content_of(tmp_path / "back") == content_of(tmp_path / "data")
+    done = tool(*packed, "--unpack", f"--output={tmp_path}/back")
+    assert f"files: 0 files written into {tmp_path}/back" in done.stdout
+    shard = tmp_path / "files/files/00000.tfrecord"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    done = check(*packed)
+    assert "faults" in one_line_error(done.returncode, done.stderr)
+    assert "files/00000.tfrecord, sample" in done.stdout and "is cut off" in done.stdout
 
 
 def test_damage_is_listed(root, tmp_path):

@@ -378,8 +378,8 @@ def test_a_sample_that_cannot_be_decoded_ends_the_packing_of_pixels(root, tmp_pa
 def test_unpacking_restores_every_file(root, packs, tmp_path):
     for split in ("train", "val"):
         source = open_split(config_for(packs["files"], "packed"), split)
-        assert packing.unpack_split(source, tmp_path) > 0
-        assert packing.unpack_split(source, tmp_path) == 0
+        assert packing.unpack_split(source.split, tmp_path) > 0
+        assert packing.unpack_split(source.split, tmp_path) == 0
     expected = content_of(root)
     expected.pop("dataset.json")
     assert content_of(tmp_path) == expected
@@ -391,30 +391,31 @@ def test_unpacking_stays_in_its_folder(tmp_path, path):
     picture = (tmp_path / "data/train/rgb/0.png").read_bytes()
     folder = tmp_path / "packed"
     packing.pack_split(source, "train", folder, lambda index: {"rgb": picture, "rgb/path": path.encode()}, 1)
-    (folder / shards.MARK).write_text(json.dumps({"format": 1, "content": "files"}))
-    found = packed.PackedSource(str(folder), "train", ("depth",), describe(config_for(tmp_path / "data").data))
     with pytest.raises(UsageError, match="would lie outside"):
-        packing.unpack_split(found, tmp_path / "out")
+        packing.unpack_split(shards.Split(str(folder), "train"), tmp_path / "out")
     assert not (tmp_path / "out").exists() and not (tmp_path / "up.png").exists()
 
 
 def test_verifying_finds_every_kind_of_damage(root, packs, fresh, capsys):
-    for content, same in (("files", packing.same_files), ("pixels", packing.same_pixels)):
-        source = open_split(config_for(root), "train")
-        found = open_split(config_for(packs[content], "packed"), "train")
-        assert packing.verify_split(found, functools.partial(same, source, found)) == 0
+    source = open_split(config_for(root), "train")
+    checks = {
+        "files": functools.partial(packing.same_files, source),
+        "pixels": functools.partial(packing.same_pixels, source, describe(config_for(root).data)),
+    }
+    for content, same in checks.items():
+        split = shards.Split(str(packs[content]), "train")
+        assert packing.verify_split(split, functools.partial(same, split)) == 0
         picture = root / "train/rgb/3.png"
         before = picture.read_bytes()
         Image.new("RGB", (48, 32)).save(picture)
         try:
-            assert packing.verify_split(found, functools.partial(same, source, found)) == 1
+            assert packing.verify_split(split, functools.partial(same, split)) == 1
         finally:
             picture.write_bytes(before)
     capsys.readouterr()
-    source = open_split(config_for(fresh, "packed"), "train")
     flip(fresh / "train/00001.tfrecord")
     (fresh / "train/00003.tfrecord").unlink()
-    assert packing.verify_split(source) == 4
+    assert packing.verify_split(shards.Split(str(fresh), "train")) == 4
     lines = capsys.readouterr().out.splitlines()
     for line, text in zip(
         lines,

@@ -1,5 +1,6 @@
 """A data set that tools/pack_dataset.py has packed into shards: any other one, sample for sample the same."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -25,9 +26,9 @@ class PackedSource:
         split: the records.
     """
 
-    def __init__(self, root: str, split: str, tasks: tuple[str, ...], descriptor: Descriptor, limit: int = 0):
+    def __init__(self, root: str, content: str, split: str, tasks, descriptor: Descriptor, limit: int = 0):
         descriptor.check_has(tasks)
-        self.content = shards.read_mark(root)["content"]
+        self.content = content
         self.split = shards.Split(root, split, limit)
         self.tasks, self.descriptor = tuple(tasks), descriptor
         self.ids = self.split.ids
@@ -152,21 +153,43 @@ def unpack_pixels(features, tasks, descriptor: Descriptor, window: Choose | None
 
 def _find(data):
     root = find_root(data, _LAYOUT)
-    shards.read_mark(root)
-    return root
+    return root, shards.read_mark(root)
+
+
+@functools.lru_cache(maxsize=4)
+def _mount(root):
+    return files.mount(root, shards.Files(shards.Split(root, shards.TREE)))
+
+
+def _original(data, root, mark):
+    """The data set whose files are packed as they are, and its options."""
+    from mtl_tf.data.sets import DATA_SETS  # which has this one in it
+
+    if mark.get("data") not in DATA_SETS:
+        raise UsageError(
+            f"{files.join(root, shards.MARK)}: data set {mark.get('data')!r} is not known here; unpack it "
+            "(tools/pack_dataset.py --unpack) and give its name"
+        )
+    return DATA_SETS[mark["data"]], dataclasses.replace(data, name=mark["data"], root=_mount(root))
 
 
 def _splits(data):
-    root = _find(data)
+    root, mark = _find(data)
+    if mark["content"] == "tree":
+        original, options = _original(data, root, mark)
+        return original.splits(options)
     return [name for name in files.listing(root) if files.is_file(files.join(root, name, shards.MANIFEST))]
 
 
 def _open(config, split, descriptor):
-    root = _find(config.data)
+    root, mark = _find(config.data)
+    if mark["content"] == "tree":
+        original, options = _original(config.data, root, mark)
+        return original.open(dataclasses.replace(config, data=options), split, descriptor)
     there = _splits(config.data)
     if split not in there and not files.is_folder(files.join(root, split)):
         raise UsageError(f"{root} has no split {split!r}; it has {', '.join(there) or 'none'}")
-    return PackedSource(root, split, config.tasks, descriptor, config.data.limit)
+    return PackedSource(root, mark["content"], split, config.tasks, descriptor, config.data.limit)
 
 
-DATA_SET = DataSet(lambda data: descriptors.read(_find(data)), _splits, _open)
+DATA_SET = DataSet(lambda data: descriptors.read(_find(data)[0]), _splits, _open)
