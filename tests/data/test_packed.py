@@ -2,6 +2,7 @@
 
 import functools
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from mtl_tf.data.pipeline import EvaluationData, TrainingData
 from mtl_tf.data.sets import describe, open_split, packed, splits_of
 from mtl_tf.data.windows import Window
 from mtl_tf.errors import UsageError
+from tests.data import packed_million as million
 from tests.helpers import write_dataset
 
 CONTENTS = ("files", "pixels")
@@ -428,6 +430,27 @@ def test_verifying_finds_every_kind_of_damage(root, packs, fresh, capsys):
         strict=True,
     ):
         assert text in line
+
+
+# === Size ===
+
+
+def test_a_long_split_takes_little_memory(tmp_path):
+    count = 4000
+    million.pack(tmp_path, count, shard_samples=2500)
+    tracemalloc.start()
+    try:
+        source = open_split(million.config_of(tmp_path, count), "train")
+        opened = tracemalloc.get_traced_memory()[0]
+        for _ in range(2):
+            for index in range(0, count, 20):
+                source.read(index)
+            read = tracemalloc.get_traced_memory()[0]
+        assert source.ids[count - 1] == str(count - 1) and source.path(2500).endswith("00001.tfrecord, sample 2500")
+    finally:
+        tracemalloc.stop()
+    # A path alone takes more than 100 bytes a sample.
+    assert opened < 10 * count and read - opened < 10 * count
 
 
 # === Remote ===
