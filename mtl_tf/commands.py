@@ -3,16 +3,24 @@
 Start-up only: what a command needs is imported when it runs, so that `--help` and wrong usage answer at once.
 """
 
+import dataclasses
 import difflib
 from collections.abc import Callable
 
 from mtl_tf import flags
 from mtl_tf.config import Config
 from mtl_tf.errors import UsageError, exit_status
-from mtl_tf.options import Section
+from mtl_tf.options import Section, option
 from mtl_tf.quiet import start_tensorflow
 from mtl_tf.study.options import StudyOptions
 from mtl_tf.tuning.options import TuneOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodersOptions(Section):
+    """Options of `encoders`."""
+
+    measure: bool = option(False, "Build and measure the encoders that have no figures yet.", free=True)
 
 
 def train(config: Config):
@@ -67,6 +75,17 @@ def study(config: Config, own: StudyOptions):
     print(run(config, own))
 
 
+def encoders(config: Config, own: EncodersOptions):
+    """List all encoders: parameters, multiply-adds, features, input, ImageNet weights."""
+    from mtl_tf.models.encoders import table
+    from mtl_tf.models.weights import imagenet_source
+
+    if own.measure:
+        table.measure_missing()
+    lines = table.markdown(imagenet_source)
+    print(table.put_into(config.output, lines) if config.output else lines)
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "evaluate": evaluate,
@@ -75,10 +94,15 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": report,
     "tune": tune,
     "study": study,
+    "encoders": encoders,
 }
 
 # The commands that have options of their own, which they take besides the configuration.
-OWN_OPTIONS: dict[str, type[Section]] = {"tune": TuneOptions, "study": StudyOptions}
+OWN_OPTIONS: dict[str, type[Section]] = {
+    "tune": TuneOptions,
+    "study": StudyOptions,
+    "encoders": EncodersOptions,
+}
 
 # The commands that take everything else from the run's run.flags.
 _OF_A_RUN = ("evaluate", "predict", "export", "report")

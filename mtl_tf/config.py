@@ -351,7 +351,9 @@ class Config(Section):
     seed: int = option(0, "Seed of weights, order and augmentation.", minimum=0)
     tasks: tuple[str, ...] = option(TASKS, "Tasks to train, of semseg and depth.", choices=TASKS, lengths=(1, 2))
     input: str = option("", "predict: a picture, a folder or a glob; empty = the whole --data.split.", free=True)
-    output: str = option("", "predict, export: where to write; empty = inside the run directory.", free=True)
+    output: str = option(
+        "", "predict, export: where to write, empty = inside the run directory; encoders: a Markdown file.", free=True
+    )
     scale: str = option(
         "fit",
         "predict: resize a picture to fit data.image_size, or take it as it is.",

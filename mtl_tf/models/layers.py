@@ -221,7 +221,7 @@ class DropPath(keras.layers.Layer):
         again = _computing_again()
         seed = tf.identity(self.draws) + tf.stack([tf.cast(replica, tf.int64), -1 if again else 0])
         if not again:
-            self.draws.assign_add([0, 1])
+            self.draws.assign_add(tf.constant([0, 1], tf.int64))  # replicas take no list
         shape = (tf.shape(inputs)[0], *(1 for _ in inputs.shape[1:]))
         kept = tf.random.stateless_uniform(shape, seed) >= self.rate
         return inputs * tf.cast(tf.cast(kept, tf.float32) / (1 - self.rate), inputs.dtype)

@@ -37,7 +37,7 @@ def recomputing(model: keras.Model) -> keras.Model:
 
 def _segments(model):
     """What each segment gives: outputs of the model that are complete, and last the tensor that the next one needs."""
-    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    layers = [layer for layer in model.operations if not isinstance(layer, keras.layers.InputLayer)]
     inputs = [keras.tree.flatten(layer.input) for layer in layers]
     uses = collections.Counter(id(tensor) for tensors in inputs for tensor in tensors)
     outputs = {id(tensor) for tensor in keras.tree.flatten(model.outputs)}

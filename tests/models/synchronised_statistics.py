@@ -1,4 +1,4 @@
-"""Run as a program by test_layers: batch norm on two logical devices against one, printed as one JSON line.
+"""Run as a program by test_layers: two logical devices draw, and normalise as one does; a line of JSON each.
 
 Logical devices can only be made before TensorFlow starts, hence a process of its own.
 """
@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mtl_tf.models.layers import BatchNorm
+from mtl_tf.models.layers import BatchNorm, DropPath
 
 CHANNELS = 5
 
@@ -72,6 +72,22 @@ def compare(split, policy="float32"):
     return differences
 
 
+def stochastic_depth():
+    """What two devices draw in two steps, and how often each thinks that it was called."""
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        layer = DropPath(0.5)
+        layer.build((None, 1))
+
+    @tf.function
+    def step():
+        return strategy.run(lambda: layer(tf.ones((64, 1)), training=True))
+
+    drawn = [part.numpy().ravel().tolist() for _ in range(2) for part in strategy.experimental_local_results(step())]
+    calls = [int(copy[1]) for copy in strategy.experimental_local_results(layer.draws)]
+    return {"drawn": drawn, "calls": calls}
+
+
 def main():
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -81,6 +97,7 @@ def main():
         "empty": compare((4, 0)),
         "bfloat16": compare((2, 3), "mixed_bfloat16"),
     }
+    print(json.dumps(stochastic_depth()))
     print(json.dumps(result))
 
 

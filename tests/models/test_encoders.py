@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mtl_tf import commands
 from mtl_tf.config import ENCODERS as ENCODER_NAMES
-from mtl_tf.models.encoders import ENCODERS, build_encoder
+from mtl_tf.errors import UsageError
+from mtl_tf.models.encoders import ENCODERS, build_encoder, table
 from mtl_tf.models.encoders.resnet import conv_bn
+from tests.helpers import ROOT
 from tests.models.common import convolve, difference, pictures, randomise
 
 ALL_DILATIONS = tuple(itertools.product((0, 1), repeat=3))
@@ -80,6 +83,7 @@ def atrous_difference(name, dilation, consistent=False):
     ("name", "dilation", "consistent"),
     [
         *[("resnet50", dilation, False) for dilation in ((0, 0, 1), (0, 1, 1), (1, 1, 1), (1, 0, 1))],
+        ("resnext50_32x4d", (0, 1, 1), False),
         *[("resnet50_keras", dilation, False) for dilation in ((0, 0, 1), (0, 1, 1), (1, 0, 0))],
         *[("resnet18", dilation, True) for dilation in ALL_DILATIONS[1:]],
         *[("resnet34", dilation, True) for dilation in ((0, 0, 1), (0, 1, 1))],
@@ -266,3 +270,55 @@ def test_resnet50_keras_equals_keras_applications_with_the_published_weights(sha
     if not path.is_file():
         pytest.skip(f"{path.name} is not there")
     check_parity(keras.applications.ResNet50(include_top=False, weights=str(path), input_shape=(None, None, 3)))
+
+
+# === The table ===
+
+# Trainable parameters of torchvision's networks without their classifier (torchvision 0.28: numel of parameters()).
+TORCHVISION = {
+    "resnet18": 11176512,
+    "resnet34": 21284672,
+    "resnet50": 23508032,
+    "resnet101": 42500160,
+    "resnet152": 58143808,
+    "wide_resnet50_2": 66834240,
+    "wide_resnet101_2": 124837696,
+    "resnext50_32x4d": 22979904,
+    "resnext101_32x8d": 86742336,
+    "resnext101_64x4d": 81406272,
+}
+
+
+def test_every_encoder_is_measured_and_has_torchvisions_parameters():
+    rows = table.recorded()
+    assert tuple(rows) == ENCODER_NAMES
+    assert {name: rows[name].parameters for name in TORCHVISION} == TORCHVISION
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small"])
+def test_figures_of_the_table_are_those_of_the_network(name):
+    assert table.figures(name, build_encoder(name)) == table.recorded()[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_figures_of_torchvisions_networks(name):
+    assert table.figures(name, build_encoder(name)) == table.recorded()[name]
+
+
+def test_the_command_prints_the_table_of_the_documentation(capsys, tmp_path):
+    assert commands.main(["encoders"]) == 0
+    printed = capsys.readouterr().out.strip()
+    documentation = (ROOT / "docs" / "encoders.md").read_text(encoding="utf-8")
+    assert printed in documentation
+    path = tmp_path / "encoders.md"
+    path.write_text(documentation.replace("23.51 M", "? M"), encoding="utf-8")
+    assert commands.main(["encoders", f"--output={path}"]) == 0
+    assert path.read_text(encoding="utf-8") == documentation
+
+
+def test_an_encoder_without_figures_is_named(monkeypatch):
+    rows = table.recorded()
+    monkeypatch.setattr(table, "recorded", lambda: {name: rows[name] for name in rows if name != "resnet18"})
+    with pytest.raises(UsageError, match=r"not measured yet: resnet18; main\.py encoders --measure"):
+        table.markdown(lambda name: "")

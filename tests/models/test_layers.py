@@ -97,7 +97,7 @@ def test_statistics_stay_in_float32_under_mixed_precision(policy):
 
 
 def test_two_devices_normalise_as_one():
-    """Even, uneven and empty shares of a batch; forward, backward and running statistics."""
+    """Even, uneven and empty shares of a batch; forward, backward and running statistics. Images are dropped apart."""
     run = subprocess.run(
         [sys.executable, "-m", "tests.models.synchronised_statistics"],
         cwd=ROOT,
@@ -106,7 +106,9 @@ def test_two_devices_normalise_as_one():
         text=True,
     )
     assert run.returncode == 0, run.stderr[-2000:]
-    differences = json.loads(run.stdout.splitlines()[-1])
+    drawn, differences = map(json.loads, run.stdout.splitlines()[-2:])
+    assert drawn["calls"] == [2, 2]
+    assert len({tuple(factors) for factors in drawn["drawn"]}) == 4  # apart on each device and in each step
     assert set(differences) == {"even", "uneven", "empty", "bfloat16"}
     for split, found in differences.items():
         for name, value in found.items():

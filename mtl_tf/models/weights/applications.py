@@ -8,9 +8,13 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from mtl_tf.models.encoders import applications
+from mtl_tf.models.encoders.replay import named_layers
 from mtl_tf.models.weights.tensors import Tensor, UnreadableError
 
-APPLICATIONS: dict[str, Callable[..., keras.Model]] = {"resnet50_keras": keras.applications.ResNet50}
+APPLICATIONS: dict[str, Callable[..., keras.Model]] = {
+    name: row.network for name, row in applications.APPLICATIONS.items()
+}
 SECONDS = 30  # without an answer, after which a server counts as silent
 
 
@@ -21,11 +25,11 @@ def layer_names(encoder: str) -> frozenset[str]:
         return frozenset()
     with _float32():
         network = APPLICATIONS[encoder](include_top=True, weights=None)
-    return frozenset(layer.name for layer in network.layers)
+    return frozenset(name for name, _ in named_layers(network))
 
 
 def open_imagenet(encoder: str) -> contextlib.AbstractContextManager[dict[str, Tensor]]:
-    """The ImageNet weights, LAYER/VARIABLE, which Keras fetches once, checks by its published hashes and keeps.
+    """The ImageNet weights, LAYER/NUMBER, which Keras fetches once, checks by its published hashes and keeps.
 
     Raises:
         UnreadableError: Keras cannot fetch them.
@@ -40,7 +44,11 @@ def open_imagenet(encoder: str) -> contextlib.AbstractContextManager[dict[str, T
         raise UnreadableError(f"cannot be fetched for {encoder} ({reason})") from None
     finally:
         socket.setdefaulttimeout(silence)
-    values = {f"{layer.name}/{variable.name}": variable for layer in network.layers for variable in layer.variables}
+    values = {
+        f"{name}/{number}": variable
+        for name, layer in named_layers(network)
+        for number, variable in enumerate(getattr(layer, "variables", ()))  # an operation has none
+    }
     tensors = {
         name: Tensor(tuple(value.shape), lambda value=value: np.asarray(keras.ops.convert_to_numpy(value)))
         for name, value in values.items()
