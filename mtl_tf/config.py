@@ -395,12 +395,6 @@ class Config(Section):
                 "augment.cutmix and augment.classmix paste from another sample of the batch, but "
                 f"train.batch_size={self.train.batch_size}; make it 2 or more"
             )
-        parts = self.train.accumulate * max(self.train.devices, 1)
-        if self.train.accumulate > 1 and self.train.batch_size % parts:
-            raise UsageError(
-                f"train.batch_size={self.train.batch_size} cannot be cut into train.accumulate={self.train.accumulate} "
-                f"equal parts on {max(self.train.devices, 1)} device(s); use a multiple of {parts}"
-            )
         if self.model.architecture == "distilled" and len(self.tasks) < 2:
             raise UsageError(
                 "model.architecture=distilled exchanges features between tasks and needs at least two; "

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import keras
 import numpy as np
@@ -46,18 +46,19 @@ class Evaluator:
 
     def __init__(self, strategy: tf.distribute.Strategy, model: keras.Model, tasks: Sequence[Task]):
         self._strategy, self._model, self._tasks = strategy, model, tuple(tasks)
+        self._several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
     def run(
         self,
-        dataset: tf.data.Dataset,
+        batches: Iterable,
         steps: int = 0,
         label: str = "evaluating",
         after_batch: Callable[[], None] = lambda: None,
     ) -> Evaluation:
-        """Evaluates all batches of `EvaluationData.dataset`.
+        """Evaluates the batches of `EvaluationData.dataset`.
 
         Args:
-            dataset: batches; samples with index -1 are fill and do not count.
+            batches: distributed by the strategy; samples with index -1 are fill and do not count.
             steps: number of batches, for the progress line.
             label: of the progress line.
             after_batch: called after each batch; may raise to leave.
@@ -66,7 +67,7 @@ class Evaluator:
         loss_sums = {task.name: np.zeros(2) for task in self._tasks}
         images = []
         progress = Progress(label, steps, "batches")
-        for batch in self._strategy.experimental_distribute_dataset(dataset):
+        for batch in batches:
             indices, statistics, losses = self._step(batch)
             index = self._gather(indices)
             real = index >= 0
@@ -77,7 +78,7 @@ class Evaluator:
                 total = totals[task.name]
                 for name, value in found.items():
                     total[name] = total.get(name, 0.0) + value.sum(0)
-                loss_sums[task.name] += np.sum([self._locals(part) for part in losses[task.name]], axis=1)
+                loss_sums[task.name] += [self._gather(part).sum() for part in losses[task.name]]
             images += rows
             progress.advance()
             after_batch()
@@ -91,19 +92,21 @@ class Evaluator:
 
     @tf.function(reduce_retracing=True, autograph=False)
     def _step(self, batch):
-        return self._strategy.run(self._measure, args=(batch,))
+        found = self._strategy.run(self._measure, args=(batch,))
+        if self._several:
+            found = tf.nest.map_structure(lambda rows: self._strategy.gather(rows, axis=0), found)
+        return found
 
     def _measure(self, batch):
         outputs = self._model(tf.cast(batch["image"], tf.float32), training=False)
         statistics = {task.name: measure(task, outputs[task.name], batch[task.name]) for task in self._tasks}
         losses = {task.name: loss_sum_and_count(task, outputs[task.name], batch[task.name]) for task in self._tasks}
-        return batch["index"], statistics, losses
-
-    def _locals(self, value) -> list[np.ndarray]:
-        return [part.numpy() for part in self._strategy.experimental_local_results(value)]
+        return batch["index"], statistics, {name: [part[None] for part in pair] for name, pair in losses.items()}
 
     def _gather(self, value) -> np.ndarray:
-        return np.concatenate(self._locals(value))
+        """The rows of all replicas, which each has where there are several processes."""
+        parts = [part.numpy() for part in self._strategy.experimental_local_results(value)]
+        return parts[0] if self._several else np.concatenate(parts)
 
 
 def _add_image_scores(task, statistics, rows):

@@ -7,6 +7,7 @@ are in it.
 
 import contextlib
 import functools
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -21,6 +22,23 @@ from mtl_tf.errors import UsageError
 
 # Separate the random streams that grow from one seed; `schedule.ORDER` is 0.
 _AUGMENT, _PASTE = 1, 2
+
+
+class Share(NamedTuple):
+    """The part of each batch that one of several processes takes: neighbouring samples, divided by its replicas.
+
+    Attributes:
+        worker: number of the process, from 0.
+        workers: how many there are.
+        replicas: devices of each, which get batches of their own. The product of the two divides the batch.
+    """
+
+    worker: int = 0
+    workers: int = 1
+    replicas: int = 1
+
+
+ALL = Share()
 
 
 class TrainingData:
@@ -76,22 +94,25 @@ class TrainingData:
         """Inside, iterating raises the UsageError that names the bad file."""
         return self._reader.naming_errors()
 
-    def dataset(self, start_step: int = 0) -> tf.data.Dataset:
-        """The batches from a global step on to the end of the last epoch (train.epochs).
+    def dataset(self, start_step: int = 0, share: Share = ALL) -> tf.data.Dataset:
+        """The batches from a global step on to the end of the last epoch (train.epochs), or a process' share of them.
 
         Memory does not grow with the number of samples.
         """
-        total = self.config.train.epochs * self.steps_per_epoch * self.batch_size
-        positions = tf.data.Dataset.range(start_step * self.batch_size, max(total, start_step * self.batch_size))
+        pasted = self.config.augment.cutmix or self.config.augment.classmix
+        read = ALL if pasted else share  # what is pasted may come from anywhere in the batch
+        total = max(self.config.train.epochs * self.steps_per_epoch, start_step)
 
         def one(position):
             epoch, index = self.schedule.at(position)
             return self._sample(index, epoch)
 
+        positions = _positions(start_step, total, self.batch_size, read)
         samples = positions.map(_as_is(one), num_parallel_calls=self._reader.parallel, deterministic=True)
-        batches = samples.batch(self.batch_size, drop_remainder=True)
-        if self.config.augment.cutmix or self.config.augment.classmix:
+        batches = samples.batch(self.batch_size // (read.workers * read.replicas), drop_remainder=True)
+        if pasted:
             batches = batches.enumerate(start_step).map(_as_is(self._paste), self._reader.parallel, deterministic=True)
+            batches = _shared(batches, self.batch_size, share)
         return batches.prefetch(self.config.data.prefetch)
 
     def _paste(self, step, batch):
@@ -165,25 +186,26 @@ class EvaluationData:
         with self.naming_errors():
             return list(samples.batch(1).as_numpy_iterator())
 
-    def dataset(self, batch_size: int) -> tf.data.Dataset:
+    def dataset(self, batch_size: int, share: Share = ALL) -> tf.data.Dataset:
         """All samples at data.image_size (or as they are, cropped to the data set's `crop_multiple`).
 
         The last batch is filled up by repeating a sample, with index -1 and no labels; so are samples that cannot be
         read (data.skip_bad). Samples of different sizes need data.image_size or a batch size of 1. With data.eigen_crop
-        there is no depth outside the crop.
+        there is no depth outside the crop. A process' share of each batch where that is given.
         """
         size = (None, None)
         if batch_size > 1 and not self.config.data.image_size:
             size = self._reader.demand_one_size()
         count = len(self.source)
-        positions = tf.data.Dataset.range(self.steps(batch_size) * batch_size)
+        positions = _positions(0, self.steps(batch_size), batch_size, share)
 
         def one(position):
             sample = self._sample(position, count, size)
             return eigen_crop(sample) if self.config.data.eigen_crop else sample
 
         samples = positions.map(_as_is(one), num_parallel_calls=self._reader.parallel, deterministic=True)
-        return samples.batch(batch_size, drop_remainder=True).prefetch(self.config.data.prefetch)
+        batches = samples.batch(batch_size // (share.workers * share.replicas), drop_remainder=True)
+        return batches.prefetch(self.config.data.prefetch)
 
     def _sample(self, position, count, size):
         sample = self._reader.in_graph(tf.minimum(position, count - 1), size)
@@ -201,6 +223,25 @@ class EvaluationData:
 _as_is = tf.autograph.experimental.do_not_convert
 
 # === The parts, each a pure function ===
+
+
+def _positions(start, stop, batch_size, share):
+    """The positions, in order, that a process takes of the batches start..stop-1."""
+    mine = batch_size // share.workers
+    counts = tf.data.Dataset.range(start * mine, stop * mine)
+    if share.workers == 1:
+        return counts
+    return counts.map(lambda count: count // mine * batch_size + share.worker * mine + count % mine)
+
+
+def _shared(batches, batch_size, share):
+    """A process' share of whole batches."""
+    if share == ALL:
+        return batches
+    mine = batch_size // share.workers
+    begin = share.worker * mine
+    batches = batches.map(lambda batch: {name: value[begin : begin + mine] for name, value in batch.items()})
+    return batches if share.replicas == 1 else batches.unbatch().batch(mine // share.replicas, drop_remainder=True)
 
 
 def resize(sample, size):

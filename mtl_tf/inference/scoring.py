@@ -37,7 +37,7 @@ def evaluate_run(config: Config) -> tuple[dict, dict | None]:
     data = EvaluationData(open_split(config, split, run.descriptor), config, run.descriptor)
     one_size = data.one_size()
     strategy, batch = strategy_and_batch(started.strategy, config.train.batch_size, one_size)
-    found = _evaluate(Evaluator(strategy, run.model, run.tasks), data, batch, f"evaluating {split}")
+    found = _evaluate(strategy, run.model, run.tasks, data, batch, f"evaluating {split}")
     folder = pathlib.Path(config.run_dir)
     scores = {"split": split, **dict.fromkeys(TASKS), **found.scores}
     for task in run.tasks:
@@ -52,16 +52,17 @@ def evaluate_run(config: Config) -> tuple[dict, dict | None]:
     if config.baseline:
         if not one_size:
             raise UsageError(f"the position baseline needs pictures of one size; those of {split} differ")
-        measured = Evaluator(tf.distribute.get_strategy(), position_baseline(run), run.tasks)
-        found = _evaluate(measured, data, config.train.batch_size, "evaluating the baseline")
+        alone, measured = tf.distribute.get_strategy(), position_baseline(run)
+        found = _evaluate(alone, measured, run.tasks, data, config.train.batch_size, "evaluating the baseline")
         baseline = {"split": split, **dict.fromkeys(TASKS), **found.scores}
         write_json(folder / f"baseline_{split}.json", baseline)
     return scores, baseline
 
 
-def _evaluate(evaluator: Evaluator, data: EvaluationData, batch: int, label: str) -> Evaluation:
+def _evaluate(strategy, model, tasks, data: EvaluationData, batch: int, label: str) -> Evaluation:
     with data.naming_errors():
-        return evaluator.run(data.dataset(batch), data.steps(batch), label)
+        batches = strategy.experimental_distribute_dataset(data.dataset(batch))
+        return Evaluator(strategy, model, tasks).run(batches, data.steps(batch), label)
 
 
 def position_baseline(run: TrainedRun) -> "PositionBaseline":

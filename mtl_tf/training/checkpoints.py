@@ -21,11 +21,13 @@ class Checkpoints:
     Args:
         directory: where they are kept.
         keep: how many.
+        home: where they are restored from, if not there.
         tracked: name -> trackable object (model, optimiser, variables).
     """
 
-    def __init__(self, directory: pathlib.Path, keep: int, **tracked):
+    def __init__(self, directory: pathlib.Path, keep: int, home: pathlib.Path | None = None, **tracked):
         self._directory = directory
+        self._home = home or directory
         self._checkpoint = tf.train.Checkpoint(**tracked)
         try:
             self._manager = tf.train.CheckpointManager(self._checkpoint, str(directory), max_to_keep=keep)
@@ -37,7 +39,7 @@ class Checkpoints:
     def restore(self) -> bool:
         """Restores the newest checkpoint that can be read; returns whether there is any."""
         self._sweep()
-        paths = checkpoints_in(self._directory)
+        paths = checkpoints_in(self._home)
         for path in reversed(paths):
             try:
                 self._checkpoint.restore(str(path)).assert_consumed()
@@ -45,9 +47,7 @@ class Checkpoints:
             except DAMAGED:
                 continue
         if paths:
-            raise UsageError(
-                f"none of the checkpoints in {self._directory} can be read; --train.fresh starts the run anew"
-            )
+            raise UsageError(f"none of the checkpoints in {self._home} can be read; --train.fresh starts the run anew")
         return False
 
     def save(self):

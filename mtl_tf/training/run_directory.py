@@ -11,6 +11,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from importlib import metadata
 
 from mtl_tf import config as configuration
@@ -99,6 +100,11 @@ class RunDirectory:
         write_json(self.path / "environment.json", environment())
 
     @property
+    def home(self) -> pathlib.Path:
+        """Where checkpoints are read from."""
+        return self.path
+
+    @property
     def _flag_file(self):
         return self.path / "run.flags"
 
@@ -136,6 +142,42 @@ class RunDirectory:
 
     def __exit__(self, *_):
         self.close()
+
+
+class FollowerDirectory(RunDirectory):
+    """What a process other than the chief has for a run directory: a folder of its own, which goes when it is closed.
+
+    It writes what the chief writes, so that all do the same; it reads the chief's checkpoints.
+    """
+
+    def __init__(self, config: Config):
+        self._folder = tempfile.TemporaryDirectory(prefix="mtl_tf_worker_")
+        self.path, self.config = pathlib.Path(self._folder.name), config
+
+    @property
+    def home(self) -> pathlib.Path:
+        """The chief's run directory."""
+        return existing_path(self.config)
+
+    def claim(self, descriptor: descriptors.Descriptor):
+        """Compares this process' configuration with that of the chief, which has claimed the directory before.
+
+        Raises:
+            UsageError: the chief's is not there, or differs.
+        """
+        file = self.home / "run.flags"
+        if not file.is_file():
+            raise UsageError(f"--run_dir={self.home} is not the chief's: it has no run.flags; share one folder")
+        self._refuse_changes(flags.read_run_flags(file))
+
+    def close(self):
+        """Deletes the folder."""
+        self._folder.cleanup()
+
+
+def open_directory(config: Config, chief: bool) -> RunDirectory:
+    """The run directory of the chief, or what another process has for it."""
+    return RunDirectory(config) if chief else FollowerDirectory(config)
 
 
 def hold_folder(path: pathlib.Path):

@@ -4,12 +4,15 @@ import contextlib
 import dataclasses
 import resource
 import sys
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
 from mtl_tf.config import Config
+from mtl_tf.data.pipeline import ALL, Share
 from mtl_tf.errors import UsageError
+from mtl_tf.training.cluster import ALONE, Cluster, cluster, join
 
 MOST_CPU_DEVICES = 16  # logical ones, for trying out what several GPUs would do
 
@@ -19,30 +22,66 @@ class Runtime:
     """Where a run computes.
 
     Attributes:
-        strategy: the default strategy on one device, MirroredStrategy on several.
-        devices: their names.
+        strategy: the default strategy on one device, MirroredStrategy on several, MultiWorkerMirroredStrategy where
+            there are several processes.
+        devices: names of those of this process.
+        cluster: the processes.
     """
 
     strategy: tf.distribute.Strategy
     devices: tuple[str, ...]
+    cluster: Cluster = ALONE
+
+    @property
+    def replicas(self) -> int:
+        """Devices of all processes."""
+        return len(self.devices) * self.cluster.workers
+
+    def distribute(self, make: Callable[[Share], tf.data.Dataset]):
+        """Distributes the dataset that `make` gives for a share of each batch."""
+        if self.cluster.workers == 1:
+            return self.strategy.experimental_distribute_dataset(make(ALL))
+        share = Share(self.cluster.worker, self.cluster.workers, len(self.devices))
+        return self.strategy.distribute_datasets_from_function(lambda context: make(share))
+
+    def wait_for_all(self):
+        """Returns when every process has come here."""
+        if self.cluster.workers > 1:
+            self._meet().numpy()
+
+    @tf.function(autograph=False)
+    def _meet(self):
+        return self.strategy.reduce("SUM", self.strategy.run(lambda: tf.constant(1.0)), axis=None)
 
 
 def start(config: Config) -> Runtime:
     """Chooses the devices, sets precision and seeds.
 
     Raises:
-        UsageError: more devices are asked for than there are, or XLA on several.
+        UsageError: more devices are asked for than there are, the batch cannot be divided among several processes, or
+            XLA is asked for on several devices.
     """
+    processes = cluster()
     devices = _devices(config.train.devices)
-    if config.train.xla and len(devices) > 1:
+    replicas = len(devices) * processes.workers
+    if config.train.xla and replicas > 1:
         raise UsageError(
-            f"--train.xla compiles the step of one device, but there are {len(devices)}: set --train.devices=1, or "
+            f"--train.xla compiles the step of one device, but there are {replicas}: set --train.devices=1, or "
             "leave --train.xla out"
+        )
+    parts = replicas * config.train.accumulate
+    if config.train.batch_size % parts and (processes.workers > 1 or config.train.accumulate > 1):
+        raise UsageError(
+            f"train.batch_size={config.train.batch_size} cannot be cut into equal parts for {processes.workers} "
+            f"process(es) with {len(devices)} device(s) and train.accumulate={config.train.accumulate}; use a multiple "
+            f"of {parts}"
         )
     if config.train.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(config.train.precision)
     keras.utils.set_random_seed(config.seed)
+    if processes.workers > 1:
+        return Runtime(join(), devices, processes)
     strategy = tf.distribute.MirroredStrategy(list(devices)) if len(devices) > 1 else tf.distribute.get_strategy()
     return Runtime(strategy, devices)
 

@@ -63,12 +63,13 @@ class TrainingStep:
         self.good_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     @tf.function(autograph=False)
-    def __call__(self, batch: dict, frozen: bool = False) -> dict[str, tf.Tensor]:
+    def __call__(self, batch: dict, frozen: bool = False, asked: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         """Makes one step.
 
         Args:
             batch: a (distributed) global batch of the data contract.
             frozen: whether the encoder stays as it is.
+            asked: float scalar of this process, summed over all replicas: `asked` in what is returned.
 
         Returns:
             Float32 scalars: `loss` (total), `loss_TASK`, `gradient_norm` where it is clipped, and `good`: whether loss
@@ -81,6 +82,8 @@ class TrainingStep:
         finite_gradients = tf.math.is_finite(self._sum(norms))
         good = tf.math.is_finite(losses["loss"]) & finite_gradients
         tf.cond(good, lambda: self._update(gradients, frozen), lambda: tf.constant(False))
+        if asked is not None:
+            losses["asked"] = self._sum(self._strategy.run(tf.identity, args=(asked,)))
         if self._clip_norm:
             losses["gradient_norm"] = tf.sqrt(self._sum(norms))
         if self._scaled:

@@ -5,6 +5,8 @@ import signal
 
 from mtl_tf.errors import StoppedError
 
+ELSEWHERE = -1
+
 
 class StopSignal:
     """While entered, the first SIGTERM or SIGINT is noted; a second one ends the process at once.
@@ -34,4 +36,11 @@ class StopSignal:
     def leave_if_asked(self, where: str):
         """Raises a StoppedError, which says where the run stands, if a signal came."""
         if self.asked:
-            raise StoppedError(f"stopped by {signal.Signals(self.asked).name} {where}")
+            raise StoppedError(f"stopped by {self._name()} {where}")
+
+    def ask(self):
+        """Notes that another process was asked to stop."""
+        self.asked = self.asked or ELSEWHERE
+
+    def _name(self):
+        return "a signal to another worker" if self.asked == ELSEWHERE else signal.Signals(self.asked).name

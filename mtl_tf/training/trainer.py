@@ -23,8 +23,9 @@ from mtl_tf.progress import Progress, format_seconds
 from mtl_tf.training import runtime
 from mtl_tf.training.averaging import Averaging
 from mtl_tf.training.checkpoints import Checkpoints, save_weights
+from mtl_tf.training.cluster import cluster, noticing_lost_workers
 from mtl_tf.training.optimisers import build_optimizer, rate_factors_of
-from mtl_tf.training.run_directory import RunDirectory, Table
+from mtl_tf.training.run_directory import RunDirectory, Table, open_directory
 from mtl_tf.training.schedules import learning_rate_at
 from mtl_tf.training.step import TrainingStep, loss_weight
 from mtl_tf.training.stopping import StopSignal
@@ -43,13 +44,19 @@ def train(config: Config) -> dict:
         DivergedError: a loss was not finite.
         StoppedError: a signal stopped it; everything is saved.
     """
-    with RunDirectory(config) as run, StopSignal() as stop:
-        return _Training(config, run, stop).run()
+    processes = cluster()
+    with open_directory(config, chief=not processes.worker) as run, StopSignal() as stop:
+        if processes.workers == 1:
+            return _Training(config, run, stop).run()
+        with noticing_lost_workers(config.run_dir):
+            return _Training(config, run, stop).run()
 
 
 class _Training:
     def __init__(self, config: Config, run: RunDirectory, stop: StopSignal):
         self.config, self.run_directory, self.stop = config, run, stop
+        self.runtime = runtime.start(config)
+        self.strategy = self.runtime.strategy
 
         # === Data ===
         descriptor = describe_training(config.data)
@@ -60,8 +67,6 @@ class _Training:
         self.steps = self.steps_per_epoch * config.train.epochs
 
         # === Network and optimiser ===
-        self.runtime = runtime.start(config)
-        self.strategy = self.runtime.strategy
         with self.strategy.scope():
             self.model = build_model(config.model, self.tasks)
             self.optimizer = build_optimizer(config.optim, rate_factors_of(config.optim, self.model))
@@ -71,13 +76,17 @@ class _Training:
                 self.strategy, self.model, self.optimizer, self.tasks, config, self.averaging
             )
         self.parameters = sum(int(np.prod(variable.shape)) for variable in self.model.trainable_variables)
-        evaluated_on, self.validation_batch = strategy_and_batch(
+        self.evaluated_on, self.validation_batch = strategy_and_batch(
             self.strategy, config.train.batch_size, self.validation.one_size()
         )
-        self.evaluator = Evaluator(evaluated_on, self.model, self.tasks)
+        self.evaluator = Evaluator(self.evaluated_on, self.model, self.tasks)
 
-        # === Run directory: only now is anything written to it ===
-        run.claim(descriptor)
+        # === Run directory: only now is anything written to it, by the chief first ===
+        chief = self.runtime.cluster.worker == 0
+        for turn in (chief, not chief):
+            if turn:
+                run.claim(descriptor)
+            self.runtime.wait_for_all()
 
         # === State: all that continuing needs besides the network ===
         self.step = 0
@@ -91,6 +100,7 @@ class _Training:
         self.checkpoints = Checkpoints(
             run.path / "checkpoints",
             config.train.keep_checkpoints,
+            run.home / "checkpoints",
             model=self.model,
             optimizer=self.optimizer,
             state=self.saved_state,
@@ -100,6 +110,8 @@ class _Training:
         )
         self.wait_seconds = self.step_seconds = 0.0
         self.profiling = False
+        # Whether all processes know that one was asked to stop: they leave at the end of a step, together.
+        self.together = self.runtime.cluster.workers == 1
         # Time is no state: a run that was stopped must end with the checkpoint of one that was not.
         self.timing_file = run.path / "timing.json"
         self.started, self.seconds_before, self.peak_before = time.monotonic(), 0.0, 0
@@ -115,8 +127,8 @@ class _Training:
         else:
             self._start_weights()
             self.averaging.start()
-        if self._complete() and (self.run_directory.path / "metrics.json").exists():
-            print(f"{self.run_directory.path} is finished: {self.step} steps; --train.fresh starts it anew")
+        if self._complete() and (self.run_directory.home / "metrics.json").exists():
+            print(f"{self.run_directory.home} is finished: {self.step} steps; --train.fresh starts it anew")
             return {}
         print(*filter(None, [self._headline(restored), self.data.told()]), sep="\n", flush=True)
         self.metrics_table = Table(self.run_directory.path / "metrics.csv", self.validated_epochs, "epoch")
@@ -127,6 +139,7 @@ class _Training:
         result = self._result()
         write_json(self.run_directory.path / "metrics.json", result)
         self.summaries.close()
+        self.runtime.wait_for_all()
         return result
 
     def _start_weights(self):
@@ -138,11 +151,24 @@ class _Training:
         model = self.config.model
         begin = f"continues after step {self.step}" if restored else "starts"
         return (
-            f"{self.run_directory.path} {begin}: {model.architecture} {model.encoder}, "
+            f"{self.run_directory.home} {begin}: {model.architecture} {model.encoder}, "
             f"{self.parameters / 1e6:.2f} M parameters; "
             f"{len(self.data.source)} training and {len(self.validation.source)} validation images; "
             f"{self.config.train.epochs} epochs of {self.steps_per_epoch} steps; "
             f"{len(self.runtime.devices)} x {self.runtime.devices[0].partition(':')[0]}, {self.config.train.precision}"
+            f"{self._shares()}"
+        )
+
+    def _shares(self):
+        """What each of several processes does."""
+        workers, worker = self.runtime.cluster.workers, self.runtime.cluster.worker
+        if workers == 1:
+            return ""
+        size = self.config.train.batch_size
+        return (
+            f"; worker {worker} of {workers} ({'writes' if worker == 0 else 'follows'}): each step {size} images at "
+            f"{self.config.optim.learning_rate:g}, of which this one reads its {size // workers}, "
+            f"{size // self.runtime.replicas} for each device"
         )
 
     # === Steps ===
@@ -150,7 +176,7 @@ class _Training:
     def _train(self):
         """Trains from the current step on and validates wherever an epoch ends."""
         batch_size = self.config.train.batch_size
-        batches = iter(self.strategy.experimental_distribute_dataset(self.data.dataset(self.step)))
+        batches = iter(self.runtime.distribute(lambda share: self.data.dataset(self.step, share)))
         progress = Progress("training", self.steps * batch_size, "images", self.step * batch_size)
         while not self._complete():
             while self.step < (self.validated_epochs + 1) * self.steps_per_epoch:
@@ -175,7 +201,12 @@ class _Training:
         before = time.perf_counter()
         batch = next(batches)
         waited = time.perf_counter() - before
-        losses = {name: float(value) for name, value in self.step_function(batch, self._frozen()).items()}
+        several = self.runtime.cluster.workers > 1
+        asked = tf.constant(float(self.stop.asked != 0)) if several else None
+        losses = {name: float(value) for name, value in self.step_function(batch, self._frozen(), asked).items()}
+        if losses.pop("asked", 0.0):
+            self.stop.ask()
+            self.together = True
         seconds = time.perf_counter() - before
         if not losses.pop("good"):
             self._diverged(batch, losses)
@@ -294,7 +325,7 @@ class _Training:
 
     def _measure_statistics(self):
         """Batch norm's running statistics of the weights in place, from training batches (SWA, section 3.2)."""
-        batches = self.strategy.experimental_distribute_dataset(self.data.dataset(0).take(STATISTICS_BATCHES))
+        batches = self.runtime.distribute(lambda share: self.data.dataset(0, share).take(STATISTICS_BATCHES))
         for batch in batches:
             self._forward(batch["image"])
 
@@ -305,8 +336,11 @@ class _Training:
     def _validate(self, label) -> Evaluation:
         steps = self.validation.steps(self.validation_batch)
         with self.validation.naming_errors():
-            dataset = self.validation.dataset(self.validation_batch)
-            return self.evaluator.run(dataset, steps, label, self._leave_if_stopped)
+            if self.evaluated_on is not self.strategy:
+                batches = self.validation.dataset(self.validation_batch)
+            else:
+                batches = self.runtime.distribute(lambda share: self.validation.dataset(self.validation_batch, share))
+            return self.evaluator.run(batches, steps, label, self._leave_if_stopped)
 
     def _show_epoch(self, row):
         names = ("train_loss", "val_loss", "semseg.miou", "depth.si_log_rmse", "total")
@@ -361,7 +395,7 @@ class _Training:
         self.loss_sums = np.array(sums)
 
     def _leave_if_stopped(self):
-        if self.stop.asked:
+        if self.stop.asked and self.together:
             self._save()
             self.summaries.close()
             self.stop.leave_if_asked(f"after step {self.step} of {self.steps}, saved; the same command continues")

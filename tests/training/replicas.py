@@ -1,4 +1,4 @@
-"""Three training steps on a number of logical devices; writes losses, outputs and weights. Run by test_step.py."""
+"""Three training steps on some logical devices, or processes; writes losses, outputs, weights. Run by test_step.py."""
 
 import sys
 
@@ -60,7 +60,8 @@ def main(devices, optimizer, architecture, path):
             "model.encoder": "resnet18",
         }
     )
-    strategy = runtime.start(config).strategy
+    machine = runtime.start(config)
+    strategy = machine.strategy
     with strategy.scope():
         model = build_model(config.model, cityscapes_tasks())
         optimizer = build_optimizer(config.optim, rate_factors_of(config.optim, model))
@@ -68,10 +69,14 @@ def main(devices, optimizer, architecture, path):
         averaging = Averaging(strategy, model, config.train)
         step = TrainingStep(strategy, model, optimizer, cityscapes_tasks(), config, averaging)
     arrays = list(batches())
-    stacked = {name: np.concatenate([batch[name] for batch in arrays]) for name in arrays[0]}
-    dataset = tf.data.Dataset.from_tensor_slices(stacked).batch(4, drop_remainder=True)
+
+    def part(share):
+        mine = slice(share.worker * 4 // share.workers, (share.worker + 1) * 4 // share.workers)
+        stacked = {name: np.concatenate([batch[name][mine] for batch in arrays]) for name in arrays[0]}
+        return tf.data.Dataset.from_tensor_slices(stacked).batch(4 // share.workers // share.replicas)
+
     losses = []
-    for batch in strategy.experimental_distribute_dataset(dataset):
+    for batch in machine.distribute(part):
         found = step(batch)
         losses.append([float(found[name]) for name in ("loss", "loss_semseg", "loss_depth")])
     outputs = model(arrays[0]["image"], training=False)
@@ -79,7 +84,8 @@ def main(devices, optimizer, architecture, path):
     saved |= {f"weight/{variable.path}": variable.numpy() for variable in model.variables}
     with averaging.swapped_in():
         saved |= {f"weight/average/{variable.path}": variable.numpy() for variable in model.variables}
-    np.savez(path, losses=np.array(losses), **saved)
+    if machine.cluster.worker == 0:
+        np.savez(path, losses=np.array(losses), **saved)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The training step: the same on any number of devices, safe against what is not finite, and a step of the method."""
 
+import json
 import os
 import subprocess
 import sys
@@ -17,21 +18,39 @@ from mtl_tf.tasks import cityscapes_tasks
 from mtl_tf.training import runtime
 from mtl_tf.training.optimisers import build_optimizer
 from mtl_tf.training.step import TrainingStep
-from tests.helpers import ROOT
+from tests.helpers import ROOT, tool_module
 from tests.training.replicas import batches
 
 
-def _three_steps(tmp_path, devices, optimizer, architecture):
-    path = tmp_path / f"{devices}.npz"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+def _three_steps(tmp_path, devices, optimizer, architecture, workers=1):
+    path = tmp_path / f"{devices}_{workers}.npz"
     script = ROOT / "tests" / "training" / "replicas.py"
-    subprocess.run([sys.executable, script, str(devices), optimizer, architecture, path], check=True, env=environment)
+    addresses = [f"127.0.0.1:{port}" for port in tool_module("local_cluster").free_ports(workers)]
+    processes = []
+    for index in range(workers):
+        cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        told = {"TF_CONFIG": json.dumps(cluster)} if workers > 1 else {}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **told}
+        command = [sys.executable, script, str(devices), optimizer, architecture, path]
+        processes.append(subprocess.Popen(command, env=environment))
+    assert [process.wait(300) for process in processes] == [0] * workers
     return np.load(path)
 
 
 @pytest.mark.parametrize(("optimizer", "architecture"), [("sgd", "distilled"), ("adam", "joint")])
 def test_two_devices_equal_one(tmp_path, optimizer, architecture):
     one, two = (_three_steps(tmp_path, devices, optimizer, architecture) for devices in (1, 2))
+    assert_same_steps(one, two, optimizer)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("workers", "devices"), [(2, 1), (2, 2), (4, 1)])
+def test_processes_equal_one(tmp_path, workers, devices):
+    one = _three_steps(tmp_path, 1, "sgd", "distilled")
+    assert_same_steps(one, _three_steps(tmp_path, devices, "sgd", "distilled", workers), "sgd")
+
+
+def assert_same_steps(one, two, optimizer):
     np.testing.assert_allclose(two["losses"], one["losses"], rtol=1e-5)
     for name in one.files:
         if name.startswith("output/"):
@@ -189,8 +208,8 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(monkeypatch, parts):
 
 
 def test_parts_must_be_equal():
-    with pytest.raises(UsageError, match=r"=4 cannot be cut into train\.accumulate=3 equal parts"):
-        configuration.replace(configuration.Config(), train__accumulate=3)
+    with pytest.raises(UsageError, match=r"train\.batch_size=4 cannot be cut into equal parts .* use a multiple of 3"):
+        runtime.start(configuration.replace(configuration.Config(), train__accumulate=3))
 
 
 def test_a_frozen_encoder_stays_as_it_is_and_learns_afterwards():
