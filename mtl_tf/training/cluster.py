@@ -93,8 +93,7 @@ def noticing_lost_workers(run_dir: str):
     try:
         yield
     except _LOST as error:
-        text = " ".join(str(error.message).split())[:120]
         raise StoppedError(
-            f"a worker of {run_dir} was lost ({text}); start the same command on all workers again, it continues from "
+            f"a worker of {run_dir} was lost ({type(error).__name__}); start the same command on all workers again, it continues from "
             "the last checkpoint"
         ) from None

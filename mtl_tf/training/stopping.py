@@ -20,10 +20,15 @@ class StopSignal:
         self._before = {}
 
     def __enter__(self):
+        self.listen()
+        return self
+
+    def listen(self):
+        """Takes the signals, again where a library has taken them since (TensorFlow's cluster does)."""
         with contextlib.suppress(ValueError):  # outside the main thread the caller decides
             for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._note)
-        return self
+                before = signal.signal(number, self._note)
+                self._before.setdefault(number, before)
 
     def __exit__(self, *_):
         for number, handler in self._before.items():

@@ -2,38 +2,32 @@
 
 import contextlib
 import json
-import math
 import statistics
 import time
 
 import numpy as np
 import tensorflow as tf
 
-from mtl_tf import pictures
 from mtl_tf.atomic import write_json
 from mtl_tf.config import Config
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
 from mtl_tf.data.sets import describe_training, open_split, open_training
 from mtl_tf.errors import DivergedError
-from mtl_tf.evaluation import Evaluation, Evaluator, finite, strategy_and_batch
-from mtl_tf.metrics import selection_score
+from mtl_tf.evaluation import finite
 from mtl_tf.models import build_model
 from mtl_tf.models.weights import load_pretrained
 from mtl_tf.progress import Progress, format_seconds
 from mtl_tf.training import runtime
 from mtl_tf.training.averaging import Averaging
-from mtl_tf.training.checkpoints import Checkpoints, save_weights
+from mtl_tf.training.checkpoints import Checkpoints
 from mtl_tf.training.cluster import cluster, noticing_lost_workers
 from mtl_tf.training.optimisers import build_optimizer, rate_factors_of
 from mtl_tf.training.run_directory import RunDirectory, Table, open_directory
 from mtl_tf.training.schedules import learning_rate_at
-from mtl_tf.training.step import TrainingStep, loss_weight
+from mtl_tf.training.step import TrainingStep
 from mtl_tf.training.stopping import StopSignal
 from mtl_tf.training.summaries import Summaries, as_arrays
-
-# What stands in metrics.csv of the averaged weights, beside the same of those that are trained.
-AVERAGED_SCORES = ("averaged.total", "averaged.semseg.miou", "averaged.depth.si_log_rmse", "averaged.depth.abs_rel")
-STATISTICS_BATCHES = 100  # after as many the old running statistics weigh 0.9^100 = 3e-5
+from mtl_tf.training.validation import Validation
 
 
 def train(config: Config) -> dict:
@@ -57,12 +51,13 @@ class _Training:
         self.config, self.run_directory, self.stop = config, run, stop
         self.runtime = runtime.start(config)
         self.strategy = self.runtime.strategy
+        self.stop.listen()
 
         # === Data ===
         descriptor = describe_training(config.data)
         self.tasks = descriptor.tasks(config)
         self.data = TrainingData(open_training(config, descriptor), config, descriptor)
-        self.validation = EvaluationData(open_split(config, config.data.val_split, descriptor), config, descriptor)
+        validated = EvaluationData(open_split(config, config.data.val_split, descriptor), config, descriptor)
         self.steps_per_epoch = self.data.steps_per_epoch
         self.steps = self.steps_per_epoch * config.train.epochs
 
@@ -76,10 +71,9 @@ class _Training:
                 self.strategy, self.model, self.optimizer, self.tasks, config, self.averaging
             )
         self.parameters = sum(int(np.prod(variable.shape)) for variable in self.model.trainable_variables)
-        self.evaluated_on, self.validation_batch = strategy_and_batch(
-            self.strategy, config.train.batch_size, self.validation.one_size()
+        self.validation = Validation(
+            config, self.tasks, self.model, self.runtime, validated, self.data, self.averaging, run.path
         )
-        self.evaluator = Evaluator(self.evaluated_on, self.model, self.tasks)
 
         # === Run directory: only now is anything written to it, by the chief first ===
         chief = self.runtime.cluster.worker == 0
@@ -91,12 +85,11 @@ class _Training:
         # === State: all that continuing needs besides the network ===
         self.step = 0
         self.validated_epochs = 0
-        self.best_score, self.best_epoch = -math.inf, 0
-        self.best_averaged = tf.Variable([-math.inf, 0.0], dtype=tf.float64, trainable=False)  # score, epoch
         # Losses of the epoch so far, summed over its steps.
         self.loss_names = ["loss", *(f"loss_{task.name}" for task in self.tasks)]
         self.loss_sums = np.zeros(len(self.loss_names))
         self.saved_state = tf.Variable(np.zeros(4 + len(self.loss_names)), dtype=tf.float64, trainable=False)
+        averages = {"best_averaged": self.validation.best_averaged, **self.averaging.state}
         self.checkpoints = Checkpoints(
             run.path / "checkpoints",
             config.train.keep_checkpoints,
@@ -106,7 +99,7 @@ class _Training:
             state=self.saved_state,
             loss_scale=self.step_function.loss_scale,
             good_steps=self.step_function.good_steps,
-            **({"best_averaged": self.best_averaged, **self.averaging.state} if self.averaging.on else {}),
+            **(averages if self.averaging.on else {}),
         )
         self.wait_seconds = self.step_seconds = 0.0
         self.profiling = False
@@ -153,7 +146,7 @@ class _Training:
         return (
             f"{self.run_directory.home} {begin}: {model.architecture} {model.encoder}, "
             f"{self.parameters / 1e6:.2f} M parameters; "
-            f"{len(self.data.source)} training and {len(self.validation.source)} validation images; "
+            f"{len(self.data.source)} training and {len(self.validation.data.source)} validation images; "
             f"{self.config.train.epochs} epochs of {self.steps_per_epoch} steps; "
             f"{len(self.runtime.devices)} x {self.runtime.devices[0].partition(':')[0]}, {self.config.train.precision}"
             f"{self._shares()}"
@@ -187,7 +180,7 @@ class _Training:
     def _complete(self):
         """Whether all epochs are done, or the best one lies too far back (train.patience)."""
         patience = self.config.train.patience
-        waited = self.validated_epochs - max(self.best_epoch, int(self.best_averaged[1]))
+        waited = self.validated_epochs - self.validation.last_best()
         return self.validated_epochs == self.config.train.epochs or (patience and waited >= patience)
 
     def _frozen(self):
@@ -236,7 +229,7 @@ class _Training:
             self.summaries.scalars(named | {"learning_rate": rate, **speed}, self.step)
         if panels and self.step % panels == 0:
             arrays = as_arrays(self.strategy, batch)
-            self.summaries.samples("train", self.tasks, arrays, self._answers(arrays["image"]), self.step, 4)
+            self.summaries.samples("train", self.tasks, arrays, self.validation.answers(arrays["image"]), self.step, 4)
 
     def _profile(self):
         """Starts or ends what TensorBoard shows under Profile."""
@@ -270,25 +263,14 @@ class _Training:
 
     def _finish_epoch(self):
         epoch = self.validated_epochs + 1
-        evaluation = self._validate(f"validating epoch {epoch}")
+        measured = self.validation.finish(epoch, self._leave_if_stopped)
         means = dict(zip(self.loss_names, self.loss_sums / self.steps_per_epoch, strict=True))
-        unweighted = sum(evaluation.losses.values())
-        weighted = sum(loss_weight(self.config, task) * evaluation.losses[task.name] for task in self.tasks)
-        score = self._score(evaluation)
-        # Ties go to the later epoch.
-        if score >= self.best_score:
-            self.best_score, self.best_epoch = score, epoch
-            self._keep_best("", epoch, evaluation)
         row = {
             "epoch": epoch,
             "step": self.step,
             "learning_rate": float(self.optimizer.learning_rate.numpy()),
             **{f"train_{name}": float(value) for name, value in means.items()},
-            "val_loss": unweighted,
-            "val_loss_weighted": weighted,
-            **{f"val_loss_{name}": value for name, value in evaluation.losses.items()},
-            **flatten(evaluation.scores),
-            **(self._finish_average(epoch) if self.averaging.on else {}),
+            **measured,
         }
         row = finite(row)
         self.metrics_table.append(row)
@@ -296,51 +278,6 @@ class _Training:
         self.validated_epochs = epoch
         self.loss_sums[:] = 0.0
         self._save()
-
-    def _score(self, evaluation):
-        loss = sum(evaluation.losses.values())
-        return selection_score(finite({**evaluation.scores, "loss": loss}), self.config.train.best_metric)
-
-    def _keep_best(self, prefix, epoch, evaluation):
-        folder = self.run_directory.path / "best"
-        save_weights(self.model, folder / f"{prefix}weights.h5")
-        write_json(folder / f"{prefix}metrics.json", {"epoch": epoch, **evaluation.scores})
-
-    def _finish_average(self, epoch) -> dict:
-        """Validates the averaged weights and keeps the best; returns their cells of the epoch's row."""
-        if self.averaging.takes_epoch(epoch):
-            self.averaging.add()
-        if not self.averaging.there_is_one():
-            return dict.fromkeys(AVERAGED_SCORES)
-        with self.averaging.swapped_in():
-            if not self.averaging.after_each_step:
-                self._measure_statistics()
-            evaluation = self._validate(f"validating the average of epoch {epoch}")
-            score = self._score(evaluation)
-            if score >= float(self.best_averaged[0]):
-                self.best_averaged.assign([score, epoch])
-                self._keep_best("averaged_", epoch, evaluation)
-        scores = flatten(evaluation.scores)
-        return {name: scores.get(name.removeprefix("averaged.")) for name in AVERAGED_SCORES}
-
-    def _measure_statistics(self):
-        """Batch norm's running statistics of the weights in place, from training batches (SWA, section 3.2)."""
-        batches = self.runtime.distribute(lambda share: self.data.dataset(0, share).take(STATISTICS_BATCHES))
-        for batch in batches:
-            self._forward(batch["image"])
-
-    @tf.function(autograph=False)
-    def _forward(self, images):
-        self.strategy.run(lambda images: self.model(tf.cast(images, tf.float32), training=True), args=(images,))
-
-    def _validate(self, label) -> Evaluation:
-        steps = self.validation.steps(self.validation_batch)
-        with self.validation.naming_errors():
-            if self.evaluated_on is not self.strategy:
-                batches = self.validation.dataset(self.validation_batch)
-            else:
-                batches = self.runtime.distribute(lambda share: self.validation.dataset(self.validation_batch, share))
-            return self.evaluator.run(batches, steps, label, self._leave_if_stopped)
 
     def _show_epoch(self, row):
         names = ("train_loss", "val_loss", "semseg.miou", "depth.si_log_rmse", "total")
@@ -350,29 +287,14 @@ class _Training:
         scalars = {f"val/{name}": value for name, value in row.items() if name not in skip and "train_" not in name}
         scalars |= {f"epoch/{name}": value for name, value in row.items() if name.startswith("train_")}
         self.summaries.scalars(scalars, self.step)
-        self._observe()
+        self.validation.observe(self.summaries, self.step)
         self.summaries.flush()
-
-    def _observe(self):
-        """Pictures of the same few validation samples after every epoch."""
-        for position, sample in enumerate(self.validation.observed(self.config.log.observed)):
-            name, answers = f"observed{position}", self._answers(sample["image"])
-            (panel,) = self.summaries.samples(name, self.tasks, sample, answers, self.step, 1)
-            pictures.write_png(self.run_directory.path / "pictures" / f"{name}.png", panel)
-
-    def _answers(self, images) -> dict[str, np.ndarray]:
-        """Decoded answers for images (B, H, W, 3)."""
-        outputs = self._predict(tf.cast(images, tf.float32))
-        return {task.name: task.decode(outputs[task.name]).numpy() for task in self.tasks}
-
-    @tf.function(reduce_retracing=True, autograph=False)
-    def _predict(self, images):
-        return self.model(images, training=False)
 
     # === State ===
 
     def _save(self):
-        state = [self.step, self.validated_epochs, self.best_score, self.best_epoch, *self.loss_sums]
+        best = self.validation.best_score, self.validation.best_epoch
+        state = [self.step, self.validated_epochs, *best, *self.loss_sums]
         self.saved_state.assign(np.array(state))
         self.checkpoints.save()
         write_json(self.timing_file, {"seconds": self._seconds(), "peak_memory": self._peak_memory()})
@@ -390,8 +312,8 @@ class _Training:
             self.seconds_before, self.peak_before = float(timing["seconds"]), int(timing["peak_memory"])
 
     def _unpack_state(self):
-        step, validated, self.best_score, best_epoch, *sums = self.saved_state.numpy()
-        self.step, self.validated_epochs, self.best_epoch = int(step), int(validated), int(best_epoch)
+        step, validated, self.validation.best_score, best_epoch, *sums = self.saved_state.numpy()
+        self.step, self.validated_epochs, self.validation.best_epoch = int(step), int(validated), int(best_epoch)
         self.loss_sums = np.array(sums)
 
     def _leave_if_stopped(self):
@@ -404,23 +326,21 @@ class _Training:
         return (self.step - 1) // self.steps_per_epoch + 1
 
     def _result(self):
-        rows, seconds = self.metrics_table.rows(), self._seconds()
+        rows, seconds, best_epoch = self.metrics_table.rows(), self._seconds(), self.validation.best_epoch
         speeds = [row["images_per_second"] for row in self.steps_table.rows()]
-        bad = {**self.data.bad, **self.validation.bad}
+        bad = {**self.data.bad, **self.validation.data.bad}
         if bad:
             print(f"skipped {len(bad)} bad files: {', '.join(sorted(bad))}")
         if self.validated_epochs < self.config.train.epochs:
             print(f"ended early: no better for {self.config.train.patience} epochs (train.patience)")
         share = self.wait_seconds / max(self.step_seconds, 1e-9)
-        print(
-            f"done in {format_seconds(seconds)}; best epoch {self.best_epoch}; {share:.1%} of the time waited for data"
-        )
+        print(f"done in {format_seconds(seconds)}; best epoch {best_epoch}; {share:.1%} of the time waited for data")
         return {
             "epochs": self.validated_epochs,
             "steps": self.step,
-            "best_epoch": self.best_epoch,
-            **({"best_averaged_epoch": int(self.best_averaged[1])} if self.averaging.on else {}),
-            "best": next((row for row in rows if row["epoch"] == self.best_epoch), None),
+            "best_epoch": best_epoch,
+            **({"best_averaged_epoch": int(self.validation.best_averaged[1])} if self.averaging.on else {}),
+            "best": next((row for row in rows if row["epoch"] == best_epoch), None),
             "final": rows[-1],
             "parameters": self.parameters,
             "seconds": seconds,
@@ -429,11 +349,3 @@ class _Training:
             "data_wait_share": round(share, 5),
             "bad_files": bad,
         }
-
-
-def flatten(scores: dict, prefix: str = "") -> dict:
-    """Nested scores as one row: {"semseg": {"miou": 1}} -> {"semseg.miou": 1}."""
-    row = {}
-    for name, value in scores.items():
-        row.update(flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value})
-    return row

@@ -125,7 +125,7 @@ def test_a_run_of_two_processes_that_was_stopped_and_lost_one_ends_as_if_nothing
 
     broken = start(dataset, run_dir)
     wait_until(lambda: reached(run_dir, 8), 300)
-    chief, other = sorted(children_of(broken.pid))
+    _, other = sorted(children_of(broken.pid))
     os.kill(other, signal.SIGKILL)
     died = time.monotonic()
     output, _ = broken.communicate(timeout=300)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mtl_tf.commands import main
-from mtl_tf.training import trainer
+from mtl_tf.training import validation
 from mtl_tf.training.run_directory import read_table
 from tests.helpers import TINY, assert_same_run, command, one_line_error
 
@@ -30,7 +30,7 @@ def scores(monkeypatch):
 
     def set_scores(*values):
         remaining = list(values)
-        monkeypatch.setattr(trainer._Training, "_score", lambda self, evaluation: remaining.pop(0))
+        monkeypatch.setattr(validation.Validation, "_score", lambda self, evaluation: remaining.pop(0))
 
     return set_scores
 
@@ -50,13 +50,13 @@ def test_swa_is_the_mean_of_the_weights_at_the_ends_of_the_last_epochs(tiny_data
     """Scores rise, so that the weights of each epoch are written; those of the last two are averaged."""
     scores(1.0, 2.0, 2.0, 3.0, 3.0)
     kept = []
-    save = trainer.save_weights
+    save = validation.save_weights
 
     def keep(model, path):
         save(model, path)
         kept.append((path.name, tensors(path)))
 
-    monkeypatch.setattr(trainer, "save_weights", keep)
+    monkeypatch.setattr(validation, "save_weights", keep)
     run = tmp_path / "run"
     assert train(tiny_dataset, run, "--train.epochs=3", "--train.average=swa", "--train.swa_start=0.34") == 0
     assert [name for name, _ in kept] == ["weights.h5"] + ["weights.h5", "averaged_weights.h5"] * 2

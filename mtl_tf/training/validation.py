@@ -1,0 +1,163 @@
+"""The end of an epoch: the weights, and their average, are measured on the validation split; the best are kept."""
+
+import math
+import pathlib
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mtl_tf import pictures
+from mtl_tf.atomic import write_json
+from mtl_tf.config import Config
+from mtl_tf.data.pipeline import EvaluationData, TrainingData
+from mtl_tf.evaluation import Evaluation, Evaluator, finite, strategy_and_batch
+from mtl_tf.metrics import selection_score
+from mtl_tf.tasks import Task
+from mtl_tf.training.averaging import Averaging
+from mtl_tf.training.checkpoints import save_weights
+from mtl_tf.training.runtime import Runtime
+from mtl_tf.training.step import loss_weight
+from mtl_tf.training.summaries import Summaries
+
+# What stands in metrics.csv of the averaged weights, beside the same of those that are trained.
+AVERAGED_SCORES = ("averaged.total", "averaged.semseg.miou", "averaged.depth.si_log_rmse", "averaged.depth.abs_rel")
+STATISTICS_BATCHES = 100  # after as many the old running statistics weigh 0.9^100 = 3e-5
+
+
+class Validation:
+    """Validates after each epoch.
+
+    Args:
+        config: of the run.
+        tasks: the network's.
+        model: the network that is trained.
+        machine: where it is.
+        data: the validation split.
+        training: the training batches, by which SWA measures batch norm's statistics.
+        averaging: the averaged weights.
+        folder: the run directory; best/ and pictures/ are written.
+
+    Attributes:
+        data: the validation split.
+        best_score, best_epoch: of the trained weights.
+        best_averaged: variable of the same two numbers of the averaged weights.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        tasks: Sequence[Task],
+        model: keras.Model,
+        machine: Runtime,
+        data: EvaluationData,
+        training: TrainingData,
+        averaging: Averaging,
+        folder: pathlib.Path,
+    ):
+        self._config, self._tasks, self._model, self._machine = config, tuple(tasks), model, machine
+        self.data, self._training, self._averaging, self._folder = data, training, averaging, folder
+        self._strategy, self._batch_size = strategy_and_batch(
+            machine.strategy, config.train.batch_size, data.one_size()
+        )
+        self._evaluator = Evaluator(self._strategy, model, tasks)
+        self.best_score, self.best_epoch = -math.inf, 0
+        self.best_averaged = tf.Variable([-math.inf, 0.0], dtype=tf.float64, trainable=False)
+
+    def last_best(self) -> int:
+        """The last epoch that was the best so far, of the trained weights or of the averaged ones; 0 = none yet."""
+        return max(self.best_epoch, int(self.best_averaged[1]))
+
+    def finish(self, epoch: int, after_batch: Callable[[], None]) -> dict:
+        """Measures the network after an epoch and keeps its weights where they are the best so far (ties: the later).
+
+        Args:
+            epoch: its number, from 1.
+            after_batch: called after each batch; may raise to leave.
+
+        Returns:
+            The cells of the epoch's row in metrics.csv.
+        """
+        evaluation = self._measure(f"validating epoch {epoch}", after_batch)
+        score = self._score(evaluation)
+        if score >= self.best_score:
+            self.best_score, self.best_epoch = score, epoch
+            self._keep("", epoch, evaluation)
+        return {
+            "val_loss": sum(evaluation.losses.values()),
+            "val_loss_weighted": sum(loss_weight(self._config, t) * evaluation.losses[t.name] for t in self._tasks),
+            **{f"val_loss_{name}": value for name, value in evaluation.losses.items()},
+            **flatten(evaluation.scores),
+            **(self._finish_average(epoch, after_batch) if self._averaging.on else {}),
+        }
+
+    def _finish_average(self, epoch, after_batch):
+        if self._averaging.takes_epoch(epoch):
+            self._averaging.add()
+        if not self._averaging.there_is_one():
+            return dict.fromkeys(AVERAGED_SCORES)
+        with self._averaging.swapped_in():
+            if not self._averaging.after_each_step:
+                self._measure_statistics()
+            evaluation = self._measure(f"validating the average of epoch {epoch}", after_batch)
+            score = self._score(evaluation)
+            if score >= float(self.best_averaged[0]):
+                self.best_averaged.assign([score, epoch])
+                self._keep("averaged_", epoch, evaluation)
+        scores = flatten(evaluation.scores)
+        return {name: scores.get(name.removeprefix("averaged.")) for name in AVERAGED_SCORES}
+
+    def _measure(self, label, after_batch) -> Evaluation:
+        def make(*share):
+            return self.data.dataset(self._batch_size, *share)
+
+        with self.data.naming_errors():
+            batches = self._machine.distribute(make) if self._strategy is self._machine.strategy else make()
+            return self._evaluator.run(batches, self.data.steps(self._batch_size), label, after_batch)
+
+    def _score(self, evaluation):
+        loss = sum(evaluation.losses.values())
+        return selection_score(finite({**evaluation.scores, "loss": loss}), self._config.train.best_metric)
+
+    def _keep(self, prefix, epoch, evaluation):
+        folder = self._folder / "best"
+        save_weights(self._model, folder / f"{prefix}weights.h5")
+        write_json(folder / f"{prefix}metrics.json", {"epoch": epoch, **evaluation.scores})
+
+    def _measure_statistics(self):
+        """Batch norm's running statistics of the weights in place, from training batches (SWA, section 3.2)."""
+        for batch in self._machine.distribute(lambda share: self._training.dataset(0, share).take(STATISTICS_BATCHES)):
+            self._forward(batch["image"])
+
+    @tf.function(autograph=False)
+    def _forward(self, images):
+        self._machine.strategy.run(
+            lambda images: self._model(tf.cast(images, tf.float32), training=True), args=(images,)
+        )
+
+    # === Pictures ===
+
+    def observe(self, summaries: Summaries, step: int):
+        """Pictures of the same few validation samples after every epoch."""
+        for position, sample in enumerate(self.data.observed(self._config.log.observed)):
+            name, answers = f"observed{position}", self.answers(sample["image"])
+            (panel,) = summaries.samples(name, self._tasks, sample, answers, step, 1)
+            pictures.write_png(self._folder / "pictures" / f"{name}.png", panel)
+
+    def answers(self, images) -> dict[str, np.ndarray]:
+        """Decoded answers of the network by task, for images (B, H, W, 3)."""
+        outputs = self._predict(tf.cast(images, tf.float32))
+        return {task.name: task.decode(outputs[task.name]).numpy() for task in self._tasks}
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def _predict(self, images):
+        return self._model(images, training=False)
+
+
+def flatten(scores: dict, prefix: str = "") -> dict:
+    """Nested scores as one row: {"semseg": {"miou": 1}} -> {"semseg.miou": 1}."""
+    row = {}
+    for name, value in scores.items():
+        row.update(flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value})
+    return row
