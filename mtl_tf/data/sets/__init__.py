@@ -68,7 +68,7 @@ def open_split(config: Config, split: str, descriptor: Descriptor | None = None)
         UsageError: the data set or the split is not there.
     """
     data = config.data
-    if descriptor and data.mix_names:
+    if descriptor and data.mix_names and not set(config.tasks) <= set(describe(data).task_names):
         return _open_part(config, data, split, descriptor)
     return DATA_SETS[data.name].open(config, split, descriptor or describe(data))
 
@@ -79,12 +79,14 @@ def open_training(config: Config, descriptor: Descriptor):
     Raises:
         UsageError: one is not there, or has nothing in common with the first.
     """
-    split = config.data.train_split
-    parts = [open_split(config, split, descriptor)]
-    for other in mixture.further(config.data):
+    data, split = config.data, config.data.train_split
+    if not data.mix_names:
+        return open_split(config, split, descriptor)
+    parts = [_open_part(config, data, split, descriptor)]
+    for other in mixture.further(data):
         with mixture.naming(other):
             parts.append(_open_part(config, other, split, descriptor))
-    return mixture.Mixture(parts, config.data.mix_weights) if len(parts) > 1 else parts[0]
+    return mixture.Mixture(parts, data.mix_weights)
 
 
 def _open_part(config, data, split, descriptor):
