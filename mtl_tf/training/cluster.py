@@ -94,6 +94,6 @@ def noticing_lost_workers(run_dir: str):
         yield
     except _LOST as error:
         raise StoppedError(
-            f"a worker of {run_dir} was lost ({type(error).__name__}); start the same command on all workers again, it continues from "
-            "the last checkpoint"
+            f"a worker of {run_dir} was lost ({type(error).__name__}); start the same command on all workers again, it "
+            "continues from the last checkpoint"
         ) from None
