@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mtl_tf.config import ModelConfig
 from mtl_tf.errors import UsageError
 from mtl_tf.models.encoders import build_encoder, table
 from mtl_tf.models.encoders.applications import APPLICATIONS
 from mtl_tf.models.encoders.replay import named_layers
 from mtl_tf.models.encoders.sampling import AtrousAveragePooling, PadToGrid
+from mtl_tf.models.recompute import recomputing
+from mtl_tf.models.weights import load_encoder_weights
 from tests.models.common import difference, pictures, randomise
 
 # A light member of each family -> its features: layer of keras.applications, and what Keras computes from its answer.
@@ -173,6 +176,18 @@ def test_every_network_has_the_weights_of_keras_applications(name):
     assert sum(np.prod(variable.shape) for variable in encoder.variables) == network.count_params() - whitening
 
 
+@pytest.mark.parametrize("ending", [".weights.h5", ".h5"])
+@pytest.mark.parametrize("name", ["mobilenetv3_small", pytest.param("convnext_tiny", marks=pytest.mark.slow)])
+def test_files_of_keras_fit(name, ending, tmp_path):
+    """Also where Keras counts its automatic names on, and where it leaves a variable unnamed."""
+    keras.layers.LayerNormalization()
+    network, encoder, path = reference_network(name), build_encoder(name), tmp_path / f"network{ending}"
+    network.save_weights(path) if ending == ".weights.h5" else network.save(path)
+    load_encoder_weights(encoder, ModelConfig(encoder=name, encoder_weights=str(path)))
+    for found, expected in zip(encoder.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 # === Any size ===
 
 
@@ -250,6 +265,16 @@ def test_means_at_a_distance_leave_out_what_is_beyond_the_border():
 
 
 # === Training ===
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small", pytest.param("convnext_tiny", marks=pytest.mark.slow)])
+def test_activations_can_be_computed_again(name):
+    """Operations that are no layers are part of a segment too."""
+    encoder = build_encoder(name)
+    again, images = recomputing(encoder), pictures(1, 33, 40)
+    assert sum("recomputed" in layer.name for layer in again.layers) > 10
+    for key, value in encoder(images).items():
+        np.testing.assert_array_equal(again(images)[key], value)
 
 
 @pytest.mark.parametrize(

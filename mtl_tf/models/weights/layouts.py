@@ -77,13 +77,16 @@ def _from_keras(tensors, ours, encoder):
     found = Translation("keras.applications", {})
     for name, tensor in tensors.items():
         layer, _, variable = name.partition("/")
+        layer = re.sub(r"^(layer_normalization)_\d+$", r"\1", layer)  # Keras counts all that a process ever built
         paths = layers.get(f"encoder/{layer}", [])
         if not paths and layer in layer_names(encoder):  # the classifier, or what else follows our last feature
             found.leave(layer)
         elif variable.isdigit() and int(variable) < len(paths):
             found.tensors[paths[int(variable)]] = tensor
+        elif re.fullmatch(r"variable(_\d+)?", variable, re.IGNORECASE) and len(paths) == 1:
+            found.tensors[paths[0]] = tensor  # the factors of ConvNeXt's channels, which Keras leaves unnamed
         else:
-            found.tensors[f"encoder/{name}"] = tensor
+            found.tensors[f"encoder/{layer}/{variable}"] = tensor
     return found
 
 
