@@ -84,13 +84,18 @@ def checkpoints_in(directory: pathlib.Path) -> list[pathlib.Path]:
 
 
 def save_weights(model: keras.Model, path: pathlib.Path):
-    """Writes a model's weights to HDF5, one data set a variable under the variable's path, atomically.
+    """Writes a model's weights to HDF5; see `save_variables`."""
+    save_variables(model.variables, path)
+
+
+def save_variables(variables: list[keras.Variable], path: pathlib.Path):
+    """Writes variables to HDF5, one data set a variable under the variable's path, atomically.
 
     Keras' own `.weights.h5` is written in place and names variables by their position in the model.
     """
     # In memory first: on a full disk HDF5 fails in ways that cannot be caught.
     with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
-        for variable in model.variables:
+        for variable in variables:
             file.create_dataset(variable.path, data=keras.ops.convert_to_numpy(variable))
         file.flush()
         image = file.id.get_file_image()

@@ -1,5 +1,6 @@
 """Pretrained encoders: files that fit are taken whole, files that do not are refused and change nothing."""
 
+import dataclasses
 import re
 import shutil
 
@@ -12,7 +13,9 @@ from mtl_tf import build_model, cityscapes_tasks
 from mtl_tf.config import ModelConfig
 from mtl_tf.errors import UsageError
 from mtl_tf.models.encoders import build_encoder
-from mtl_tf.models.weights import applications, load_encoder_weights
+from mtl_tf.models.encoders.applications import APPLICATIONS
+from mtl_tf.models.encoders.replay import named_layers
+from mtl_tf.models.weights import load_encoder_weights
 from mtl_tf.training.checkpoints import save_weights
 from tests.models.common import difference, pictures, randomise
 
@@ -44,6 +47,12 @@ def run_file(tmp_path_factory):
     randomise(model, seed=6)
     save_weights(model, path)
     return path, model.get_layer("encoder").get_weights()
+
+
+def replace_fetch(monkeypatch, fetch):
+    """Puts a function in the place of keras.applications.ResNet50."""
+    row = dataclasses.replace(APPLICATIONS["resnet50_keras"], network=fetch)
+    monkeypatch.setitem(APPLICATIONS, "resnet50_keras", row)
 
 
 def refused(encoder, source, name="resnet50_keras"):
@@ -119,8 +128,8 @@ def test_imagenet_takes_what_keras_fetches(monkeypatch):
         randomise(model, seed=7)
         return model
 
-    monkeypatch.setitem(applications.APPLICATIONS, "resnet50_keras", fetch)
     encoder = build_encoder("resnet50_keras")
+    replace_fetch(monkeypatch, fetch)
     assert "ImageNet" in load_encoder_weights(encoder, config("resnet50_keras", "imagenet"))
     assert fetched == [(False, "imagenet")]
     reference = resnet50()
@@ -138,9 +147,10 @@ def test_imagenet_without_a_network_says_what_to_do(monkeypatch):
     def fetch(include_top, weights):
         raise Exception("URL fetch failure on https://storage.invalid/resnet50.h5:\nNone -- Name or service not known")
 
-    monkeypatch.setitem(applications.APPLICATIONS, "resnet50_keras", fetch)
     keras.config.set_dtype_policy("mixed_bfloat16")
-    message = refused(build_encoder("resnet50_keras"), "imagenet")
+    encoder = build_encoder("resnet50_keras")
+    replace_fetch(monkeypatch, fetch)
+    message = refused(encoder, "imagenet")
     assert "cannot be fetched" in message and "URL fetch failure" in message
     assert "--model.encoder_weights=PATH" in message
 
@@ -237,6 +247,41 @@ def test_the_old_format_of_keras_and_its_classifier(tmp_path):
                 np.testing.assert_array_equal(value, other)
         for variable in encoder.variables:
             variable.assign(np.zeros(variable.shape, np.float32))
+
+
+@pytest.mark.parametrize(
+    "name", ["mobilenetv3_small", "efficientnet_b0", pytest.param("convnext_tiny", marks=pytest.mark.slow)]
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of Keras, about its old format
+def test_files_of_other_networks_of_keras(name, monkeypatch, tmp_path):
+    """Both formats, with the classifier, and what Keras would fetch give the encoder the network's own numbers."""
+    network = APPLICATIONS[name].network(weights=None)
+    randomise(network, seed=3)
+    encoder = build_encoder(name)
+    expected = {
+        f"encoder/{layer}/{number}": variable.numpy()
+        for layer, inner in named_layers(network)
+        for number, variable in enumerate(getattr(inner, "variables", ()))
+    }
+
+    def check(source):
+        for variable in encoder.variables:
+            variable.assign(np.zeros(variable.shape, np.float32))
+        said = load_encoder_weights(encoder, config(name, source))
+        assert f"all {len(encoder.variables)} tensors of {name}" in said
+        for layer in encoder.layers:
+            for number, variable in enumerate(layer.variables):
+                np.testing.assert_array_equal(variable, expected[f"encoder/{layer.name}/{number}"], variable.path)
+        return said
+
+    network.save_weights(tmp_path / "new.weights.h5")
+    network.save(tmp_path / "old.h5")
+    for file in ("new.weights.h5", "old.h5"):
+        said = check(tmp_path / file)
+        assert "not taken from the file: " in said and re.search("predictions|logits|_head_dense", said)
+    fetched = dataclasses.replace(APPLICATIONS[name], network=lambda include_top, weights: network)
+    monkeypatch.setitem(APPLICATIONS, name, fetched)
+    check("imagenet")
 
 
 @pytest.mark.parametrize("name", ["conv1_conv", "conv3_block2_2_conv", "conv5_block3_3_bn"])

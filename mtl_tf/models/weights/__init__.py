@@ -10,14 +10,15 @@ import keras
 
 from mtl_tf.config import ModelConfig
 from mtl_tf.errors import UsageError
+from mtl_tf.models.encoders.applications import APPLICATIONS
 from mtl_tf.models.weights import hub
-from mtl_tf.models.weights.applications import APPLICATIONS, open_imagenet
+from mtl_tf.models.weights.applications import open_imagenet
 from mtl_tf.models.weights.files import FORMATS, open_tensors
 from mtl_tf.models.weights.layouts import translate
 from mtl_tf.models.weights.matching import Report, match
 from mtl_tf.models.weights.tensors import UnreadableError
 
-__all__ = ["Report", "imagenet_source", "load_encoder_weights", "load_pretrained"]
+__all__ = ["Report", "imagenet_source", "load_encoder_weights", "load_from", "load_pretrained"]
 
 
 def load_pretrained(model: keras.Model, config: ModelConfig) -> str:
@@ -35,7 +36,7 @@ def load_pretrained(model: keras.Model, config: ModelConfig) -> str:
     """
     if config.weights == "none":
         return load_encoder_weights(model.get_layer("encoder"), config)
-    return str(_load(model, config, f"--model.weights={config.weights}", config.weights))
+    return str(load_from(config.weights, model, config, f"--model.weights={config.weights}"))
 
 
 def load_encoder_weights(encoder: keras.Model, config: ModelConfig) -> str:
@@ -54,7 +55,7 @@ def load_encoder_weights(encoder: keras.Model, config: ModelConfig) -> str:
     source = config.encoder_weights
     if source == "none":
         return ""
-    return str(_load(encoder, config, f"--model.encoder_weights={source}", source))
+    return str(load_from(source, encoder, config, f"--model.encoder_weights={source}"))
 
 
 def imagenet_source(encoder: str) -> str:
@@ -64,13 +65,27 @@ def imagenet_source(encoder: str) -> str:
     return f"huggingface.co/{hub.REPOSITORIES[encoder]}" if encoder in hub.REPOSITORIES else ""
 
 
-def _load(network, config, option, source) -> Report:
-    variables = network.variables
-    ours = {variable.path: tuple(variable.shape) for variable in variables}
+def load_from(source: str, network: keras.Model, config: ModelConfig, option: str) -> Report:
+    """Loads a file, or the published ImageNet weights, into an encoder or a whole network.
+
+    Args:
+        source: a path or "imagenet".
+        network: what is to be filled.
+        config: what it was built from.
+        option: the option that named the source, for errors.
+
+    Returns:
+        What was taken, what not.
+
+    Raises:
+        UsageError: there is no such file, or it does not fit; nothing was changed then.
+    """
+    ours = {variable.path: tuple(variable.shape) for variable in network.variables}
     try:
         with _open(source, config.encoder) as tensors:
-            found = translate(tensors, ours, config.encoder, config.aspp_rates)
-            return match(variables, found, config, option, "ImageNet" if source == "imagenet" else source)
+            found = translate(tensors, ours, config.aspp_rates)
+            name = "ImageNet" if source == "imagenet" else source
+            return match(network.variables, found, config, option, name)
     except UnreadableError as error:
         raise UsageError(f"{option} {error}") from None
 

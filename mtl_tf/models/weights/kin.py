@@ -15,8 +15,8 @@ def kin_of(shapes: dict[str, tuple[int, ...]]) -> str | None:
     keras = {match.groups() for match in map(_KERAS_BLOCK.fullmatch, shapes) if match}
     if keras:
         # Three convolutions in a block, the first one and the classifier.
-        version = "v2" if any("preact" in path for path in shapes) else ""
-        return f"resnet{3 * len(keras) + 2}{version}_keras"
+        version = "v2" if any("preact" in path for path in shapes) else "_keras"
+        return f"resnet{3 * len(keras) + 2}{version}"
     blocks = {match.groups() for match in map(_BLOCK.fullmatch, shapes) if match}
     widths = shapes.get("encoder/layer1_0_conv2/kernel", ())
     if len(blocks) < 4 or len(widths) != 4:

@@ -8,11 +8,12 @@ import re
 
 import numpy as np
 
-from mtl_tf.models.weights.applications import layer_names
 from mtl_tf.models.weights.tensors import Tensor, UnreadableError
 
 SHARED = "shared"  # the branch of networks with one decoder, which any branch of ours can start from
 HEADS = ("fc", "head", "classifier", "last_linear")  # what classifies images in PyTorch's encoders
+# What keras.applications has before and after the encoder: whitening, which is ours, and the classifier.
+KERAS_ASIDE = re.compile(r"normalization(_\d+)?|predictions|logits|conv_2|.*_head_(dense|layernorm)", re.IGNORECASE)
 RATES = (12, 24, 36)  # of the ASPP of torchvision and segmentation_models.pytorch
 _WRAPPERS = ("module.", "model.", "net.", "network.")
 _FIRST = "layer1.0.conv1.weight"  # every ResNet of PyTorch has it
@@ -42,15 +43,12 @@ class Translation:
         self.beside[what] = self.beside.get(what, 0) + count
 
 
-def translate(
-    tensors: dict[str, Tensor], ours: dict[str, tuple[int, ...]], encoder: str, rates: tuple[int, ...]
-) -> Translation:
+def translate(tensors: dict[str, Tensor], ours: dict[str, tuple[int, ...]], rates: tuple[int, ...]) -> Translation:
     """Finds out whose names a file has, and turns them into ours.
 
     Args:
         tensors: by the names in the file.
         ours: shape of every variable of the network, by its path, in the network's order.
-        encoder: the name of its encoder.
         rates: the dilations of its ASPP.
 
     Raises:
@@ -59,7 +57,7 @@ def translate(
     if any(name.startswith("encoder/") for name in tensors):
         return Translation("a run", dict(tensors))
     if all(name.count("/") == 1 for name in tensors):
-        return _from_keras(tensors, ours, encoder)
+        return _from_keras(tensors, ours)
     while wrapper := next((w for w in _WRAPPERS if all(name.startswith(w) for name in tensors)), ""):
         tensors = {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()}
     prefixes = sorted((name.removesuffix(_FIRST) for name in tensors if name.endswith(_FIRST)), key=len)
@@ -69,7 +67,7 @@ def translate(
     raise UnreadableError(f"holds no encoder in a layout that is known here (its first tensors: {shown[:160]})")
 
 
-def _from_keras(tensors, ours, encoder):
+def _from_keras(tensors, ours):
     """LAYER/VARIABLE or LAYER/NUMBER; our encoders of this kind call layers and variables as Keras does."""
     layers: dict[str, list[str]] = {}
     for path in ours:
@@ -79,8 +77,10 @@ def _from_keras(tensors, ours, encoder):
         layer, _, variable = name.partition("/")
         layer = re.sub(r"^(layer_normalization)_\d+$", r"\1", layer)  # Keras counts all that a process ever built
         paths = layers.get(f"encoder/{layer}", [])
-        if not paths and layer in layer_names(encoder):  # the classifier, or what else follows our last feature
+        if not paths and KERAS_ASIDE.fullmatch(layer):
             found.leave(layer)
+        elif len(paths) == 1:  # Keras itself gives the one variable of its LayerScale no name
+            found.tensors[paths[0]] = tensor
         elif variable.isdigit() and int(variable) < len(paths):
             found.tensors[paths[int(variable)]] = tensor
         elif re.fullmatch(r"variable(_\d+)?", variable, re.IGNORECASE) and len(paths) == 1:

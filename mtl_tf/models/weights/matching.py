@@ -38,6 +38,11 @@ class Report:
     unused: dict[str, int]
     notes: list[str]
 
+    def took(self, path: str) -> bool:
+        """Whether a variable was filled from the file."""
+        part = part_of(path)
+        return part not in self.anew if part == EXCITATION_NAME else part in self.taken
+
     def __str__(self):
         others = {part: count for part, count in self.taken.items() if part != "encoder"}
         lines = [f"encoder weights: all {self.taken['encoder']} tensors of {self.encoder} from {self.source}"]

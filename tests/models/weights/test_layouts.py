@@ -47,7 +47,7 @@ def network(encoder: str, **options):
 def test_every_tensor_of_a_whole_network_is_placed(name, encoder, parts, beside):
     ours = network(encoder)
     shapes = named_shapes(name)
-    found = translate(tensors_of(shapes), ours, encoder, RATES)
+    found = translate(tensors_of(shapes), ours, RATES)
     expected = {path: shape for path, shape in ours.items() if path.startswith(("encoder/", *parts))}
     assert {path: tensor.shape for path, tensor in found.tensors.items()} == expected
     assert set(beside) <= set(found.beside) and not found.notes
@@ -58,7 +58,7 @@ def test_every_tensor_of_a_whole_network_is_placed(name, encoder, parts, beside)
 
 
 def test_the_encoder_of_another_depth_is_told_by_its_shapes():
-    found = translate(tensors_of(named_shapes("torchvision_deeplabv3_resnet101")), {}, "resnet50", RATES)
+    found = translate(tensors_of(named_shapes("torchvision_deeplabv3_resnet101")), {}, RATES)
     assert kin_of({path: tensor.shape for path, tensor in found.tensors.items()}) == "resnet101"
 
 
@@ -84,45 +84,43 @@ def test_kin(count, widths, bottleneck, expected):
 def test_wrappers_of_training_scripts_are_taken_off(prefix):
     shapes = {name: shape for name, shape in named_shapes("smp_deeplabv3_resnet18").items() if "encoder" in name}
     plain = {name.removeprefix("encoder."): shape for name, shape in shapes.items()}
-    found = translate(tensors_of(plain | {"fc.weight": (10, 512)}, prefix), {}, "resnet18", RATES)
+    found = translate(tensors_of(plain | {"fc.weight": (10, 512)}, prefix), {}, RATES)
     assert len(found.tensors) == 100 and all(path.startswith("encoder/") for path in found.tensors)
     assert found.beside == {"fc": 1}
 
 
 def test_an_unknown_tensor_keeps_its_name_and_is_not_lost():
     plain = {"layer1.0.conv1.weight": (64, 64, 3, 3), "attention.weight": (3, 3), "layer1.0.gate.weight": (3,)}
-    found = translate(tensors_of(plain), {}, "resnet18", RATES)
+    found = translate(tensors_of(plain), {}, RATES)
     assert "attention.weight" in found.tensors and "encoder/layer1_0_gate/gamma" in found.tensors
 
 
 def test_an_aspp_of_other_branches_is_refused():
     ours = network("resnet18")
     with pytest.raises(UnreadableError, match=r"ASPP of 3 dilated branches, --model\.aspp_rates names 2"):
-        translate(tensors_of(named_shapes("smp_deeplabv3_resnet18")), ours, "resnet18", (6, 12))
+        translate(tensors_of(named_shapes("smp_deeplabv3_resnet18")), ours, (6, 12))
 
 
 def test_other_dilations_are_said():
-    found = translate(tensors_of(named_shapes("smp_deeplabv3_resnet18")), network("resnet18"), "resnet18", (3, 6, 9))
+    found = translate(tensors_of(named_shapes("smp_deeplabv3_resnet18")), network("resnet18"), (3, 6, 9))
     assert found.notes == ["its ASPP is dilated by 12,24,36 unless it was built otherwise, here by 3,6,9"]
 
 
 def test_a_network_without_aspp_leaves_it():
-    found = translate(
-        tensors_of(named_shapes("smp_deeplabv3_resnet18")), network("resnet18", aspp=False), "resnet18", RATES
-    )
+    found = translate(tensors_of(named_shapes("smp_deeplabv3_resnet18")), network("resnet18", aspp=False), RATES)
     assert all(path.startswith("encoder/") for path in found.tensors)
     assert found.beside["decoder.aspp"] == 30
 
 
 def test_a_layout_that_is_not_known():
     with pytest.raises(UnreadableError, match=r"no encoder in a layout that is known here \(its first tensors: blocks"):
-        translate(tensors_of({"blocks.0.attn.qkv.weight": (3, 3), "norm.weight": (3,)}), {}, "resnet18", RATES)
+        translate(tensors_of({"blocks.0.attn.qkv.weight": (3, 3), "norm.weight": (3,)}), {}, RATES)
 
 
 def test_a_separable_convolution_becomes_one():
     """Each channel by itself, then all of them: worked out as two sums."""
     shapes = named_shapes("smp_deeplabv3plus_resnet18")
-    found = translate(tensors_of(shapes), network("resnet18"), "resnet18", RATES)
+    found = translate(tensors_of(shapes), network("resnet18"), RATES)
     kernel = found.tensors["shared/aspp/atrous12_conv/kernel"].read()  # (3, 3, in, out)
     depth, point = (
         draw.weight(name, shapes[name]) for name in (f"decoder.aspp.0.convs.1.0.{i}.weight" for i in (0, 1))
