@@ -100,16 +100,6 @@ def test_mixed_precision_takes_the_same_weights(keras_file):
         assert any(value.shape == weight.shape and (value[()] == weight.numpy()).all() for value in stored)
 
 
-def test_the_published_file_gives_its_features(shared):
-    path = shared / "weights" / "resnet50_imagenet_notop.weights.h5"
-    if not path.is_file():
-        pytest.skip(f"{path.name} is not there")
-    encoder = build_encoder("resnet50_keras")
-    load_encoder_weights(encoder, config("resnet50_keras", path))
-    expected = resnet50(weights=str(path))(keras.applications.resnet.preprocess_input(pictures(1, 33, 48)))
-    assert difference(encoder(pictures(1, 33, 48))["last"], expected) < 1e-4
-
-
 def test_the_best_weights_of_a_run_start_another_one(run_file):
     path, expected = run_file
     model = build_model(ModelConfig(encoder="resnet18", dilation=(0, 1, 1)), cityscapes_tasks())
@@ -258,6 +248,7 @@ def test_files_of_other_networks_of_keras(name, monkeypatch, tmp_path):
     network = APPLICATIONS[name].network(weights=None)
     randomise(network, seed=3)
     encoder = build_encoder(name)
+    variables = [variable for variable in encoder.variables if "seed_generator" not in variable.path]
     expected = {
         f"encoder/{layer}/{number}": variable.numpy()
         for layer, inner in named_layers(network)
@@ -265,10 +256,10 @@ def test_files_of_other_networks_of_keras(name, monkeypatch, tmp_path):
     }
 
     def check(source):
-        for variable in encoder.variables:
+        for variable in variables:
             variable.assign(np.zeros(variable.shape, np.float32))
         said = load_encoder_weights(encoder, config(name, source))
-        assert f"all {len(encoder.variables)} tensors of {name}" in said
+        assert f"all {len(variables)} tensors of {name}" in said
         for layer in encoder.layers:
             for number, variable in enumerate(layer.variables):
                 np.testing.assert_array_equal(variable, expected[f"encoder/{layer.name}/{number}"], variable.path)

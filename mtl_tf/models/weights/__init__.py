@@ -80,12 +80,14 @@ def load_from(source: str, network: keras.Model, config: ModelConfig, option: st
     Raises:
         UsageError: there is no such file, or it does not fit; nothing was changed then.
     """
-    ours = {variable.path: tuple(variable.shape) for variable in network.variables}
+    # Random states are variables too.
+    variables = [variable for variable in network.variables if keras.backend.is_float_dtype(variable.dtype)]
+    ours = {variable.path: tuple(variable.shape) for variable in variables}
     try:
         with _open(source, config.encoder) as tensors:
             found = translate(tensors, ours, config.aspp_rates)
             name = "ImageNet" if source == "imagenet" else source
-            return match(network.variables, found, config, option, name)
+            return match(variables, found, config, option, name)
     except UnreadableError as error:
         raise UsageError(f"{option} {error}") from None
 

@@ -36,6 +36,7 @@ def open_imagenet(encoder: str) -> contextlib.AbstractContextManager[dict[str, T
             f"{name}/{number}": _tensor(variable)
             for name, layer in named_layers(network)
             for number, variable in enumerate(getattr(layer, "variables", ()))
+            if keras.backend.is_float_dtype(variable.dtype)  # dropout has a random state
         }
     )
 

@@ -3,6 +3,8 @@
 import contextlib
 import math
 import pathlib
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import h5py
@@ -11,7 +13,7 @@ from mtl_tf.models.weights.tensors import Tensor, UnreadableError, damage
 
 # What h5py raises on damaged files, depending on where.
 _DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
-
+_TRIAL = pathlib.Path(__file__).with_name("hdf5_trial.py")
 _LARGEST_CHUNK = 2**28  # elements; a piece is read whole, even for a small tensor
 
 
@@ -22,6 +24,9 @@ def open_hdf5(path: pathlib.Path) -> Iterator[dict[str, Tensor]]:
     Those of a run have the paths of its variables. Those of Keras have names LAYER/VARIABLE, where VARIABLE is the
     variable's name in its old format (.h5), and the variable's number within its layer in its new one (.weights.h5).
     """
+    trial = subprocess.run([sys.executable, "-I", _TRIAL, path], capture_output=True, check=False)
+    if trial.returncode:
+        raise UnreadableError("is a damaged HDF5 file, which its library cannot read; copy or download it again")
     with contextlib.ExitStack() as stack:
         with damage("HDF5 file", *_DAMAGED):
             file = stack.enter_context(h5py.File(path, "r"))

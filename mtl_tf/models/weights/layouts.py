@@ -38,6 +38,12 @@ class Translation:
     beside: dict[str, int] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
 
+    def put(self, path: str, tensor: Tensor):
+        """Files a tensor under the path of our variable."""
+        if path in self.tensors:
+            raise UnreadableError(f"holds {path} twice; it is damaged, or of another network")
+        self.tensors[path] = tensor
+
     def leave(self, what: str, count: int = 1):
         """Counts tensors that are left out."""
         self.beside[what] = self.beside.get(what, 0) + count
@@ -79,14 +85,12 @@ def _from_keras(tensors, ours):
         paths = layers.get(f"encoder/{layer}", [])
         if not paths and KERAS_ASIDE.fullmatch(layer):
             found.leave(layer)
-        elif len(paths) == 1:  # Keras itself gives the one variable of its LayerScale no name
-            found.tensors[paths[0]] = tensor
         elif variable.isdigit() and int(variable) < len(paths):
-            found.tensors[paths[int(variable)]] = tensor
+            found.put(paths[int(variable)], tensor)
         elif re.fullmatch(r"variable(_\d+)?", variable, re.IGNORECASE) and len(paths) == 1:
-            found.tensors[paths[0]] = tensor  # the factors of ConvNeXt's channels, which Keras leaves unnamed
+            found.put(paths[0], tensor)  # the factors of ConvNeXt's channels, which Keras leaves unnamed
         else:
-            found.tensors[f"encoder/{layer}/{variable}"] = tensor
+            found.put(f"encoder/{layer}/{variable}", tensor)
     return found
 
 
@@ -110,7 +114,7 @@ def _from_torch(tensors, prefix, ours, rates):
         elif inner.partition(".")[0] in HEADS:
             found.leave(inner.partition(".")[0])
         else:
-            found.tensors[name] = tensor
+            found.put(name, tensor)
     _pyramid(found, rest, ours, rates)
     for name in rest:
         found.leave(".".join(name.split(".")[:2]))
@@ -134,7 +138,7 @@ def _put(found: Translation, layer: str, tensors: dict[str, Tensor], name: str):
     leaf = {"weight": "gamma" if norm else "kernel", "bias": "beta" if norm else "bias"}.get(leaf, leaf)
     if leaf == "kernel" and len(tensor.shape) == 4:
         tensor = tensor.permuted((2, 3, 1, 0))
-    found.tensors[f"{layer}/{_LEAVES.get(leaf, leaf)}"] = tensor
+    found.put(f"{layer}/{_LEAVES.get(leaf, leaf)}", tensor)
 
 
 def _pyramid(found: Translation, rest: dict[str, Tensor], ours, rates):

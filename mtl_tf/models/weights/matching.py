@@ -14,6 +14,7 @@ from mtl_tf.models.weights.layouts import SHARED, Translation
 from mtl_tf.models.weights.tensors import Tensor, numbers
 
 EXCITATION_NAME = "squeeze-and-excitation"
+ENCODER = ("encoder", EXCITATION_NAME)  # its parts
 
 
 @dataclasses.dataclass
@@ -59,9 +60,12 @@ class Report:
 
 
 def part_of(path: str) -> str:
-    """The part of the network that a variable belongs to; its tensors make sense only together."""
+    """The part of the network that a variable belongs to; its tensors make sense only together.
+
+    What has no counterpart in any network here (its name is no path) counts as a part of the encoder, which it spoils.
+    """
     pieces = path.split("/")
-    if pieces[0] == "encoder":
+    if pieces[0] == "encoder" or len(pieces) < 3:
         return EXCITATION_NAME if EXCITATION in path else "encoder"
     if pieces[1:2] == ["decoder"] and len(pieces) > 2:
         return "/".join([*pieces[:2], re.sub("_(conv|bn)$", "", pieces[2])])
@@ -97,7 +101,7 @@ def match(variables: list[keras.Variable], found: Translation, config: ModelConf
                 f"{option} is of an encoder with squeeze-and-excitation; "
                 "turn --model.squeeze_excitation on, or use the weights of an encoder without"
             )
-        if part in ("encoder", EXCITATION_NAME):
+        if part in ENCODER:
             if held or part == "encoder":
                 wrong += differing
                 taken[part] = len(mine)
@@ -114,7 +118,7 @@ def match(variables: list[keras.Variable], found: Translation, config: ModelConf
             taken[part] = len(mine)
     if wrong:
         total = len({path for path in [*ours, *theirs] if part_of(path) in taken})
-        raise UsageError(_misfit(option, config.encoder, wrong, total, theirs))
+        raise UsageError(_misfit(option, config, wrong, total, theirs))
     # Everything is read before anything is changed.
     values = {path: numbers(path, theirs[path]) for path in ours if part_of(path) in taken}
     for path, value in values.items():
@@ -144,18 +148,19 @@ def _differences(part, mine, held) -> list[str]:
     return wrong
 
 
-def _misfit(option, encoder, wrong, total, theirs):
+def _misfit(option, config, wrong, total, theirs):
     shown = "; ".join(wrong[:3]) + ("; ..." if len(wrong) > 3 else "")
-    kin = kin_of({path: tensor.shape for path, tensor in theirs.items()})
-    if kin is None or kin == encoder:
-        advice = f"use the weights of {encoder}, or the encoder that the weights are of"
+    what, kin = f"--model.encoder={config.encoder}", kin_of({path: tensor.shape for path, tensor in theirs.items()})
+    if not any(part_of(text.partition(" ")[0]) in ENCODER for text in wrong):
+        what = "the network"
+        advice = "give the options that it was built with, or take its encoder alone: --model.encoder_weights=PATH"
+    elif kin is None or kin == config.encoder:
+        advice = f"use the weights of {config.encoder}, or the encoder that the weights are of"
     elif kin in ENCODERS:
-        advice = f"these are of {kin}: use --model.encoder={kin}, or the weights of {encoder}"
+        advice = f"these are of {kin}: use --model.encoder={kin}, or the weights of {config.encoder}"
     else:
-        advice = f"these seem to be of {kin}, which is no encoder here; use the weights of {encoder}"
-    return (
-        f"{option} does not fit --model.encoder={encoder}: {len(wrong)} of {total} tensors differ ({shown}); {advice}"
-    )
+        advice = f"these seem to be of {kin}, which is no encoder here; use the weights of {config.encoder}"
+    return f"{option} does not fit {what}: {len(wrong)} of {total} tensors differ ({shown}); {advice}"
 
 
 def _listed(counts: dict[str, int]) -> str:

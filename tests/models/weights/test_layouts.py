@@ -95,6 +95,13 @@ def test_an_unknown_tensor_keeps_its_name_and_is_not_lost():
     assert "attention.weight" in found.tensors and "encoder/layer1_0_gate/gamma" in found.tensors
 
 
+def test_two_tensors_for_one_place_are_refused():
+    twice = {"layer1.0.conv1.weight": (64, 64, 3, 3), "layer1.0.downsample.0.weight": (64, 64, 1, 1)}
+    twice["layer1.0.downsample.weight"] = (64, 64, 1, 1)
+    with pytest.raises(UnreadableError, match="encoder/layer1_0_downsample/kernel twice"):
+        translate(tensors_of(twice), {}, RATES)
+
+
 def test_an_aspp_of_other_branches_is_refused():
     ours = network("resnet18")
     with pytest.raises(UnreadableError, match=r"ASPP of 3 dilated branches, --model\.aspp_rates names 2"):

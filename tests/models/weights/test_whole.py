@@ -107,8 +107,9 @@ def test_another_decoder_is_refused(joint):
     folder, _ = joint
     model, config = build(weights=folder, aspp_rates=(2, 4))
     message = unchanged(model, config)
-    assert "shared/aspp/atrous3_conv/kernel is not in the network" in message
-    assert f"--model.weights={folder} does not fit" in message
+    assert "26 of 159 tensors differ (shared/aspp/atrous3_bn/" in message and "is not in the network" in message
+    assert f"--model.weights={folder} does not fit the network" in message
+    assert "or take its encoder alone: --model.encoder_weights=PATH" in message
 
 
 def test_another_encoder_is_refused(joint):
@@ -123,6 +124,16 @@ def test_a_file_without_an_encoder_is_refused(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["shared/aspp/point_conv/kernel"] = np.zeros((1, 1, 512, 256), np.float32)
     assert "no encoder" in unchanged(*build(weights=tmp_path / "a.h5"))
+
+
+def test_a_tensor_that_nobody_knows_is_refused(tmp_path):
+    shapes = named_shapes("smp_deeplabv3_resnet18")
+    tensors = {name.removeprefix("encoder."): draw.weight(name, shape) for name, shape in shapes.items()}
+    tensors = {name: value for name, value in tensors.items() if not name.startswith(("decoder", "segmentation"))}
+    tensors["attention.weight"] = np.ones(3, np.float32)
+    torch_writer.write_zip(tmp_path / "a.pth", tensors)
+    message = unchanged(*build(weights=tmp_path / "a.pth"))
+    assert "1 of 101 tensors differ (attention.weight is not in the network)" in message
 
 
 def test_two_starts_are_one_too_many():
