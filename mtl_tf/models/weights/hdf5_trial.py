@@ -15,7 +15,7 @@ LARGEST = 2**30  # bytes of a data set; none of a network here is larger
 
 def bound(size: int):
     """Ends this process when it takes more than any sound file of that many bytes would."""
-    seconds = 5 + size // 2**24
+    seconds = 3 + size // 2**24
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     memory = 2 * LARGEST + 2 * size
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))

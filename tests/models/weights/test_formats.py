@@ -249,6 +249,19 @@ def test_numbers_in_another_file_are_not_followed(tmp_path):
     assert "in other files" in refused(tmp_path / "a.h5")
 
 
+def test_a_file_on_which_the_library_of_hdf5_never_returns_is_refused(tmp_path):
+    """An entry without length in the heap of texts."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for number in range(7):
+            group = file.create_group(f"layers/conv2d_{number}/vars")
+            group.attrs["name"], group["0"] = f"conv_{number}", np.ones(3, np.float32)
+    content = bytearray((tmp_path / "a.h5").read_bytes())
+    start = content.index(b"conv_1") + 8
+    content[start : start + 72] = bytes(72)
+    (tmp_path / "a.h5").write_bytes(content)
+    assert "its library cannot read" in refused(tmp_path / "a.h5")
+
+
 # === Files that are something else ===
 
 
