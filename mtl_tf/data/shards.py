@@ -139,10 +139,13 @@ class Split:
             count = int(self.manifest["samples"])
         except (KeyError, TypeError, ValueError):
             raise UsageError(f"{path}: not a manifest of a packed split; copy it again") from None
-        expected = [min(self.per_shard, count - start) for start in range(0, count, max(self.per_shard, 1))]
         index, text = (self._mapped(name, sums[name]) for name in (INDEX, NAMES))
         self.index = np.load(io.BytesIO(index)) if isinstance(index, bytes) else np.load(index, mmap_mode="r")
-        if counts != expected or names != [shard_name(i) for i in range(len(names))] or len(self.index) != count:
+        fits = count == len(self.index) > 0 and self.per_shard > 0
+        if fits:
+            expected = [min(self.per_shard, count - start) for start in range(0, count, self.per_shard)]
+            fits = counts == expected and names == [shard_name(number) for number in range(len(names))]
+        if not fits:
             raise UsageError(f"{path}: its numbers do not fit each other or {INDEX}; copy the split again")
         self.ids = Ids(text, self.index["name"], min(count, limit or count))
         self.index = self.index[: len(self.ids)]

@@ -290,6 +290,8 @@ def test_an_index_that_is_damaged_or_missing(fresh, name):
     ("change", "text"),
     [
         (lambda found: found.update(samples=6), "its numbers do not fit"),
+        (lambda found: found.update(samples=10**15, shard_samples=1), "its numbers do not fit"),
+        (lambda found: found.update(shard_samples=0), "its numbers do not fit"),
         (lambda found: found["shards"].pop(), "its numbers do not fit"),
         (lambda found: found.pop("shards"), "not a manifest"),
         (lambda found: found["sha256"].update({shards.INDEX: "0"}), "does not belong to"),

@@ -165,7 +165,7 @@ def _original(data, root, mark):
     """The data set whose files are packed as they are, and its options."""
     from mtl_tf.data.sets import DATA_SETS  # which has this one in it
 
-    if mark.get("data") not in DATA_SETS:
+    if str(mark.get("data")) not in DATA_SETS:
         raise UsageError(
             f"{files.join(root, shards.MARK)}: data set {mark.get('data')!r} is not known here; unpack it "
             "(tools/pack_dataset.py --unpack) and give its name"
