@@ -98,8 +98,8 @@ def reference_network(name, size=(None, None)):
     randomise(network)
     for layer in network.layers:
         if isinstance(layer, keras.layers.Normalization) and layer.weights:  # its weights are those of ImageNet
-            layer.mean.assign([0.485, 0.456, 0.406])
-            layer.variance.assign(np.square([0.229, 0.224, 0.225]))
+            layer.adapt_mean.assign([0.485, 0.456, 0.406])
+            layer.adapt_variance.assign(np.square([0.229, 0.224, 0.225]))
             layer.finalize_state()
     return network
 
