@@ -1,0 +1,81 @@
+"""Options of the network."""
+
+import dataclasses
+
+from mtl_tf.errors import UsageError
+from mtl_tf.options import Section, format_value, option
+
+# fmt: off
+ENCODERS = (
+    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2",
+    "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d",
+    "resnet50_keras", "resnet101_keras", "resnet152_keras", "resnet50v2", "resnet101v2", "resnet152v2",
+    "densenet121", "densenet169", "densenet201", "mobilenetv2", "mobilenetv3_small", "mobilenetv3_large",
+    "efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b4", "efficientnet_b5",
+    "efficientnet_b6", "efficientnet_b7", "efficientnetv2_b0", "efficientnetv2_b1", "efficientnetv2_b2",
+    "efficientnetv2_b3", "efficientnetv2_s", "efficientnetv2_m", "efficientnetv2_l",
+    "convnext_tiny", "convnext_small", "convnext_base", "convnext_large", "convnext_xlarge",
+)
+# fmt: on
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig(Section):
+    """The network."""
+
+    architecture: str = option(
+        "joint",
+        "One decoder for all tasks, one per task, or one per task that exchange features by attention.",
+        choices=("joint", "branched", "distilled"),
+    )
+    encoder: str = option("resnet34", "Shared encoder.", choices=ENCODERS)
+    encoder_weights: str = option(
+        "none",
+        "Initial encoder: none (random), imagenet (fetched once), or the path of a run or of a weight file.",
+    )
+    weights: str = option(
+        "none",
+        "Initial network, encoder included: none, or the path of a run or of a DeepLabV3(+) network of PyTorch.",
+    )
+    dilation: tuple[int, ...] = option(
+        (0, 0, 1),
+        "For layers 2,3,4: 1 trades the stride of the layer for dilation.",
+        choices=(0, 1),
+        lengths=(3,),
+    )
+    consistent_dilation: bool = option(
+        False, "BasicBlock: dilate conv1 as well, so that strided weights give the same features."
+    )
+    aspp: bool = option(True, "Atrous spatial pyramid pooling after the encoder (else one 1x1 convolution).")
+    aspp_rates: tuple[int, ...] = option(
+        (3, 6, 9), "Dilation of the 3x3 branches of ASPP.", minimum=1, lengths=(1, 2, 3, 4, 5, 6)
+    )
+    skip: bool = option(True, "Decoder with encoder features of small stride.")
+    skip_strides: tuple[int, ...] = option(
+        (4,),
+        "Strides of these features, falling; heads and attention work at the last.",
+        choices=(8, 4, 2),
+        lengths=(1, 2, 3),
+    )
+    squeeze_excitation: bool = option(False, "Squeeze-and-excitation in every residual block of the encoder.")
+    recompute: bool = option(
+        False, "Compute activations again for the gradient instead of keeping them: less memory, more time."
+    )
+    gate_init: str = option(
+        "zeros", "distilled: initial gates of the attention, half open or random.", choices=("zeros", "default")
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if len(set(self.aspp_rates)) != len(self.aspp_rates):
+            raise UsageError(f"model.aspp_rates={format_value(self.aspp_rates)} names a rate twice; leave one out")
+        if "none" not in (self.weights, self.encoder_weights):
+            raise UsageError(
+                f"model.weights={self.weights} holds an encoder too, model.encoder_weights={self.encoder_weights} "
+                "names another; set one of them to none"
+            )
+        strides = format_value(self.skip_strides)
+        if any(second >= first for first, second in zip(self.skip_strides, self.skip_strides[1:], strict=False)):
+            raise UsageError(f"model.skip_strides={strides} must fall, as in 8,4,2")
+        if not self.skip and self.skip_strides != (4,):
+            raise UsageError(f"model.skip_strides={strides} needs model.skip; turn it on, or leave the strides out")
