@@ -106,7 +106,8 @@ def test_official_layouts(write, tmp_path):
     done = tool(*packed, "--unpack", f"--output={tmp_path}/back")
     assert f"files: 0 files written into {tmp_path}/back" in done.stdout
     shard = tmp_path / "files/files/00000.tfrecord"
-    shard.write_bytes(shard.read_bytes()[:-1])
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: len(whole) // 2])  # the last files alone may be of no sample that is checked
     done = check(*packed)
     assert "faults" in one_line_error(done.returncode, done.stderr)
     assert "files/00000.tfrecord, sample" in done.stdout and "is cut off" in done.stdout
