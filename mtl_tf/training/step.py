@@ -55,9 +55,7 @@ class TrainingStep:
         self._averaging = averaging
         self._variables = list(model.trainable_variables)
         self._frozen_paths = {variable.path for variable in model.get_layer("encoder").trainable_variables}
-        self._shares = self._compute_shares
-        if config.train.xla:
-            self._shares = tf.function(self._compute_shares, jit_compile=True, autograph=False)
+        self._xla = config.train.xla
         # === State that a checkpoint must hold ===
         self.loss_scale = tf.Variable(FIRST_LOSS_SCALE if self._scaled else 1.0, trainable=False)
         self.good_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -117,6 +115,8 @@ class TrainingStep:
             for task in self._tasks
         }
         losses, gradients = self._in_parts(batch, counts, scale, variables)
+        loss = tf.add_n([self._weights[name] * value for name, value in losses.items()])
+        losses = {"loss": loss, **{f"loss_{name}": value for name, value in losses.items()}}
         if self._scaled:
             gradients = [gradient / scale for gradient in gradients]
         replicas = context.num_replicas_in_sync
@@ -138,6 +138,12 @@ class TrainingStep:
     def _in_parts(self, batch, counts, scale, variables):
         """Sums over the parts of a replica's batch, one after another so that only one is in memory."""
         losses, gradients = {}, []
+
+        def compute(part, counts, scale):
+            return self._shares(part, counts, scale, variables)
+
+        if self._xla:
+            compute = tf.function(compute, jit_compile=True, autograph=False)
         size = tf.shape(batch["index"])[0] // self._parts
         for number in range(self._parts):
             with tf.control_dependencies(gradients):
@@ -146,14 +152,14 @@ class TrainingStep:
                     part = {
                         name: tf.identity(value[number * size : (number + 1) * size]) for name, value in batch.items()
                     }
-            part_losses, part_gradients = self._shares(part, counts, scale, variables)
+            part_losses, part_gradients = compute(part, counts, scale)
             losses = {name: losses.get(name, 0.0) + value for name, value in part_losses.items()}
             gradients = (
                 [sum(pair) for pair in zip(gradients, part_gradients, strict=True)] if gradients else part_gradients
             )
         return losses, gradients
 
-    def _compute_shares(self, batch, counts, scale, variables):
+    def _shares(self, batch, counts, scale, variables):
         """The shares of losses and gradients of some images; the counts are those of the whole global batch."""
         with tf.GradientTape() as tape:
             outputs = self._model(tf.cast(batch["image"], tf.float32), training=True)
@@ -162,10 +168,9 @@ class TrainingStep:
                 raws = [outputs[name] for name in (f"{task.name}_initial", task.name) if name in outputs]
                 sums = [loss_sum_and_count(task, raw, batch[task.name])[0] for raw in raws]
                 losses[task.name] = tf.add_n(sums) / len(sums) / tf.maximum(counts[task.name], 1.0)
-            loss = tf.add_n([self._weights[name] * value for name, value in losses.items()])
-            scaled = loss * scale
+            scaled = tf.add_n([self._weights[name] * value for name, value in losses.items()]) * scale
         gradients = tape.gradient(scaled, [variable.value for variable in variables])
-        return {"loss": loss, **{f"loss_{name}": value for name, value in losses.items()}}, gradients
+        return losses, gradients
 
     def _update(self, gradients, frozen):
         def apply(gradients):
