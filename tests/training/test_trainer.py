@@ -103,7 +103,7 @@ def test_xla_on_several_devices_is_refused(tiny_dataset, tmp_path):
 
 @pytest.mark.slow
 def test_deterministic_kernels_and_recomputed_activations_train_the_whole_way(tiny_dataset, tmp_path):
-    """In processes of their own, since determinism cannot be turned off again; both runs end with the same bits in weights and state."""
+    """In processes of their own, since determinism stays on; both end with the same bits in weights and state."""
     options = ("--train.deterministic", "--model.recompute", "--train.accumulate=2", "--optim.schedule=one_cycle")
     for name in ("one", "two"):
         done = command("train", *TINY, *options, f"--data.root={tiny_dataset}", f"--run_dir={tmp_path / name}")
