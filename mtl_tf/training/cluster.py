@@ -75,11 +75,8 @@ def join() -> tf.distribute.MultiWorkerMirroredStrategy:
     Raises:
         UsageError: this worker's port is in use, or the others do not come.
     """
-    options = tf.distribute.experimental.CommunicationOptions(
-        implementation=tf.distribute.experimental.CommunicationImplementation.AUTO
-    )
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+        return tf.distribute.MultiWorkerMirroredStrategy()
     except (*_LOST, tf.errors.UnknownError, RuntimeError) as error:
         text = " ".join(str(error).split())[:200]
         raise UsageError(

@@ -12,7 +12,7 @@ import tensorflow as tf
 from mtl_tf.config import Config
 from mtl_tf.data.pipeline import ALL, Share
 from mtl_tf.errors import UsageError
-from mtl_tf.training.cluster import ALONE, Cluster, cluster, join
+from mtl_tf.training.cluster import ALONE, Cluster, join
 
 MOST_CPU_DEVICES = 16  # logical ones, for trying out what several GPUs would do
 
@@ -54,14 +54,13 @@ class Runtime:
         return self.strategy.reduce("SUM", self.strategy.run(lambda: tf.constant(1.0)), axis=None)
 
 
-def start(config: Config) -> Runtime:
-    """Chooses the devices, sets precision and seeds.
+def start(config: Config, processes: Cluster = ALONE) -> Runtime:
+    """Chooses the devices, sets precision and seeds; joins the other processes of a run, where there are several.
 
     Raises:
         UsageError: more devices are asked for than there are, the batch cannot be divided among several processes, or
             XLA is asked for on several devices.
     """
-    processes = cluster()
     devices = _devices(config.train.devices)
     replicas = len(devices) * processes.workers
     if config.train.xla and replicas > 1:

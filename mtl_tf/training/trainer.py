@@ -20,7 +20,7 @@ from mtl_tf.progress import Progress, format_seconds
 from mtl_tf.training import runtime
 from mtl_tf.training.averaging import Averaging
 from mtl_tf.training.checkpoints import Checkpoints
-from mtl_tf.training.cluster import cluster, noticing_lost_workers
+from mtl_tf.training.cluster import Cluster, cluster, noticing_lost_workers
 from mtl_tf.training.optimisers import build_optimizer, rate_factors_of
 from mtl_tf.training.run_directory import RunDirectory, Table, open_directory
 from mtl_tf.training.schedules import learning_rate_at
@@ -41,15 +41,15 @@ def train(config: Config) -> dict:
     processes = cluster()
     with open_directory(config, chief=not processes.worker) as run, StopSignal() as stop:
         if processes.workers == 1:
-            return _Training(config, run, stop).run()
+            return _Training(config, run, stop, processes).run()
         with noticing_lost_workers(config.run_dir):
-            return _Training(config, run, stop).run()
+            return _Training(config, run, stop, processes).run()
 
 
 class _Training:
-    def __init__(self, config: Config, run: RunDirectory, stop: StopSignal):
+    def __init__(self, config: Config, run: RunDirectory, stop: StopSignal, processes: Cluster):
         self.config, self.run_directory, self.stop = config, run, stop
-        self.runtime = runtime.start(config)
+        self.runtime = runtime.start(config, processes)
         self.strategy = self.runtime.strategy
         self.stop.listen()
 

@@ -11,6 +11,7 @@ from mtl_tf.models import build_model
 from mtl_tf.tasks import cityscapes_tasks
 from mtl_tf.training import runtime
 from mtl_tf.training.averaging import Averaging
+from mtl_tf.training.cluster import cluster
 from mtl_tf.training.optimisers import build_optimizer, rate_factors_of
 from mtl_tf.training.step import TrainingStep
 
@@ -60,7 +61,7 @@ def main(devices, optimizer, architecture, path):
             "model.encoder": "resnet18",
         }
     )
-    machine = runtime.start(config)
+    machine = runtime.start(config, cluster())
     strategy = machine.strategy
     with strategy.scope():
         model = build_model(config.model, cityscapes_tasks())
