@@ -62,6 +62,19 @@ def write_dataset(root: pathlib.Path, samples: dict[str, int], size=(32, 48), se
     return root
 
 
+def upload(local: pathlib.Path, remote: str) -> None:
+    """Copies a folder to a remote file system (in tests ram://)."""
+    import tensorflow as tf
+
+    for path in local.rglob("*"):
+        target = f"{remote}/{path.relative_to(local)}"
+        if path.is_dir():
+            tf.io.gfile.makedirs(target)
+        else:
+            with tf.io.gfile.GFile(target, "wb") as file:
+                file.write(path.read_bytes())
+
+
 def command(*arguments: str, **options) -> subprocess.CompletedProcess:
     """Runs main.py in a process of its own, as a user does."""
     return subprocess.run(

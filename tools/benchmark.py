@@ -98,16 +98,13 @@ def training(config: Config, real: bool) -> Work:
     """Training steps."""
     from mtl_tf.models import build_model
     from mtl_tf.training import runtime
-    from mtl_tf.training.optimisers import build_optimizer
-    from mtl_tf.training.step import TrainingStep
+    from mtl_tf.training.step import build_step
 
     tasks = describe_training(config.data).tasks(config)
     machine = runtime.start(config)
     with machine.strategy.scope():
         model = build_model(config.model, tasks)
-        optimizer = build_optimizer(config.optim)
-        optimizer.build(model.trainable_variables)
-        step = TrainingStep(machine.strategy, model, optimizer, tasks, config)
+        step = build_step(machine.strategy, model, tasks, config)
 
     def use(batch):
         # Reading the losses, as the trainer does, waits for the device.

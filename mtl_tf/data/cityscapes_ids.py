@@ -2,10 +2,13 @@
 
 import numpy as np
 
-from mtl_tf.data.labels import NO_CLASS
+from mtl_tf.data.labels import NO_CLASS, read_numbers
 
 # The label id of each train id, in the order of `tasks.CITYSCAPES_CLASSES`; all other label ids are not trained on.
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+
+
+TRAIN_CLASSES = tuple((number,) for number in LABEL_IDS)  # as groups for `table`
 
 
 def train_ids(ignore: int = 255) -> np.ndarray:
@@ -43,3 +46,8 @@ def table(groups, ignore: int = 255) -> np.ndarray:
     for number, ids in enumerate(groups):
         classes[list(ids)] = number
     return classes
+
+
+def read_classes(classes: np.ndarray, path: str, descriptor) -> np.ndarray:
+    """Class ids, int32 (H, W), of a PNG of label ids, by a `table`; a reader as `samples.FileSource` takes it."""
+    return read_numbers(path, classes, "label ids of Cityscapes, 0..33")

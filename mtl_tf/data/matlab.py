@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mtl_tf.data import files
+from mtl_tf.data.texts import read_bytes
 from mtl_tf.errors import UsageError
 
 # "MAT-File Format", The MathWorks: data types, and the length to which one compressed variable may grow here.
@@ -21,10 +21,7 @@ def read_numbers(path: str) -> dict[str, np.ndarray]:
     Raises:
         UsageError: the file is missing, damaged or of another kind.
     """
-    try:
-        content = files.read(path)
-    except OSError as error:
-        raise UsageError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    content = read_bytes(path)
     order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
     if not order:
         raise UsageError(f"{path}: not a MATLAB file of version 5 to 7.2; replace it")

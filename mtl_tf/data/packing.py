@@ -18,6 +18,7 @@ from mtl_tf.data import files, records, shards
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.pixels import size_of
 from mtl_tf.data.sets.packed import pack_pixels, packed_files, unpack_pixels
+from mtl_tf.data.texts import read_bytes
 from mtl_tf.errors import UsageError
 from mtl_tf.progress import Progress
 
@@ -169,10 +170,7 @@ def file_features(source, root: str, index: int) -> dict:
         below = path.removeprefix(root.rstrip("/") + "/")
         if below == path:
             raise UsageError(f"{path}: not in the folder {root} of the data set")
-        try:
-            features[modality] = files.read(path)
-        except OSError as error:
-            raise UsageError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        features[modality] = read_bytes(path)
         features[f"{modality}/path"] = below.encode("utf-8")
     height, width = size_of(files.InMemory(source.path(index), features["rgb"])) or (0, 0)
     return features | {"height": height, "width": width}
@@ -222,11 +220,7 @@ class Tree:
 
     def features(self, index: int) -> dict:
         """The features of a file's record."""
-        path = files.join(self.root, self.ids[index])
-        try:
-            return {"content": files.read(path)}
-        except OSError as error:
-            raise UsageError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        return {"content": read_bytes(files.join(self.root, self.ids[index]))}
 
 
 # === And back ===

@@ -1,7 +1,19 @@
-"""Small text files of data sets: read, or the error that names the file."""
+"""Small files of data sets: read, or the error that names the file."""
 
 from mtl_tf.data import files
 from mtl_tf.errors import UsageError
+
+
+def read_bytes(path: str) -> bytes:
+    """The content of a file.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        return files.read(path)
+    except OSError as error:
+        raise UsageError(f"{path}: {(error.strerror or str(error)).lower()}") from None
 
 
 def read_text(path: str) -> str:
@@ -11,11 +23,9 @@ def read_text(path: str) -> str:
         UsageError: it is not there or not a text.
     """
     try:
-        return files.read(path).decode("utf-8")
+        return read_bytes(path).decode("utf-8")
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not a UTF-8 text; replace it") from None
-    except OSError as error:
-        raise UsageError(f"{path}: {(error.strerror or str(error)).lower()}") from None
 
 
 def read_colour_names(path: str, name_first: bool) -> dict[tuple[int, int, int], str]:

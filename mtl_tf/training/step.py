@@ -14,7 +14,7 @@ from mtl_tf.config import Config
 from mtl_tf.losses import loss_sum_and_count
 from mtl_tf.tasks import Task
 from mtl_tf.training.averaging import Averaging
-from mtl_tf.training.optimisers import l2_of
+from mtl_tf.training.optimisers import build_optimizer, l2_of, rate_factors_of
 
 FIRST_LOSS_SCALE = 2.0**15
 LOSS_SCALE_PATIENCE = 2000  # good steps after which the scale is doubled
@@ -23,6 +23,15 @@ LOSS_SCALE_PATIENCE = 2000  # good steps after which the scale is doubled
 def loss_weight(config: Config, task: Task) -> float:
     """The weight of a task in the total loss."""
     return getattr(config.loss, f"{task.name}_weight")
+
+
+def build_step(
+    strategy: tf.distribute.Strategy, model: keras.Model, tasks: Sequence[Task], config: Config
+) -> "TrainingStep":
+    """The step of a run, with the optimiser and the averages that its options ask for; in the scope of the strategy."""
+    optimizer = build_optimizer(config.optim, rate_factors_of(config.optim, model))
+    optimizer.build(model.trainable_variables)
+    return TrainingStep(strategy, model, optimizer, tasks, config, Averaging(strategy, model, config.train))
 
 
 class TrainingStep:
@@ -35,6 +44,9 @@ class TrainingStep:
         tasks: the model's tasks.
         config: loss weights, weight decay, clipping, accumulation and precision are read.
         averaging: averages to move after each step.
+
+    Attributes:
+        optimizer, averaging: the same.
     """
 
     def __init__(
@@ -46,13 +58,13 @@ class TrainingStep:
         config: Config,
         averaging: Averaging | None = None,
     ):
-        self._strategy, self._model, self._optimizer, self._tasks = strategy, model, optimizer, tuple(tasks)
+        self._strategy, self._model, self._tasks = strategy, model, tuple(tasks)
+        self.optimizer, self.averaging = optimizer, averaging
         self._weights = {task.name: loss_weight(config, task) for task in tasks}
         self._l2 = l2_of(config.optim)
         self._clip_norm = config.optim.clip_norm
         self._parts = config.train.accumulate
         self._scaled = config.train.precision == "mixed_float16"
-        self._averaging = averaging
         self._variables = list(model.trainable_variables)
         self._frozen_paths = {variable.path for variable in model.get_layer("encoder").trainable_variables}
         self._xla = config.train.xla
@@ -175,11 +187,11 @@ class TrainingStep:
     def _update(self, gradients, frozen):
         def apply(gradients):
             # Keras' optimisers sum the gradients over replicas themselves.
-            self._optimizer.apply(gradients, self._trained(frozen))
+            self.optimizer.apply(gradients, self._trained(frozen))
 
         self._strategy.run(apply, args=(gradients,))
-        if self._averaging and self._averaging.after_each_step:
-            self._averaging.add()
+        if self.averaging and self.averaging.after_each_step:
+            self.averaging.add()
         return tf.constant(True)
 
     def _adapt_scale(self, finite):

@@ -18,13 +18,11 @@ from mtl_tf.models import build_model
 from mtl_tf.models.weights import load_pretrained
 from mtl_tf.progress import Progress, format_seconds
 from mtl_tf.training import runtime
-from mtl_tf.training.averaging import Averaging
 from mtl_tf.training.checkpoints import Checkpoints
 from mtl_tf.training.cluster import Cluster, cluster, noticing_lost_workers
-from mtl_tf.training.optimisers import build_optimizer, rate_factors_of
 from mtl_tf.training.run_directory import RunDirectory, Table, open_directory
 from mtl_tf.training.schedules import learning_rate_at
-from mtl_tf.training.step import TrainingStep
+from mtl_tf.training.step import build_step
 from mtl_tf.training.stopping import StopSignal
 from mtl_tf.training.summaries import Summaries, as_arrays
 from mtl_tf.training.validation import Validation
@@ -64,12 +62,8 @@ class _Training:
         # === Network and optimiser ===
         with self.strategy.scope():
             self.model = build_model(config.model, self.tasks)
-            self.optimizer = build_optimizer(config.optim, rate_factors_of(config.optim, self.model))
-            self.optimizer.build(self.model.trainable_variables)
-            self.averaging = Averaging(self.strategy, self.model, config.train)
-            self.step_function = TrainingStep(
-                self.strategy, self.model, self.optimizer, self.tasks, config, self.averaging
-            )
+            self.step_function = build_step(self.strategy, self.model, self.tasks, config)
+        self.optimizer, self.averaging = self.step_function.optimizer, self.step_function.averaging
         self.parameters = sum(int(np.prod(variable.shape)) for variable in self.model.trainable_variables)
         self.validation = Validation(
             config, self.tasks, self.model, self.runtime, validated, self.data, self.averaging, run.path

@@ -8,20 +8,14 @@ from mtl_tf.config import DATA_SETS as NAMES
 from mtl_tf.data import files
 from mtl_tf.data.sets import DATA_SETS, describe, open_split, splits_of
 from mtl_tf.errors import UsageError
-from tests.helpers import write_dataset
+from tests.helpers import upload, write_dataset
 
 
 @pytest.fixture
 def remote(tmp_path):
     """A data set on a local disk and the same on a remote file system."""
     local, root = write_dataset(tmp_path / "data", {"train": 3, "val": 1}), f"ram://{tmp_path.name}/data"
-    for path in local.rglob("*"):
-        target = f"{root}/{path.relative_to(local)}"
-        if path.is_dir():
-            tf.io.gfile.makedirs(target)
-        else:
-            with tf.io.gfile.GFile(target, "wb") as file:
-                file.write(path.read_bytes())
+    upload(local, root)
     return str(local), root
 
 

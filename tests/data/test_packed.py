@@ -17,7 +17,7 @@ from mtl_tf.data.sets import describe, open_split, packed, splits_of
 from mtl_tf.data.windows import Window
 from mtl_tf.errors import UsageError
 from tests.data import packed_million as million
-from tests.helpers import write_dataset
+from tests.helpers import upload, write_dataset
 
 CONTENTS = ("files", "pixels")
 
@@ -461,13 +461,7 @@ def test_a_long_split_takes_little_memory(tmp_path):
 @pytest.mark.parametrize("content", CONTENTS)
 def test_a_remote_packed_data_set(packs, content, tmp_path):
     remote = f"ram://{tmp_path.name}/packed"
-    for path in packs[content].rglob("*"):
-        target = f"{remote}/{path.relative_to(packs[content])}"
-        if path.is_dir():
-            tf.io.gfile.makedirs(target)
-        else:
-            with tf.io.gfile.GFile(target, "wb") as file:
-                file.write(path.read_bytes())
+    upload(packs[content], remote)
     options = dict(data__skip_bad=True, data__crop_size=(16, 24), train__epochs=1)
     local, _ = batches(TrainingData, config_for(packs[content], "packed", **options), "train")
     far, _ = batches(TrainingData, config_for(remote, "packed", **options), "train")

@@ -10,10 +10,8 @@ from mtl_tf import config as configuration
 from mtl_tf.models import build_model
 from mtl_tf.tasks import cityscapes_tasks
 from mtl_tf.training import runtime
-from mtl_tf.training.averaging import Averaging
 from mtl_tf.training.cluster import cluster
-from mtl_tf.training.optimisers import build_optimizer, rate_factors_of
-from mtl_tf.training.step import TrainingStep
+from mtl_tf.training.step import build_step
 
 
 def batches(count=3, size=(32, 40), batch=4):
@@ -65,10 +63,7 @@ def main(devices, optimizer, architecture, path):
     strategy = machine.strategy
     with strategy.scope():
         model = build_model(config.model, cityscapes_tasks())
-        optimizer = build_optimizer(config.optim, rate_factors_of(config.optim, model))
-        optimizer.build(model.trainable_variables)
-        averaging = Averaging(strategy, model, config.train)
-        step = TrainingStep(strategy, model, optimizer, cityscapes_tasks(), config, averaging)
+        step = build_step(strategy, model, cityscapes_tasks(), config)
     arrays = list(batches())
 
     def part(share):
@@ -83,7 +78,7 @@ def main(devices, optimizer, architecture, path):
     outputs = model(arrays[0]["image"], training=False)
     saved = {f"output/{name}": value.numpy() for name, value in outputs.items()}
     saved |= {f"weight/{variable.path}": variable.numpy() for variable in model.variables}
-    with averaging.swapped_in():
+    with step.averaging.swapped_in():
         saved |= {f"weight/average/{variable.path}": variable.numpy() for variable in model.variables}
     if machine.cluster.worker == 0:
         np.savez(path, losses=np.array(losses), **saved)

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from mtl_tf.data import cityscapes_ids, files, labels, stereo
+from mtl_tf.data import cityscapes_ids, files, stereo
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.samples import FileSource, within_range
 from mtl_tf.data.sets.data_set import DataSet
@@ -64,7 +64,8 @@ def open_split(groups, config, split, descriptor) -> FileSource:
         found["semseg"] = _files(root, "gtFine", split, "gtFine_labelIds.png")
     if "depth" in config.tasks:
         found["depth"] = _files(root, "disparity", split, "disparity.png")
-    readers = {"semseg": functools.partial(_read_semseg, cityscapes_ids.table(groups)), "depth": _read_normalised}
+    table = cityscapes_ids.table(groups)
+    readers = {"semseg": functools.partial(cityscapes_ids.read_classes, table), "depth": _read_normalised}
     if found.get("depth") and descriptor.depth_unit == "metres":
         cameras = _files(root, "camera", split, "camera.json")
         if not cameras:
@@ -91,10 +92,6 @@ def _files(root, part, split, suffix):
     return files_in(cities, f"([^.].*)_{suffix.replace('.', '[.]')}")
 
 
-def _read_semseg(table, path, descriptor):
-    return labels.read_numbers(path, table, "label ids of Cityscapes, 0..33")
-
-
 def _read_normalised(path, descriptor):
     """Normalised disparity: the 16-bit code over 65535; 0 = invalid."""
     return within_range((stereo.read_codes(path) / 65535).astype(np.float32), descriptor)
@@ -114,6 +111,6 @@ def _data_set(descriptor, groups):
 
 
 DATA_SETS = {
-    "cityscapes": _data_set(CITYSCAPES, [(number,) for number in cityscapes_ids.LABEL_IDS]),
+    "cityscapes": _data_set(CITYSCAPES, cityscapes_ids.TRAIN_CLASSES),
     "cityscapes7": _data_set(CITYSCAPES7, cityscapes_ids.CATEGORIES.values()),
 }

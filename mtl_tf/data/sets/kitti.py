@@ -1,6 +1,8 @@
 """KITTI 2015 (Menze and Geiger, CVPR 2015; Alhaija et al., IJCV 2018): 19 classes, and metres from stereo disparity."""
 
-from mtl_tf.data import cityscapes_ids, files, labels, stereo
+import functools
+
+from mtl_tf.data import cityscapes_ids, files, stereo
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets.data_set import DataSet
@@ -27,7 +29,7 @@ _SOURCES = {
     "semseg": "data_semantics.zip",
     "depth": "data_scene_flow.zip and data_scene_flow_calib.zip",
 }
-_CLASSES = cityscapes_ids.table([(number,) for number in cityscapes_ids.LABEL_IDS])
+_CLASSES = cityscapes_ids.table(cityscapes_ids.TRAIN_CLASSES)
 _FRAME = r"(\d{6})_10[.]png"  # the frame with labels; _11 is the next one
 
 
@@ -42,7 +44,7 @@ def open_split(config, split, descriptor) -> FileSource:
         found = {"rgb": _files(root, "training/image_2", _FRAME), "semseg": _files(root, "training/semantic", _FRAME)}
         found["depth"] = _files(root, "training/disp_occ_0", _FRAME) or _files(root, "training/disp_noc_0", _FRAME)
         found = {part: _of_split(numbered, split) for part, numbered in found.items()}
-    readers = {"semseg": _read_semseg}
+    readers = {"semseg": functools.partial(cityscapes_ids.read_classes, _CLASSES)}
     if found.get("depth") and "depth" in config.tasks:
         cameras = _files(root, "training/calib_cam_to_cam", r"(\d{6})[.]txt")
         if not cameras:
@@ -75,10 +77,6 @@ def _splits(data):
 def _files(root, part, pattern):
     """Id -> file of a folder, which each of the archives may hold a part of."""
     return files_in(parts(root, part), pattern)
-
-
-def _read_semseg(path, descriptor):
-    return labels.read_numbers(path, _CLASSES, "label ids of Cityscapes, 0..33")
 
 
 def _disparity(codes):

@@ -61,9 +61,7 @@ def fetch(encoder: str) -> pathlib.Path:
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         reason = " ".join(str(reason).split())[:160]
-        raise UnreadableError(
-            f"cannot be fetched from {_hub()}/{repository} ({' '.join(str(reason).split())[:160]})"
-        ) from None
+        raise UnreadableError(f"cannot be fetched from {_hub()}/{repository} ({reason})") from None
     return path
 
 
