@@ -103,7 +103,8 @@ def _devices(count: int) -> tuple[str, ...]:
         cpu = tf.config.list_physical_devices("CPU")[0]
         with contextlib.suppress(RuntimeError):  # TensorFlow has started: what there is must do
             tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
-        there = len(tf.config.list_logical_devices("CPU"))
+        # Not by listing the devices: that starts TensorFlow, after which no cluster can be joined.
+        there = len(tf.config.get_logical_device_configuration(cpu) or [cpu])
         if there < count:
             raise UsageError(f"--train.devices={count}, but TensorFlow has already started with {there} CPU devices")
     return tuple(f"CPU:{index}" for index in range(count))
