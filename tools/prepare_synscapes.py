@@ -23,7 +23,7 @@ from PIL import Image
 from mtl_tf.config import Config, replace
 from mtl_tf.data import cityscapes_ids, codecs, descriptors
 from mtl_tf.data.exr import read_exr
-from mtl_tf.data.pixels import read_codes, read_rgb
+from mtl_tf.data.pixels import read_rgb
 from mtl_tf.data.samples import natural_order
 from mtl_tf.data.sets import open_split
 from mtl_tf.data.sets.miniscapes import MINISCAPES
@@ -49,6 +49,7 @@ class Options(Section):
 
 SPLITS = ("train", "val", "test")
 SETTINGS = "prepared.json"
+_CLASSES = cityscapes_ids.table(cityscapes_ids.TRAIN_CLASSES)
 _LAYOUT = "img/rgb/1.png, img/class/1.png, img/depth/1.exr"
 
 
@@ -88,7 +89,7 @@ def write_sample(root, rgb, output, size, skip_bad, sample) -> str:
     paths = {kind: root / "img" / kind / f"{name}{suffix}" for kind, suffix in _sources(rgb).items()}
     try:
         image = read_rgb(str(paths[rgb]))
-        labels = read_codes(str(paths["class"]), "label ids of Cityscapes in an 8-bit PNG")
+        labels = cityscapes_ids.read_classes(_CLASSES, str(paths["class"]))
         depth = read_exr(str(paths["depth"]), "Z")
         check_shapes(paths.values(), (image, labels, depth), size)
     except UsageError as error:
@@ -97,7 +98,7 @@ def write_sample(root, rgb, output, size, skip_bad, sample) -> str:
         raise
     written = _written(output, split, name)
     write_picture(written["rgb"], shrink(image, size))
-    write_picture(written["semseg"], cityscapes_ids.train_ids()[nearest(labels, size)])
+    write_picture(written["semseg"], nearest(labels, size).astype(np.uint8))
     write_picture(written["depth"], codecs.encode_inverse_uint8(nearest(depth, size)))
     return ""
 

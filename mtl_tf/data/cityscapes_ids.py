@@ -4,19 +4,10 @@ import numpy as np
 
 from mtl_tf.data.labels import NO_CLASS, read_numbers
 
-# The label id of each train id, in the order of `tasks.CITYSCAPES_CLASSES`; all other label ids are not trained on.
-LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-
-
-TRAIN_CLASSES = tuple((number,) for number in LABEL_IDS)  # as groups for `table`
-
-
-def train_ids(ignore: int = 255) -> np.ndarray:
-    """The train id of every label id, uint8 (256,); `ignore` where there is none (-1, a licence plate, is 255)."""
-    table = np.full(256, ignore, np.uint8)
-    table[list(LABEL_IDS)] = range(len(LABEL_IDS))
-    return table
-
+# For `table`: the label id of each train id, in the order of `tasks.CITYSCAPES_CLASSES`. No other is trained on.
+TRAIN_CLASSES = tuple(
+    (number,) for number in (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+)
 
 # The categories that the official evaluation scores, without void, and the label ids of each. Label ids that it does
 # not score (parking, rail track, guard rail, bridge, tunnel, pole group, caravan, trailer) are in none.
@@ -48,6 +39,6 @@ def table(groups, ignore: int = 255) -> np.ndarray:
     return classes
 
 
-def read_classes(classes: np.ndarray, path: str, descriptor) -> np.ndarray:
+def read_classes(classes: np.ndarray, path: str, descriptor=None) -> np.ndarray:
     """Class ids, int32 (H, W), of a PNG of label ids, by a `table`; a reader as `samples.FileSource` takes it."""
     return read_numbers(path, classes, "label ids of Cityscapes, 0..33")

@@ -143,6 +143,11 @@ class Mixture:
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
         return number, index - int(self._starts[number])
 
+    def bounds(self, index: int) -> tuple[int, int]:
+        """Of a sample, the first index of its part and the one after its last."""
+        number, _ = self.find(index)
+        return int(self._starts[number]), int(self._starts[number + 1])
+
     def path(self, index: int) -> str:
         """The image file of a sample, for messages."""
         number, place = self.find(index)

@@ -48,20 +48,21 @@ class Reader:
         return cut_sample(self._memory[index], window, self.ignore)
 
     def readable(self, index: int, window: Choose | None = None) -> tuple[int, dict[str, np.ndarray]]:
-        """The sample at `index`; with data.skip_bad the next one that can be read. Also says which one it is.
+        """The sample at `index`; with data.skip_bad the next of its data set that can be read. Also says which it is.
 
         Which sample stands in for a bad one depends on the files alone, so a run can be repeated.
         """
         if not self.skip_bad:
             return index, self.sample(index, window)
-        count = len(self.source)
-        for candidate in (*range(index, count), *range(index)):
+        # A mix says where the data set of a sample begins and ends: others would change the shares.
+        first, end = self.source.bounds(index) if hasattr(self.source, "bounds") else (0, len(self.source))
+        for candidate in (*range(index, end), *range(first, index)):
             try:
                 if self.source.path(candidate) not in self.bad:
                     return candidate, self.sample(candidate, window)
             except UsageError as error:
                 self.bad[self.source.path(candidate)] = str(error)
-        raise UsageError(f"none of the {count} samples can be read; the first: {next(iter(self.bad.values()))}")
+        raise UsageError(f"none of the {end - first} samples can be read; the first: {next(iter(self.bad.values()))}")
 
     def demand_one_size(self) -> tuple[int, int]:
         """Makes every sample that differs in size from the first an error, since a batch has one size; returns it."""

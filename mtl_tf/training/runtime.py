@@ -61,7 +61,7 @@ def start(config: Config, processes: Cluster = ALONE) -> Runtime:
         UsageError: more devices are asked for than there are, the batch cannot be divided among several processes, or
             XLA is asked for on several devices.
     """
-    devices = _devices(config.train.devices)
+    devices = _devices(config.train.devices, processes)
     replicas = len(devices) * processes.workers
     if config.train.xla and replicas > 1:
         raise UsageError(
@@ -85,7 +85,7 @@ def start(config: Config, processes: Cluster = ALONE) -> Runtime:
     return Runtime(strategy, devices)
 
 
-def _devices(count: int) -> tuple[str, ...]:
+def _devices(count: int, processes: Cluster) -> tuple[str, ...]:
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         for gpu in gpus:
@@ -93,8 +93,15 @@ def _devices(count: int) -> tuple[str, ...]:
             tf.config.experimental.set_memory_growth(gpu, True)
         if count > len(gpus):
             raise UsageError(f"--train.devices={count}, but this machine has {len(gpus)} GPUs")
+        if count and processes.workers > 1:  # a cluster's strategy takes all that it sees
+            tf.config.set_visible_devices(gpus[:count], "GPU")
         return tuple(f"GPU:{index}" for index in range(count or len(gpus)))
     count = max(count, 1)
+    if count > 1 and processes.workers > 1:
+        raise UsageError(
+            f"--train.devices={count}, but a process of a cluster without GPUs has one device; leave it out, and start "
+            f"{count} times as many processes"
+        )
     if count > MOST_CPU_DEVICES:
         raise UsageError(
             f"--train.devices={count}, but there is no GPU here, and a CPU makes at most {MOST_CPU_DEVICES} devices"
@@ -103,8 +110,7 @@ def _devices(count: int) -> tuple[str, ...]:
         cpu = tf.config.list_physical_devices("CPU")[0]
         with contextlib.suppress(RuntimeError):  # TensorFlow has started: what there is must do
             tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
-        # Not by listing the devices: that starts TensorFlow, after which no cluster can be joined.
-        there = len(tf.config.get_logical_device_configuration(cpu) or [cpu])
+        there = len(tf.config.list_logical_devices("CPU"))
         if there < count:
             raise UsageError(f"--train.devices={count}, but TensorFlow has already started with {there} CPU devices")
     return tuple(f"CPU:{index}" for index in range(count))

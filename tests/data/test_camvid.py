@@ -46,6 +46,7 @@ def test_lists_come_first(root):
     options = write_camvid(root)
     (root / "train.txt").write_text("0001TP_008550.png\n\n/SegNet/CamVid/train/0016E5_07959.png /SegNet/x.png\n")
     assert opened(options).ids == ["0001TP_008550", "0016E5_07959"]
+    assert splits_of(configured(options).data) == ["train"]
     assert "val.txt: no such file, beside train.txt" in refusal(options, "val")
     (root / "val.txt").write_text("nowhere.png")
     assert f"{root}/val.txt names nowhere, which is not in" in refusal(options, "val")

@@ -107,6 +107,19 @@ def test_a_mix_holds_its_shares_and_each_sample_as_its_own_data_set_has_it(roots
     assert len(seen) == 27  # four epochs of four batches: everything has come
 
 
+def test_a_bad_sample_is_replaced_from_its_own_data_set(roots, tmp_path):
+    """Also the last of a data set, after which the next one begins."""
+    spoilt = shutil.copytree(roots["both"], tmp_path / "spoilt")
+    (spoilt / "train/rgb/8.png").write_bytes(b"nothing")
+    names = roots | {"spoilt": spoilt}
+    whole, data = training(names, "both", "depth"), training(names, "spoilt", "depth", data__skip_bad=True)
+    expected = np.array([batch["index"] for batch in batches(whole)])
+    assert 8 in expected
+    found = np.array([batch["index"] for batch in batches(data)])
+    np.testing.assert_array_equal(found, np.where(expected == 8, 0, expected))
+    assert [name.rpartition("/")[2] for name in data.bad] == ["8.png"]
+
+
 TASKS = {"both": ("semseg", "depth"), "depth": ("depth",), "semseg": ("semseg",)}
 
 

@@ -76,7 +76,16 @@ def test_pixels_and_rendered_scenes(root, tmp_path):
     assert done.stdout.splitlines()[-2:] == ["train: verified, 0 faults", "val: verified, 0 faults"]
 
 
-@pytest.mark.parametrize("write", [lambda root: official.write_kitti(root, root, root), official.write_vkitti2])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda root: official.write_kitti(root, root, root),
+        official.write_vkitti2,
+        official.write_camvid,
+        official.write_camvid_segnet,
+    ],
+    ids=["kitti", "vkitti2", "camvid", "camvid of SegNet"],
+)
 def test_official_layouts(write, tmp_path):
     (tmp_path / "data").mkdir()
     options = write(tmp_path / "data")

@@ -229,9 +229,11 @@ def test_bad_files_are_named_or_left_out(tmp_path, capsys):
     arguments = [f"--input={root}", f"--output={tmp_path}/new", *SIZE]
     assert f"{depth}: not an EXR picture, or damaged" in fault(capsys, *arguments)
     (root / "img/class/6.png").write_bytes(b"nothing")
+    Image.fromarray(np.full((HEIGHT, WIDTH), 77, np.uint8)).save(root / "img/class/7.png")
     assert run(*arguments, "--data.skip_bad") == 0
     text = capsys.readouterr().out
-    assert "10 samples in" in text and "2 left out)" in text
+    assert "9 samples in" in text and "3 left out)" in text
     assert str(depth) in text and "class/6.png: not a picture" in text
+    assert "class/7.png" in text and "label ids of Cityscapes, 0..33" in text
     assert not list((tmp_path / "new").rglob("5.*"))
     assert json.loads((tmp_path / "new/prepared.json").read_text())["samples"] == 12

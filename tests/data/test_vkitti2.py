@@ -43,6 +43,8 @@ def test_splits(options, root):
     assert "has no split 'train_snow'" in refusal(options, "train_snow")
     message = refusal(options, "train_fog")
     assert "no pictures of split 'train_fog'" in message and "vkitti_2.0.3_rgb.tar" in message
+    shutil.rmtree(root / "Scene18")
+    assert splits_of(configured(options).data) == ["train"]
 
 
 def test_archives_side_by_side(tmp_path):

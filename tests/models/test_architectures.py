@@ -122,7 +122,16 @@ def test_pairwise_covers_every_pair():
         assert len(found) == (6 if first == "a" else 4)
 
 
-@pytest.mark.parametrize("options", COMBINATIONS, ids=lambda options: "-".join(map(str, options.values())))
+# One encoder of each kind is tested at once, its larger kin with the slow tests.
+SMALL = ("resnet18", "resnet50", "resnext50_32x4d", "resnet50_keras", "resnet50v2", "densenet121", "mobilenetv2")
+SMALL += ("mobilenetv3_small", "efficientnet_b0", "efficientnetv2_b0", "convnext_tiny")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(row, marks=() if row["encoder"] in SMALL else pytest.mark.slow) for row in COMBINATIONS],
+    ids=lambda options: "-".join(map(str, options.values())),
+)
 def test_every_pair_of_options_builds_and_answers(options):
     model = build_model(ModelConfig(**options), TASKS)
     outputs = model(pictures(1, 33, 50))

@@ -14,10 +14,10 @@ from mtl_tf.training.cluster import cluster
 from mtl_tf.training.step import build_step
 
 
-def batches(count=3, size=(32, 40), batch=4):
-    """Random batches whose masks are uneven: an image without labels, one without depth, one almost without."""
+def batches(*sizes, size=(32, 40)):
+    """Random batches of so many images; masks are uneven: one has no labels, one no depth, one almost none."""
     random = np.random.default_rng(5)
-    for _ in range(count):
+    for batch in sizes:
         semseg = random.integers(0, 19, (batch, *size)).astype(np.int32)
         depth = random.uniform(4, 80, (batch, *size)).astype(np.float32)
         semseg[random.uniform(size=semseg.shape) < 0.2] = 255
@@ -50,6 +50,7 @@ def main(devices, optimizer, architecture, path):
     config = configuration.from_values(
         {
             "train.devices": int(devices),
+            "train.batch_size": 6,
             "optim.name": optimizer,
             "optim.learning_rate": 1e-3 if optimizer == "sgd" else 1e-4,
             "optim.clip_norm": 0.5 if optimizer == "sgd" else 0.0,
@@ -64,12 +65,15 @@ def main(devices, optimizer, architecture, path):
     with strategy.scope():
         model = build_model(config.model, cityscapes_tasks())
         step = build_step(strategy, model, cityscapes_tasks(), config)
-    arrays = list(batches())
+    arrays = list(batches(6, 6, 5))  # the last is ragged
 
     def part(share):
-        mine = slice(share.worker * 4 // share.workers, (share.worker + 1) * 4 // share.workers)
-        stacked = {name: np.concatenate([batch[name][mine] for batch in arrays]) for name in arrays[0]}
-        return tf.data.Dataset.from_tensor_slices(stacked).batch(4 // share.workers // share.replicas)
+        parts = [
+            {name: np.array_split(value, share.workers)[share.worker] for name, value in batch.items()}
+            for batch in arrays
+        ]
+        stacked = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return tf.data.Dataset.from_tensor_slices(stacked).batch(len(parts[0]["index"]))
 
     losses = []
     for batch in machine.distribute(part):

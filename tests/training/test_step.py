@@ -37,17 +37,22 @@ def _three_steps(tmp_path, devices, optimizer, architecture, workers=1):
     return np.load(path)
 
 
-@pytest.mark.parametrize(("optimizer", "architecture"), [("sgd", "distilled"), ("adam", "joint")])
-def test_two_devices_equal_one(tmp_path, optimizer, architecture):
-    one, two = (_three_steps(tmp_path, devices, optimizer, architecture) for devices in (1, 2))
-    assert_same_steps(one, two, optimizer)
+def test_two_devices_equal_one(tmp_path):
+    one, two = (_three_steps(tmp_path, devices, "sgd", "joint") for devices in (1, 2))
+    assert_same_steps(one, two, "sgd")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("workers", "devices"), [(2, 1), (2, 2), (4, 1)])
-def test_processes_equal_one(tmp_path, workers, devices):
+def test_devices_and_processes_equal_one(tmp_path):
     one = _three_steps(tmp_path, 1, "sgd", "distilled")
-    assert_same_steps(one, _three_steps(tmp_path, devices, "sgd", "distilled", workers), "sgd")
+    for devices, workers in ((3, 1), (1, 2), (1, 3)):
+        assert_same_steps(one, _three_steps(tmp_path, devices, "sgd", "distilled", workers), "sgd")
+
+
+@pytest.mark.slow
+def test_devices_equal_one_with_adam(tmp_path):
+    one, three = (_three_steps(tmp_path, devices, "adam", "distilled") for devices in (1, 3))
+    assert_same_steps(one, three, "adam")
 
 
 def assert_same_steps(one, two, optimizer):
@@ -77,7 +82,7 @@ def _tensors(batch):
 def test_first_sgd_step_is_the_gradient_with_l2():
     """After one step from rest w1 = w0 - rate * (dL/dw + wd * w0); checked on the heads' biases and one kernel."""
     model, step = _step(optim__learning_rate=0.1, optim__weight_decay=0.01)
-    (batch,) = batches(1)
+    (batch,) = batches(4)
     before = {variable.path: variable.numpy() for variable in model.trainable_variables}
     # Batch norm's running statistics do not enter the training pass.
     with tf.GradientTape() as tape:
@@ -105,7 +110,7 @@ def test_first_sgd_step_is_the_gradient_with_l2():
 
 def test_a_batch_without_any_label_changes_nothing_but_decay():
     model, step = _step(optim__weight_decay=0.0)
-    (batch,) = batches(1)
+    (batch,) = batches(4)
     batch["semseg"][:], batch["depth"][:] = 255, 0
     before = [variable.numpy() for variable in model.trainable_variables]
     found = step(_tensors(batch))
@@ -117,7 +122,7 @@ def test_a_batch_without_any_label_changes_nothing_but_decay():
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
 def test_a_non_finite_loss_is_reported_and_changes_no_weight(poison):
     model, step = _step()
-    (batch,) = batches(1)
+    (batch,) = batches(4)
     batch["image"][2, 3, 4] = poison
     before = [variable.numpy() for variable in model.trainable_variables]
     found = step(_tensors(batch))
@@ -128,7 +133,7 @@ def test_a_non_finite_loss_is_reported_and_changes_no_weight(poison):
 
 def test_loss_weights_and_single_tasks():
     _, both = _step(loss__semseg_weight=0.25, loss__depth_weight=2.0)
-    (batch,) = batches(1)
+    (batch,) = batches(4)
     found = {name: float(value) for name, value in both(_tensors(batch)).items()}
     assert found["loss"] == pytest.approx(0.25 * found["loss_semseg"] + 2.0 * found["loss_depth"], rel=1e-6)
     _, single = _step(tasks=("depth",))
@@ -138,7 +143,7 @@ def test_loss_weights_and_single_tasks():
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_learns_and_keeps_float32_weights(precision):
     model, step = _step(train__precision=precision, optim__learning_rate=0.02)
-    (batch,) = batches(1)
+    (batch,) = batches(4)
     losses = [float(step(_tensors(batch))["loss"]) for _ in range(12)]
     assert losses[-1] < losses[0]
     assert {str(variable.dtype) for variable in model.trainable_variables} == {"float32"}
@@ -147,7 +152,7 @@ def test_mixed_precision_learns_and_keeps_float32_weights(precision):
 def test_float16_halves_a_loss_scale_that_overflows_and_goes_on():
     model, step = _step(train__precision="mixed_float16")
     step.loss_scale.assign(2.0**126)
-    (batch,) = batches(1)
+    (batch,) = batches(4)
     before = [variable.numpy() for variable in model.trainable_variables]
     found = step(_tensors(batch))
     assert bool(found["good"]) and float(step.loss_scale) == 2.0**125
@@ -170,7 +175,7 @@ def _change(options, seed=3):
     sgd = dict(optim__learning_rate=1.0, optim__momentum=0.0, optim__weight_decay=0.0)
     model, step = _step(**{**sgd, **options})
     before = [variable.numpy() for variable in model.trainable_variables]
-    (batch,) = batches(1)
+    (batch,) = batches(4)
     found = step(_tensors(batch))
     changes = [variable.numpy() - old for variable, old in zip(model.trainable_variables, before, strict=True)]
     return np.concatenate([change.ravel() for change in changes]), {name: float(value) for name, value in found.items()}
@@ -215,7 +220,7 @@ def test_parts_must_be_equal():
 def test_a_frozen_encoder_stays_as_it_is_and_learns_afterwards():
     model, step = _step()
     encoder = model.get_layer("encoder")
-    (batch,) = batches(1)
+    (batch,) = batches(4)
     before = {variable.path: variable.numpy() for variable in model.variables}
     step(_tensors(batch), True)
     for variable in model.variables:

@@ -9,7 +9,7 @@ from mtl_tf.data import files, labels
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets.data_set import DataSet
-from mtl_tf.data.sets.places import files_in, find_place
+from mtl_tf.data.sets.places import files_in, find_place, folders_in
 from mtl_tf.data.texts import read_colour_names, read_text
 from mtl_tf.errors import UsageError
 
@@ -132,7 +132,7 @@ def _original(root, split):
 
 def _list(root, split):
     """The names in <split>.txt, and its path; None where the data set has no such lists."""
-    there = [name for name in CAMVID.splits if files.is_file(files.join(root, f"{name}.txt"))]
+    there = _listed(root)
     if not there:
         return None
     path = files.join(root, f"{split}.txt")
@@ -140,6 +140,11 @@ def _list(root, split):
         raise UsageError(f"{path}: no such file, beside {there[0]}.txt; add it, or remove the lists (official split)")
     lines = [line.split()[0] for line in read_text(path).splitlines() if line.split()]
     return [files.name_of(name).removesuffix(".png").removesuffix("_L") for name in lines], path
+
+
+def _listed(root):
+    """The splits of which there is a list, <split>.txt."""
+    return [name for name in CAMVID.splits if files.is_file(files.join(root, f"{name}.txt"))]
 
 
 def _class_of_colour(root):
@@ -177,8 +182,13 @@ def _find(data):
 
 
 def _splits(data):
-    _find(data)
-    return list(CAMVID.splits)
+    """Those that are there."""
+    root = _find(data)
+    if files.is_folder(files.join(root, _PICTURES)):
+        found = _listed(root) or {split_of(name) for name in files_in([files.join(root, _PICTURES)], _PNG)}
+    else:
+        found = {files.name_of(folder) for folder in folders_in(root)}
+    return [name for name in CAMVID.splits if name in found]
 
 
 DATA_SET = DataSet(lambda data: CAMVID, _splits, open_split)

@@ -75,7 +75,7 @@ def open_split(config, split, descriptor) -> FileSource:
     """
     root = _find(config.data)
     scenes, variations, cameras = _parse(root, split)
-    homes = [folder for folder in (root, *folders_in(root)) if _holds(folder)]  # an archive each, or all in one
+    homes = _homes(root)
     found = {part: {} for part in ("rgb", *config.tasks)}
     colours_of = {}
     for scene, variation in itertools.product(scenes, variations):
@@ -116,10 +116,19 @@ def _find(data):
     return find_place(data, _LAYOUT, _holds, "vkitti_2.0.3_rgb.tar")
 
 
+def _homes(root):
+    """The folders with the scenes: an archive each, or all in one."""
+    return [folder for folder in (root, *folders_in(root)) if _holds(folder)]
+
+
 def _splits(data):
-    """The two that most people mean; the others are asked for by name."""
-    _find(data)
-    return list(SCENES)
+    """Those that most people mean, where a drive of theirs is there; the others are asked for by name."""
+    homes = _homes(_find(data))
+
+    def is_there(scene):
+        return any(files.is_folder(files.join(home, scene)) for home in homes)
+
+    return [split for split, scenes in SCENES.items() if any(map(is_there, scenes))]
 
 
 def _files(homes, drive, camera, folder, pattern):
