@@ -3,11 +3,23 @@
 import sys
 from collections.abc import Callable
 
+_LONGEST = 2000  # characters of an error
+
+
+def one_line(text: str) -> str:
+    """A text as it is shown: line breaks and control characters that came with the data escaped, the middle cut."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST - 500]} ... {text[-400:]}"
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
 
 class MtlError(Exception):
     """Base of the errors with an exit status of their own; the text is the one line that a user reads."""
 
     exit_status = 2
+
+    def __str__(self):
+        return one_line(super().__str__())
 
 
 class UsageError(MtlError, ValueError):
@@ -46,7 +58,7 @@ def exit_status(job: Callable[[], None]) -> int:
     except OSError as error:
         # A full disk or a vanished folder, wherever it struck; what was complete stays.
         where = error.filename or "a file"
-        print(f"error: {error.strerror or error}: {where}; repair it and run again", file=sys.stderr)
+        print(f"error: {one_line(f'{error.strerror or error}: {where}')}; repair it and run again", file=sys.stderr)
         return 2
     except MemoryError:
         print(f"error: {_OUT_OF_MEMORY}", file=sys.stderr)

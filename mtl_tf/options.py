@@ -2,7 +2,9 @@
 
 import dataclasses
 import math
+import os
 import types
+import unicodedata
 from typing import Any
 
 from mtl_tf.errors import UsageError
@@ -21,6 +23,11 @@ def option(default, help, *, choices=None, minimum=None, maximum=None, lengths=N
     """
     metadata = dict(help=help, choices=choices, minimum=minimum, maximum=maximum, lengths=lengths, free=free)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text of one line"}
+_NO_TEXT = ("Cc", "Cs", "Zl", "Zp")  # control characters, what is no Unicode, breaks of lines and paragraphs
+_LARGEST = 2**31 - 1  # a whole number that TensorFlow takes everywhere
 
 
 class Section:
@@ -47,6 +54,8 @@ def coerce(field: dataclasses.Field, value: Any) -> Any:
         else:
             parts = value if isinstance(value, (tuple, list)) else (value,)
         value = tuple(_element(field, element, part) for part in parts)
+        if element is str and any("," in part or not part for part in value):
+            raise UsageError(f"{field.name} takes values separated by commas, none of them empty; got {value!r}")
         lengths = field.metadata["lengths"]
         if lengths and len(value) not in lengths:
             expected = " or ".join(map(str, lengths))
@@ -61,14 +70,18 @@ def _element(field, kind, value):
         if kind is bool and isinstance(value, str):
             value = {"true": True, "1": True, "false": False, "0": False}[value.strip().lower()]
         elif kind is str:
-            value = str(value).strip()
-        elif kind is int and not isinstance(value, str) and value != int(value):
+            value = os.fspath(value).strip()
+            # run.flags holds a value in a line of its own.
+            if any(unicodedata.category(sign) in _NO_TEXT for sign in value):
+                raise ValueError
+        elif not isinstance(value, str) and (isinstance(value, bool) != (kind is bool) or value != kind(value)):
             raise ValueError
         else:
             value = kind(value)
     except (ValueError, TypeError, KeyError, OverflowError):
-        names = {int: "a whole number", float: "a number", bool: "true or false"}
-        raise UsageError(f"{field.name} takes {names.get(kind, kind.__name__)}, got {value!r}") from None
+        raise UsageError(f"{field.name} takes {_KINDS[kind]}, got {value!r}") from None
+    if kind is int and abs(value) > _LARGEST:
+        raise UsageError(f"{field.name} must be at most {_LARGEST}, got {value}")
     if metadata["choices"] and value not in metadata["choices"]:
         allowed = ", ".join(map(str, metadata["choices"]))
         raise UsageError(f"{field.name} takes one of {allowed}; got {str(value)!r}")

@@ -11,6 +11,7 @@ from mtl_tf import config as configuration
 from mtl_tf.atomic import write_text
 from mtl_tf.data import codecs, files
 from mtl_tf.errors import UsageError
+from mtl_tf.parsing import parse_json
 from mtl_tf.tasks import DEPTH_UNITS, Depth, Segmentation, Task
 
 FILE_NAME = "dataset.json"
@@ -185,7 +186,7 @@ def read_file(path: str) -> Descriptor:
         UsageError: something in it is not as expected; names the key and says how to repair it.
     """
     try:
-        content = json.loads(files.read(path).decode("utf-8"))
+        content = parse_json(files.read(path).decode("utf-8"))
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not a UTF-8 text; save it as UTF-8 JSON") from None
     except json.JSONDecodeError as error:
@@ -193,6 +194,8 @@ def read_file(path: str) -> Descriptor:
             f"{path}: not JSON: line {error.lineno}, column {error.colno}: {error.msg}; correct it there, or write the "
             "file anew with tools/describe_dataset.py"
         ) from None
+    except ValueError as error:
+        raise UsageError(f"{path} {error}; correct it, or write the file anew with tools/describe_dataset.py") from None
     top = _Keys(path, "", content, ("name", "splits", "crop_multiple", "semseg", "depth", "rgb"))
     found = dict(
         name=top.take("name", _text, default=files.name_of(os.path.dirname(os.path.abspath(path)))),
@@ -303,7 +306,7 @@ class _Keys:
             return default["default"]
         try:
             return kind(self.content[key])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             self.fail(key, kind.__doc__, self.content.get(key))
 
     def fail(self, key, expected, got):

@@ -8,7 +8,6 @@ Index and names are mapped into memory where they are local, so that a split of 
 
 import hashlib
 import io
-import json
 import mmap
 from collections.abc import Sequence
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from mtl_tf.data import files, records
 from mtl_tf.errors import UsageError
+from mtl_tf.parsing import parse_json
 
 MARK, MANIFEST, INDEX, NAMES = "packed.json", "manifest.json", "index.npy", "names.txt"
 FORMAT = 1
@@ -204,7 +204,7 @@ class Split:
 
 def _read_json(path, hint):
     try:
-        found = json.loads(files.read(path).decode("utf-8"))
+        found = parse_json(files.read(path).decode("utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: {(error.strerror or str(error)).lower()}; {hint}") from None
     except ValueError:

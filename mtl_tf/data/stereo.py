@@ -1,6 +1,5 @@
 """Depth from stereo disparity: z = baseline * focal / disparity (a rectified pair), and the cameras that it needs."""
 
-import json
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -9,6 +8,7 @@ from mtl_tf.data.pixels import read_uint16
 from mtl_tf.data.samples import within_range
 from mtl_tf.data.texts import read_text
 from mtl_tf.errors import UsageError
+from mtl_tf.parsing import parse_json
 
 
 def metres(disparity: np.ndarray, baseline_times_focal: float) -> np.ndarray:
@@ -62,9 +62,10 @@ def cityscapes_camera(path: str) -> float:
     Raises:
         UsageError: the file cannot be read, or a number is not there or not positive.
     """
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
+        content = parse_json(text)
+    except ValueError as error:
         raise UsageError(f"{path}: not JSON ({' '.join(str(error).split())}); replace it") from None
     product = 1.0
     for section, key in (("extrinsic", "baseline"), ("intrinsic", "fx")):
@@ -105,4 +106,4 @@ def _positive(value, path, name):
 
 
 def _shown(value):
-    return "missing" if value is None else json.dumps(value)[:40]
+    return "missing" if value is None else repr(value)[:40]

@@ -12,6 +12,7 @@ import tensorflow as tf
 from mtl_tf.config import replace
 from mtl_tf.errors import UsageError
 from mtl_tf.inference.runs import is_saved_model, open_run, read_configuration
+from mtl_tf.parsing import parse_json
 from mtl_tf.tasks import Depth, Segmentation, Task
 
 SCALES = ("fit", "native")
@@ -161,7 +162,7 @@ def tasks_from_json(text: str) -> tuple[Task, ...]:
     """What `tasks_to_json` wrote."""
     kinds = {"semseg": Segmentation, "depth": Depth}
     tasks = []
-    for name, fields in json.loads(text)["tasks"].items():
+    for name, fields in parse_json(text)["tasks"].items():
         if name == "semseg":
             fields["classes"] = tuple(fields["classes"])
             fields["palette"] = tuple(map(tuple, fields["palette"]))

@@ -3,13 +3,13 @@
 import dataclasses
 import difflib
 import pathlib
-import tomllib
 from collections.abc import Iterable
 from typing import Any
 
 from mtl_tf import config as configuration
 from mtl_tf.errors import UsageError
 from mtl_tf.options import coerce
+from mtl_tf.parsing import parse_toml
 
 REPORT = pathlib.Path(__file__).parent / "report.toml"
 GIVEN = "given"  # encoder weights: those that the study's flags name
@@ -116,10 +116,10 @@ def read(path: str = "") -> Declaration:
     """
     file = pathlib.Path(path) if path else REPORT
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        content = parse_toml(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"--experiments={file}: {error.strerror}; name a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # UnicodeDecodeError is one too
         raise UsageError(f"--experiments={file} is no TOML: {error}") from None
     _only_known(content, ("start", "table", "figure"), str(file))
     tables = tuple(_table(entry, file) for entry in _list(content, "table", str(file)))

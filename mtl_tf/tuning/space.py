@@ -14,7 +14,6 @@ import difflib
 import itertools
 import math
 import pathlib
-import tomllib
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +23,7 @@ from mtl_tf import config as configuration
 from mtl_tf.config import Config
 from mtl_tf.errors import UsageError
 from mtl_tf.options import coerce, format_value
+from mtl_tf.parsing import parse_toml
 
 # What a trial gets from the search, or what changes nothing that could be measured.
 _NOT_SEARCHED = ("run_dir", "input", "output", "scale", "baseline", "data.split", "train.resume", "train.fresh")
@@ -146,10 +146,10 @@ def read_space(path: str) -> Space:
     if not path:
         raise UsageError("--space=FILE is missing: a TOML file that names the options to search and their ranges")
     try:
-        content = tomllib.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        content = parse_toml(pathlib.Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read --space={path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # UnicodeDecodeError is one too
         raise UsageError(f"--space={path} is no TOML: {error}") from None
     try:
         dimensions = tuple(_dimension(name, given) for name, given in _by_option(content))

@@ -12,7 +12,7 @@ from mtl_tf.config import ModelConfig
 from mtl_tf.errors import UsageError
 from mtl_tf.models.encoders.applications import APPLICATIONS
 from mtl_tf.models.weights import hub
-from mtl_tf.models.weights.applications import open_imagenet
+from mtl_tf.models.weights.applications import UNCHECKED, open_imagenet
 from mtl_tf.models.weights.files import FORMATS, open_tensors
 from mtl_tf.models.weights.layouts import translate
 from mtl_tf.models.weights.matching import Report, match
@@ -61,7 +61,7 @@ def load_encoder_weights(encoder: keras.Model, config: ModelConfig) -> str:
 def imagenet_source(encoder: str) -> str:
     """Where the ImageNet weights of an encoder come from; empty if nobody publishes them."""
     if encoder in APPLICATIONS:
-        return "keras.applications"
+        return "" if encoder in UNCHECKED else "keras.applications"
     return f"huggingface.co/{hub.REPOSITORIES[encoder]}" if encoder in hub.REPOSITORIES else ""
 
 

@@ -7,16 +7,14 @@ checked at every use.
 import contextlib
 import hashlib
 import http.client
-import json
 import os
 import pathlib
 import re
-import urllib.error
-import urllib.parse
-import urllib.request
 
 from mtl_tf import atomic
+from mtl_tf.models.weights.https import LARGEST, open_url
 from mtl_tf.models.weights.tensors import UnreadableError
+from mtl_tf.parsing import parse_json
 from mtl_tf.progress import Progress
 
 # torchvision's own weights (IMAGENET1K_V1), as timm publishes them; BSD-3-Clause.
@@ -28,7 +26,6 @@ REPOSITORIES = {
     )
 }
 FILE = "model.safetensors"
-SECONDS = 30  # without an answer, after which the hub counts as silent
 _CHUNK = 2**20  # bytes
 _LARGEST_ANSWER = 2**24  # bytes of JSON
 
@@ -72,8 +69,8 @@ def _hub() -> str:
 
 def _facts(repository: str) -> tuple[str, int, str]:
     """The newest commit of a repository, and size and SHA-256 of its file, as the hub states them."""
-    with _open(f"{_hub()}/api/models/{repository}?blobs=true") as answer:
-        model = json.loads(answer.read(_LARGEST_ANSWER))
+    with open_url(f"{_hub()}/api/models/{repository}?blobs=true") as answer:
+        model = parse_json(answer.read(_LARGEST_ANSWER).decode("utf-8"))
     try:
         commit = str(model["sha"])
         (file,) = (sibling["lfs"] for sibling in model["siblings"] if sibling["rfilename"] == FILE)
@@ -82,6 +79,8 @@ def _facts(repository: str) -> tuple[str, int, str]:
         raise ValueError(f"the hub states no checksum of {FILE}") from None
     if not re.fullmatch("[0-9a-f]{40}", commit) or not re.fullmatch("[0-9a-f]{64}", digest):
         raise ValueError(f"the hub states no checksum of {FILE}")
+    if not 0 < size <= LARGEST:
+        raise ValueError(f"the hub states {size} bytes for {FILE}")
     return commit, size, digest
 
 
@@ -89,7 +88,7 @@ def _download(url: str, path: pathlib.Path, size: int, digest: str):
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     progress, found, length = Progress(f"fetching {url}", size >> 20, "MiB"), hashlib.sha256(), 0
     try:
-        with _open(url) as answer, open(partial, "wb") as file:
+        with open_url(url) as answer, open(partial, "wb") as file:
             while chunk := answer.read(_CHUNK):
                 length += len(chunk)
                 if length > size:
@@ -107,10 +106,6 @@ def _download(url: str, path: pathlib.Path, size: int, digest: str):
     finally:
         progress.close()
         partial.unlink(missing_ok=True)
-
-
-def _open(url: str):
-    return urllib.request.urlopen(urllib.request.Request(url, headers={"User-Agent": "mtl_tf"}), timeout=SECONDS)
 
 
 def _sha256(path: pathlib.Path) -> str:

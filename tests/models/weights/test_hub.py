@@ -1,11 +1,16 @@
 """Fetching ImageNet weights from a hub on this machine: checked, kept, fetched anew when damaged, never used wrong."""
 
 import contextlib
+import dataclasses
 import hashlib
 import http.server
+import inspect
 import json
+import sys
 import threading
+import urllib.request
 
+import keras
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -13,7 +18,9 @@ import safetensors.numpy
 from mtl_tf.config import ENCODERS, ModelConfig
 from mtl_tf.errors import UsageError
 from mtl_tf.models.encoders import build_encoder
-from mtl_tf.models.weights import hub, imagenet_source, load_encoder_weights
+from mtl_tf.models.encoders.applications import APPLICATIONS
+from mtl_tf.models.weights import applications, https, hub, imagenet_source, load_encoder_weights
+from mtl_tf.models.weights.applications import UNCHECKED, open_imagenet
 from mtl_tf.models.weights.tensors import UnreadableError
 from tests.models.weights import draw
 
@@ -27,7 +34,7 @@ class Hub:
     def __init__(self, content: bytes = CONTENT):
         self.content, self.asked = content, []
         self.facts = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest(), "pointerSize": 134}
-        self.siblings = True
+        self.siblings, self.elsewhere, self.claimed = True, "", 0
 
     def answer(self, path: str) -> tuple[int, bytes]:
         """Status and body."""
@@ -36,7 +43,7 @@ class Hub:
             siblings = [{"rfilename": "README.md"}, {"rfilename": "model.safetensors", "lfs": self.facts}]
             return 200, json.dumps({"sha": COMMIT, "siblings": siblings if self.siblings else []}).encode()
         if path == f"/timm/resnet18.tv_in1k/resolve/{COMMIT}/model.safetensors":
-            return 200, self.content
+            return 302 if self.elsewhere else 200, self.content
         return 404, b"not found"
 
 
@@ -49,7 +56,8 @@ def served(tmp_path, monkeypatch):
         def do_GET(self):
             status, body = served.answer(self.path)
             self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(served.claimed or len(body)))
+            self.send_header("Location", served.elsewhere)
             self.end_headers()
             with contextlib.suppress(OSError):
                 self.wfile.write(body)
@@ -131,6 +139,64 @@ def test_a_hub_that_states_no_checksum(served):
     assert "states no checksum" in refused()
 
 
+# === Only https ===
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://example.org", "http://127.0.0.1.example.org", "ftp://127.0.0.1", "file:///etc", "data:text/plain,", "HUB"],
+)
+def test_what_is_not_https_is_not_asked(address, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    monkeypatch.setenv("MTL_TF_CACHE", str(tmp_path))
+    assert "by https only" in refused()
+
+
+@pytest.mark.parametrize("elsewhere", ["http://example.org/file", "ftp://127.0.0.1/file", "file:///etc/passwd"])
+def test_a_redirect_away_from_https_is_not_followed(served, tmp_path, elsewhere):
+    served.elsewhere = elsewhere
+    assert any(word in refused() for word in ("by https only", "is not allowed"))
+    assert kept(tmp_path) == []
+
+
+def test_a_redirect_to_another_server_here_is_followed(served):
+    """As the hub's own, which leads to where its large files lie."""
+    hub.fetch("resnet18")
+    other = f"{hub._hub()}/timm/resnet18.tv_in1k/resolve/{COMMIT}/model.safetensors"
+    request = urllib.request.Request(f"{hub._hub()}/api")
+    assert https._Rules().redirect_request(request, None, 302, "Found", {}, other).full_url == other
+
+
+def test_an_https_server_may_not_lead_to_http_even_on_this_machine():
+    request = urllib.request.Request("https://huggingface.co/file")
+    rules = https._Rules()
+    with pytest.raises(OSError, match="by https only"):
+        rules.redirect_request(request, None, 302, "Found", {}, "http://127.0.0.1:80/file")
+    address = "https://cdn.example.org/file"
+    assert rules.redirect_request(request, None, 302, "Found", {}, address).full_url == address
+
+
+def test_an_answer_that_is_too_large_is_not_read(served, tmp_path):
+    served.claimed = https.LARGEST + 1
+    assert "more than the 4294967296 allowed" in refused()
+    served.claimed, served.facts["size"] = 0, https.LARGEST + 1
+    assert "the hub states 4294967297 bytes" in refused()
+    served.facts["size"] = -1
+    assert "the hub states -1 bytes" in refused()
+    assert kept(tmp_path) == []
+
+
+def test_what_keras_fetches_keeps_the_same_rules(monkeypatch):
+    def network(include_top, weights):
+        urllib.request.urlopen("http://example.org/weights.h5")
+
+    row = dataclasses.replace(APPLICATIONS["resnet50v2"], network=network)
+    monkeypatch.setitem(applications.APPLICATIONS, "resnet50v2", row)
+    with pytest.raises(UnreadableError, match="by https only"):
+        open_imagenet("resnet50v2")
+    assert urllib.request._opener is None
+
+
 def test_a_missing_repository(served, monkeypatch):
     monkeypatch.setitem(hub.REPOSITORIES, "resnet18", "timm/nothing")
     assert "Not Found" in refused()
@@ -183,4 +249,16 @@ def torch_shapes(encoder) -> dict[str, tuple[int, ...]]:
 @pytest.mark.parametrize("name", ENCODERS)
 def test_every_encoder_has_a_source(name):
     source = imagenet_source(name)
-    assert source in ("keras.applications", f"huggingface.co/timm/{name}.tv_in1k")
+    assert source in ("keras.applications", f"huggingface.co/timm/{name}.tv_in1k") or (name in UNCHECKED and not source)
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_keras_checks_what_it_fetches(name):
+    """What Keras' source states no hash for is never asked for; see `UNCHECKED`."""
+    source = inspect.getsource(sys.modules[APPLICATIONS[name].network.__module__])
+    if "resnet.ResNet(" in source:
+        source = inspect.getsource(keras.src.applications.resnet)
+    assert ("file_hash=" in source) == (name not in UNCHECKED)
+    if name in UNCHECKED:
+        with pytest.raises(UnreadableError, match="no published checksum"):
+            open_imagenet(name)
