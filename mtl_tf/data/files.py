@@ -6,9 +6,13 @@ in a tree of files that a program has mounted, such as the files in a packed dat
 """
 
 import contextlib
+import errno
 import io
 import os
-from typing import BinaryIO, Protocol
+import sys
+import time
+from collections.abc import Callable
+from typing import BinaryIO, Protocol, TypeVar
 
 join, name_of, folder_of = os.path.join, os.path.basename, os.path.dirname
 
@@ -97,20 +101,42 @@ def open_file(path: str) -> BinaryIO:
 
 
 def read(path: str) -> bytes:
-    """All bytes of a file."""
-    with open_file(path) as file, _as_local_errors(path):
-        return file.read()
+    """All bytes of a file; what fails for a moment is tried again."""
+
+    def once():
+        with open_file(path) as file, _as_local_errors(path):
+            return file.read()
+
+    return _patiently(once, path)
 
 
 def read_range(path: str, start: int, length: int) -> bytes:
-    """`length` bytes of a file from `start` on; fewer where it ends before."""
-    with open_file(path) as file, _as_local_errors(path):
-        file.seek(start)
-        return file.read(length)
+    """`length` bytes of a file from `start` on, fewer where it ends before; what fails for a moment is tried again."""
+
+    def once():
+        with open_file(path) as file, _as_local_errors(path):
+            file.seek(start)
+            return file.read(length)
+
+    return _patiently(once, path)
+
+
+def size(path: str) -> int:
+    """The bytes that a file has."""
+    if not is_remote(path):
+        return os.stat(path).st_size
+    if _mounted(path):
+        return len(read(path))
+    with _as_local_errors(path):
+        return int(_gfile().stat(path).length)
 
 
 def listing(path: str) -> list[str]:
-    """The names in a folder, sorted; a folder's name has no slash at its end."""
+    """The names in a folder, sorted, a folder's without a slash at its end; what fails for a moment is tried again."""
+    return _patiently(lambda: _listing(path), path)
+
+
+def _listing(path):
     if not is_remote(path):
         return sorted(os.listdir(path))
     if found := _mounted(path):
@@ -155,6 +181,13 @@ def _as_local_errors(path):
         return
     import tensorflow as tf
 
+    passing = (
+        tf.errors.UnavailableError,
+        tf.errors.DeadlineExceededError,
+        tf.errors.AbortedError,
+        tf.errors.InternalError,
+        tf.errors.ResourceExhaustedError,
+    )
     kinds = {
         tf.errors.NotFoundError: (FileNotFoundError, "no such file or folder"),
         tf.errors.PermissionDeniedError: (PermissionError, "no permission"),
@@ -166,4 +199,37 @@ def _as_local_errors(path):
         raise OSError(None, "no such file system is known to TensorFlow here", path) from None
     except tf.errors.OpError as error:
         kind, text = kinds.get(type(error), (OSError, " ".join(str(error.message).split())[:200]))
-        raise kind(None, text, path) from None
+        raise kind(errno.EIO if isinstance(error, passing) else None, text, path) from None
+
+
+# === Patience ===
+
+PAUSES = (0.1, 0.4, 1.6, 3.2)  # seconds before each further try
+# Of a disk or network that may be well again in a moment; everything else is final at once.
+_PASSING = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("EIO", "EREMOTEIO", "EAGAIN", "EBUSY", "EINTR", "ETIMEDOUT", "ESTALE", "EMFILE", "ENFILE", "ENOBUFS"),
+        *("ENETDOWN", "ENETUNREACH", "ENETRESET", "ECONNRESET", "ECONNABORTED", "ECONNREFUSED"),
+        *("EHOSTDOWN", "EHOSTUNREACH", "ENOTCONN", "ESHUTDOWN"),
+    )
+    if hasattr(errno, name)
+)
+_Result = TypeVar("_Result")
+
+
+def may_pass(error: OSError) -> bool:
+    """Whether an error is of the kind that goes away by itself."""
+    return error.errno in _PASSING
+
+
+def _patiently(job: Callable[[], _Result], path) -> _Result:
+    for pause in PAUSES:
+        try:
+            return job()
+        except OSError as error:
+            if not may_pass(error):
+                raise
+            print(f"{path}: {error.strerror}; trying again in {pause:g} s", file=sys.stderr, flush=True)
+        time.sleep(pause)
+    return job()

@@ -1,5 +1,6 @@
 """Pictures as numbers: reads RGB, label codes and 16-bit values from files, and names what is wrong with a file."""
 
+import io
 import struct
 import zlib
 
@@ -61,20 +62,32 @@ def size_of(path: str) -> tuple[int, int] | None:
 
 def _open(path):
     """A decoded picture; `info["stored"]` is how its pixels are stored."""
+    content = _content(path)
     try:
-        with files.open_file(path) as file, Image.open(file) as image:
+        with Image.open(io.BytesIO(content)) as image:
             stored = image.tile[0][3] if image.tile else image.mode
             image.load()
             image.info["stored"] = stored if isinstance(stored, str) else stored[0]
             return image
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file") from None
-    except PermissionError:
-        raise UsageError(f"{path}: no permission to read it") from None
     except Image.UnidentifiedImageError:
         raise UsageError(f"{path}: not a picture (or damaged at its beginning); replace it") from None
     except UNREADABLE as error:
         raise UsageError(f"{path}: cannot be decoded ({' '.join(str(error).split())}); replace it") from None
+
+
+def _content(path):
+    """The bytes of a file, or the error that names it."""
+    try:
+        return files.read(path)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file") from None
+    except PermissionError:
+        raise UsageError(f"{path}: no permission to read it") from None
+    except OSError as error:
+        tries = f", in {1 + len(files.PAUSES)} tries" if files.may_pass(error) else ""
+        raise UsageError(
+            f"{path}: cannot be read ({error.strerror}{tries}); repair disk or network, or replace the file"
+        ) from None
 
 
 def _pixels(image, window):

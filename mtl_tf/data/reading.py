@@ -134,7 +134,7 @@ class Reader:
                     raise known from None
             raise
 
-    def close(self, quiet=0.05, patience=5.0):
+    def close(self, quiet=0.05, patience=8.0):
         """Refuses further samples and waits until the pipelines have stopped asking for `quiet` seconds."""
         self._closing = True
         deadline = time.monotonic() + patience
