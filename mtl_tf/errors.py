@@ -74,6 +74,12 @@ def exit_status(job: Callable[[], None]) -> int:
         return 2
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory did not suffice; TensorFlow's ResourceExhaustedError is also raised for a full disk."""
+    text = str(getattr(error, "message", ""))
+    return isinstance(error, MemoryError) or "memory" in text.lower() or "OOM" in text
+
+
 _OUT_OF_MEMORY = "out of memory; lower --train.batch_size, --data.image_size or --data.crop_size"
 
 
@@ -84,5 +90,5 @@ def _tensorflow_line(error):
         return None
     text = " ".join(str(error.message).split())[:300]
     if isinstance(error, tensorflow.errors.ResourceExhaustedError):
-        return f"{_OUT_OF_MEMORY} ({text})" if "memory" in text.lower() or "OOM" in text else text
+        return f"{_OUT_OF_MEMORY} ({text})" if is_out_of_memory(error) else text
     return f"TensorFlow: {type(error).__name__}: {text}"

@@ -1,5 +1,6 @@
 """What several tests need: a tiny data set, the smallest network, commands run as a user runs them."""
 
+import csv
 import importlib
 import pathlib
 import subprocess
@@ -140,11 +141,20 @@ def state_of(run_dir: pathlib.Path) -> dict[str, np.ndarray]:
     return {name: tf.train.load_variable(path, name) for name in names}
 
 
+def steps_of(run_dir: pathlib.Path) -> list[dict[str, str]]:
+    """The rows of steps.csv, without what a clock has measured."""
+    with open(run_dir / "steps.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    timed = ("images_per_second", "step_ms", "wait_ms")
+    return [{name: cell for name, cell in row.items() if name not in timed} for row in rows]
+
+
 def assert_same_run(one: pathlib.Path, other: pathlib.Path) -> None:
-    """Both runs ended bit for bit alike: best weights, full state, metrics of every epoch."""
+    """Both runs ended bit for bit alike: best weights, full state, metrics of every epoch, losses of every step."""
     for read in (weights_of, state_of):
         first, second = read(one), read(other)
         assert first.keys() == second.keys()
         for name, value in first.items():
             np.testing.assert_array_equal(value, second[name], err_msg=name)
     assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
+    assert steps_of(one) == steps_of(other)

@@ -84,6 +84,13 @@ class TrainConfig(Section):
         0.75, "swa: share of the epochs after which their weights are averaged.", minimum=0.0, maximum=1.0
     )
     patience: int = option(0, "Stop when the best metric has not improved for so many epochs; 0 = never.", minimum=0)
+    skip_non_finite: int = option(
+        0,
+        "Steps in a row with a loss or gradient that is not finite that are passed over and counted; one more stops "
+        "the run. 0 = the first stops it.",
+        minimum=0,
+        free=True,
+    )
     xla: bool = option(False, "Compile the step's forward and backward pass with XLA (one device).")
     deterministic: bool = option(False, "Only kernels that give the same bits every time, also on GPUs; slower.")
     precision: str = option(

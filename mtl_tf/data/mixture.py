@@ -93,6 +93,10 @@ class Part:
         """The image file of a sample, for messages."""
         return self.source.path(index)
 
+    def sizes(self, index: int) -> dict[str, int]:
+        """The bytes of each file of a sample."""
+        return self.source.sizes(index)
+
     def one_size(self) -> bool:
         """Whether all pictures have the same size."""
         return self.source.one_size()
@@ -157,6 +161,11 @@ class Mixture:
         """A sample of one of the parts, or a window of it."""
         number, place = self.find(index)
         return self.parts[number].read(place, window)
+
+    def sizes(self, index: int) -> dict[str, int]:
+        """The bytes of each file of a sample."""
+        number, place = self.find(index)
+        return self.parts[number].sizes(place)
 
     def one_size(self) -> bool:
         """Whether all pictures have the same size."""

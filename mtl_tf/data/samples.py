@@ -154,6 +154,11 @@ class FileSource:
         paths = {modality: present[name] for modality, present in self.files.items() if name in present}
         return read_sample(paths, self.tasks, self.readers, self.descriptor, window)
 
+    def sizes(self, index: int) -> dict[str, int]:
+        """The bytes of each file of a sample."""
+        name = self.ids[index]
+        return {modality: files.size(there[name]) for modality, there in self.files.items() if name in there}
+
     @property
     def own_encodings(self) -> bool:
         """Whether all files are read by the descriptor alone, as the project's own layout is."""

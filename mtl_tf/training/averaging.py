@@ -47,6 +47,11 @@ class Averaging:
                 self._count = tf.Variable(0, dtype=tf.int64, trainable=False, name="averaged")
             self.state = {"averages": self._averages, "averaged": self._count}
 
+    @property
+    def variables(self) -> list:
+        """The averages; none where nothing is averaged."""
+        return self.state.get("averages", [])
+
     def start(self):
         """Begins with the model's current weights."""
         for average, variable in zip(self._averages if self.on else (), self._model.variables, strict=False):

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import shutil
 
 import h5py
 import keras
@@ -74,7 +75,7 @@ class Checkpoints:
         for file in self._directory.iterdir():
             if file.name.startswith("ckpt-") and file.name.partition(".")[0] not in whole:
                 with contextlib.suppress(OSError):
-                    file.unlink() if file.is_file() else None
+                    file.unlink() if file.is_file() else shutil.rmtree(file)
 
 
 def checkpoints_in(directory: pathlib.Path) -> list[pathlib.Path]:

@@ -19,14 +19,18 @@ from mtl_tf import flags
 from mtl_tf.atomic import write_json, write_text
 from mtl_tf.config import Config
 from mtl_tf.data import descriptors
+from mtl_tf.data.fingerprint import difference
 from mtl_tf.errors import UsageError
 from mtl_tf.options import format_value
+from mtl_tf.parsing import parse_json
 
 _OURS = (
     "dataset.json",
     "environment.json",
     "metrics.csv",
     "steps.csv",
+    "skipped.csv",
+    "samples.json",
     "metrics.json",
     "report.html",
     "diverged.json",
@@ -36,6 +40,7 @@ _OURS = (
 )
 _OUR_PATTERNS = ("evaluation_*.json", "baseline_*.json", "per_image_*.csv")
 _OUR_FOLDERS = ("checkpoints", "best", "events", "pictures", "export", "predictions")
+SAMPLES_FILE = "samples.json"
 _PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "absl-py", "h5py")
 
 
@@ -61,6 +66,11 @@ class RunDirectory:
 
     def _check(self):
         """Raises where this configuration must not write here; changes nothing."""
+        for folder in (self.path, self.path / "checkpoints"):
+            if folder.exists() and not os.access(folder, os.W_OK):
+                raise UsageError(
+                    f"cannot write to {folder}: it is read-only; make it writable, or choose another folder"
+                )
         foreign = [file.name for file in self.path.iterdir() if not file.name.startswith(".")]
         if not self._flag_file.exists():
             if foreign:
@@ -75,16 +85,21 @@ class RunDirectory:
             if self._has_trained():
                 self._refuse_changes(flags.read_run_flags(self._flag_file))
 
-    def claim(self, descriptor: descriptors.Descriptor):
+    def claim(self, descriptor: descriptors.Descriptor, samples: dict[str, dict] | None = None):
         """Makes the directory that of this run, once configuration and data are known to be right.
 
         What describes the data set is kept with the run, which is then whole without it.
 
+        Args:
+            descriptor: of the data set.
+            samples: split -> fingerprint (`data.fingerprint`) of its samples.
+
         Raises:
-            UsageError: the run was made with another description of the data set.
+            UsageError: the run was made with another description of the data set, or with other samples.
         """
         if self.config.train.fresh:
             self._clear()
+        self._sweep()
         if self._has_trained():
             # The name is that of the folder where the data set has none of its own; folders move.
             kept = descriptors.read(self.path)
@@ -93,10 +108,12 @@ class RunDirectory:
                     f"--run_dir={self.path} was made with another description of the data set "
                     f"({descriptors.FILE_NAME} there); restore the data set's, use another folder, or --train.fresh"
                 )
+            self._refuse_other_samples(samples or {})
             return
         header = f"mtl_tf run; repeat it with: main.py train --flagfile={self._flag_file} --run_dir=NEW_FOLDER"
         write_text(self._flag_file, flags.run_flags(self.config, header))
         descriptors.write(self.path, descriptor)
+        write_json(self.path / SAMPLES_FILE, samples or {})
         write_json(self.path / "environment.json", environment())
 
     @property
@@ -123,6 +140,26 @@ class RunDirectory:
                 f"--run_dir={self.path} was made with another configuration ({named}); "
                 "use the old values, another folder, or --train.fresh to delete it and start anew"
             )
+
+    def _refuse_other_samples(self, samples):
+        path = self.home / SAMPLES_FILE
+        try:
+            before = parse_json(path.read_text()) if path.exists() else {}  # older runs have none
+        except ValueError as error:
+            raise UsageError(f"{path}: {error}; remove it, and the samples are not compared") from None
+        for split, found in samples.items():
+            changed = difference(before[split], found) if split in before else ""
+            if changed:
+                raise UsageError(
+                    f"the {split} samples are not those that --run_dir={self.home} was made with ({changed}); restore "
+                    "them and run the same command again, or train in another folder, or --train.fresh"
+                )
+
+    def _sweep(self):
+        """Removes what a killed process was about to put in place."""
+        for folder in (self.path, self.path / "best", self.path / "pictures"):
+            for file in folder.glob(".*.tmp"):
+                file.unlink()
 
     def _clear(self):
         for name in _OUR_FOLDERS:
@@ -159,8 +196,8 @@ class FollowerDirectory(RunDirectory):
         """The chief's run directory."""
         return existing_path(self.config)
 
-    def claim(self, descriptor: descriptors.Descriptor):
-        """Compares this process' configuration with that of the chief, which has claimed the directory before.
+    def claim(self, descriptor: descriptors.Descriptor, samples: dict[str, dict] | None = None):
+        """Compares this process' configuration and samples with the chief's, which has claimed the directory before.
 
         Raises:
             UsageError: the chief's is not there, or differs.
@@ -169,6 +206,7 @@ class FollowerDirectory(RunDirectory):
         if not file.is_file():
             raise UsageError(f"--run_dir={self.home} is not the chief's: it has no run.flags; share one folder")
         self._refuse_changes(flags.read_run_flags(file))
+        self._refuse_other_samples(samples or {})
 
     def close(self):
         """Deletes the folder."""

@@ -66,6 +66,7 @@ class TrainingStep:
         self._parts = config.train.accumulate
         self._scaled = config.train.precision == "mixed_float16"
         self._variables = list(model.trainable_variables)
+        self._statistics = [v for v in model.non_trainable_variables if v.dtype.startswith("float")]
         self._frozen_paths = {variable.path for variable in model.get_layer("encoder").trainable_variables}
         self._xla = config.train.xla
         # === State that a checkpoint must hold ===
@@ -82,25 +83,32 @@ class TrainingStep:
             asked: float scalar of this process, summed over all replicas: `asked` in what is returned.
 
         Returns:
-            Float32 scalars: `loss` (total), `loss_TASK`, `gradient_norm` where it is clipped, and `good`: whether loss
-            and gradients were finite. Where they were not, no weight was changed.
+            Scalars: `loss` (total), `loss_TASK`, `gradient_norm` where it is clipped; `updated`, whether loss and
+            gradients were finite (where they were not, the network is as it was); `good`, the same, or only the loss
+            scale was too large; `broken_gradient`, the position among `trained` of the first variable whose gradient
+            is not finite, or -1.
         """
         scale = tf.identity(self.loss_scale)
+        statistics = [tf.identity(variable) for variable in self._statistics]
         with self._encoder_frozen() if frozen else contextlib.nullcontext():
-            losses, norms, gradients = self._strategy.run(self._gradients, args=(batch, scale, frozen))
+            losses, squares, gradients = self._strategy.run(self._gradients, args=(batch, scale, frozen))
         losses = {name: self._sum(value) for name, value in losses.items()}
-        finite_gradients = tf.math.is_finite(self._sum(norms))
-        good = tf.math.is_finite(losses["loss"]) & finite_gradients
-        tf.cond(good, lambda: self._update(gradients, frozen), lambda: tf.constant(False))
+        squares = self._sum(squares)
+        broken = ~tf.math.is_finite(squares)
+        finite_loss, finite_gradients = tf.math.is_finite(losses["loss"]), ~tf.reduce_any(broken)
+        good = updated = finite_loss & finite_gradients
+        tf.cond(updated, lambda: self._update(gradients, frozen), lambda: self._undo(statistics))
         if asked is not None:
             losses["asked"] = self._sum(self._strategy.run(tf.identity, args=(asked,)))
         if self._clip_norm:
-            losses["gradient_norm"] = tf.sqrt(self._sum(norms))
+            # Each replica has the squares of its equal share of the whole gradient.
+            losses["gradient_norm"] = tf.sqrt(2.0 * tf.reduce_sum(squares) * self._strategy.num_replicas_in_sync)
         if self._scaled:
-            # Too large a scale is no divergence: halve it and go on.
-            self._adapt_scale(finite_gradients)
-            good = tf.math.is_finite(losses["loss"]) & (finite_gradients | (scale > 1.0))
-        return {**losses, "good": good}
+            # Too large a scale is no divergence: halve it and go on. A loss that is not finite says nothing about it.
+            self._adapt_scale(finite_gradients | ~finite_loss)
+            good = finite_loss & (finite_gradients | (scale > 1.0))
+        first = tf.where(finite_gradients, -1, tf.argmax(tf.cast(broken, tf.int32), output_type=tf.int32))
+        return {**losses, "good": good, "updated": updated, "broken_gradient": first}
 
     def _sum(self, per_replica):
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
@@ -115,13 +123,14 @@ class TrainingStep:
         finally:
             encoder.trainable = True
 
-    def _trained(self, frozen):
+    def trained(self, frozen: bool = False) -> list[keras.Variable]:
+        """The variables that a step changes, in the order of its gradients."""
         return [variable for variable in self._variables if not (frozen and variable.path in self._frozen_paths)]
 
     def _gradients(self, batch, scale, frozen):
-        """One replica's shares of the losses and of the gradient's squared norm, and its gradients."""
+        """One replica's shares of the losses; half the squared norm of each of its gradients; these gradients."""
         context = tf.distribute.get_replica_context()
-        variables = self._trained(frozen)
+        variables = self.trained(frozen)
         counts = {
             task.name: context.all_reduce(tf.distribute.ReduceOp.SUM, _count(task, batch[task.name]))
             for task in self._tasks
@@ -132,20 +141,18 @@ class TrainingStep:
         if self._scaled:
             gradients = [gradient / scale for gradient in gradients]
         replicas = context.num_replicas_in_sync
-        if self._clip_norm:
+        if self._clip_norm and replicas > 1:
             # The norm is that of the sum over replicas, of which the update takes each replica's share again.
-            if replicas > 1:
-                gradients = [g / replicas for g in context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)]
-            norm = tf.linalg.global_norm(gradients) * replicas
+            gradients = [g / replicas for g in context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)]
+        squares = tf.stack([tf.nn.l2_loss(gradient) for gradient in gradients])
+        if self._clip_norm:
+            norm = tf.sqrt(2.0 * tf.reduce_sum(squares)) * replicas
             factor = self._clip_norm / tf.maximum(norm, self._clip_norm)
             gradients = [gradient * factor for gradient in gradients]
-            norm = tf.square(norm) / replicas
-        else:
-            norm = tf.add_n([tf.nn.l2_loss(gradient) for gradient in gradients])
         if self._l2:
             share = self._l2 / replicas
             gradients = [g + share * tf.convert_to_tensor(v) for g, v in zip(gradients, variables, strict=True)]
-        return losses, norm, gradients
+        return losses, squares, gradients
 
     def _in_parts(self, batch, counts, scale, variables):
         """Sums over the parts of a replica's batch, one after another so that only one is in memory."""
@@ -187,12 +194,22 @@ class TrainingStep:
     def _update(self, gradients, frozen):
         def apply(gradients):
             # Keras' optimisers sum the gradients over replicas themselves.
-            self.optimizer.apply(gradients, self._trained(frozen))
+            self.optimizer.apply(gradients, self.trained(frozen))
 
         self._strategy.run(apply, args=(gradients,))
         if self.averaging and self.averaging.after_each_step:
             self.averaging.add()
         return tf.constant(True)
+
+    def _undo(self, statistics):
+        """The forward pass has moved batch norm's running statistics."""
+
+        def assign():
+            for variable, value in zip(self._statistics, statistics, strict=True):
+                variable.assign(value)
+
+        self._strategy.run(assign)
+        return tf.constant(False)
 
     def _adapt_scale(self, finite):
         good = tf.where(finite, self.good_steps + 1, 0)

@@ -1,7 +1,6 @@
 """The training run, from a configuration to a finished run directory, in the order in which it happens."""
 
 import contextlib
-import json
 import statistics
 import time
 
@@ -10,9 +9,10 @@ import tensorflow as tf
 
 from mtl_tf.atomic import write_json
 from mtl_tf.config import Config
+from mtl_tf.data.fingerprint import fingerprint
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
 from mtl_tf.data.sets import describe_training, open_split, open_training
-from mtl_tf.errors import DivergedError
+from mtl_tf.errors import DivergedError, MtlError, UsageError
 from mtl_tf.evaluation import finite
 from mtl_tf.models import build_model
 from mtl_tf.models.weights import load_pretrained
@@ -20,11 +20,14 @@ from mtl_tf.progress import Progress, format_seconds
 from mtl_tf.training import runtime
 from mtl_tf.training.checkpoints import Checkpoints
 from mtl_tf.training.cluster import Cluster, cluster, noticing_lost_workers
+from mtl_tf.training.memory import naming_what_to_lower
+from mtl_tf.training.nonfinite import FILE_NAME, LOSS_SCALE, Skipped, broken_variable, reason_of
 from mtl_tf.training.run_directory import RunDirectory, Table, open_directory
 from mtl_tf.training.schedules import learning_rate_at
 from mtl_tf.training.step import build_step
 from mtl_tf.training.stopping import StopSignal
 from mtl_tf.training.summaries import Summaries, as_arrays
+from mtl_tf.training.usage import Usage
 from mtl_tf.training.validation import Validation
 
 
@@ -56,6 +59,7 @@ class _Training:
         self.tasks = descriptor.tasks(config)
         self.data = TrainingData(open_training(config, descriptor), config, descriptor)
         validated = EvaluationData(open_split(config, config.data.val_split, descriptor), config, descriptor)
+        samples = {"training": fingerprint(self.data.source), "validation": fingerprint(validated.source)}
         self.steps_per_epoch = self.data.steps_per_epoch
         self.steps = self.steps_per_epoch * config.train.epochs
 
@@ -73,11 +77,11 @@ class _Training:
         chief = self.runtime.cluster.worker == 0
         for turn in (chief, not chief):
             if turn:
-                run.claim(descriptor)
+                run.claim(descriptor, samples)
             self.runtime.wait_for_all()
 
         # === State: all that continuing needs besides the network ===
-        self.step = 0
+        self.step = self.saved_step = 0
         self.validated_epochs = 0
         # Losses of the epoch so far, summed over its steps.
         self.loss_names = ["loss", *(f"loss_{task.name}" for task in self.tasks)]
@@ -99,9 +103,7 @@ class _Training:
         self.profiling = False
         # Whether all processes know that one was asked to stop: they leave at the end of a step, together.
         self.together = self.runtime.cluster.workers == 1
-        # Time is no state: a run that was stopped must end with the checkpoint of one that was not.
-        self.timing_file = run.path / "timing.json"
-        self.started, self.seconds_before, self.peak_before = time.monotonic(), 0.0, 0
+        self.usage = Usage(run.path / "timing.json", self.runtime.devices)
 
     # === The run ===
 
@@ -110,7 +112,7 @@ class _Training:
         restored = self.checkpoints.restore()
         if restored:
             self._unpack_state()
-            self._read_timing()
+            self.usage.read()
         else:
             self._start_weights()
             self.averaging.start()
@@ -120,12 +122,13 @@ class _Training:
         print(*filter(None, [self._headline(restored), self.data.told()]), sep="\n", flush=True)
         self.metrics_table = Table(self.run_directory.path / "metrics.csv", self.validated_epochs, "epoch")
         self.steps_table = Table(self.run_directory.path / "steps.csv", self.step)
+        self.skipped = Skipped(self.run_directory.path, self.run_directory.home, self.step)
         self.summaries = Summaries(self.run_directory.path / "events", self.config.log.tensorboard)
-        with self.data.naming_errors():
+        (self.run_directory.path / "diverged.json").unlink(missing_ok=True)
+        with contextlib.closing(self.summaries), naming_what_to_lower(self.config, self._where):
             self._train()
         result = self._result()
         write_json(self.run_directory.path / "metrics.json", result)
-        self.summaries.close()
         self.runtime.wait_for_all()
         return result
 
@@ -186,7 +189,7 @@ class _Training:
         rate = learning_rate_at(self.config.optim, self.step, self.steps_per_epoch, self.config.train.epochs)
         self.optimizer.learning_rate.assign(rate)
         before = time.perf_counter()
-        batch = next(batches)
+        batch = self._next(batches)
         waited = time.perf_counter() - before
         several = self.runtime.cluster.workers > 1
         asked = tf.constant(float(self.stop.asked != 0)) if several else None
@@ -195,12 +198,16 @@ class _Training:
             self.stop.ask()
             self.together = True
         seconds = time.perf_counter() - before
-        if not losses.pop("good"):
-            self._diverged(batch, losses)
+        good, updated, broken = (losses.pop(name) for name in ("good", "updated", "broken_gradient"))
+        if not good:
+            self._pass_over(batch, losses, int(broken))
+        elif not updated:
+            self.skipped.add(self.step + 1, LOSS_SCALE)
         self.step += 1
         self.wait_seconds += waited
         self.step_seconds += seconds
-        self.loss_sums += [losses[name] for name in self.loss_names]
+        if good:
+            self.loss_sums += [losses[name] for name in self.loss_names]
         note = f"epoch {self._epoch()}/{self.config.train.epochs}  loss {losses['loss']:.4f}"
         progress.advance(self.config.train.batch_size, note)
         self._log_step(batch, losses, rate, seconds, waited)
@@ -209,16 +216,25 @@ class _Training:
             self._save()
         self._leave_if_stopped()
 
+    def _next(self, batches):
+        try:
+            with self.data.naming_errors():
+                return next(batches)
+        except UsageError:
+            self._save_what_is_new()  # no step is under way
+            raise
+
     def _log_step(self, batch, losses, rate, seconds, waited):
         every, panels = self.config.log.every, self.config.log.panels_every
         if self.step % every == 0 or self.step == self.steps:
+            losses = finite(losses)
             row = {"step": self.step, "epoch": self._epoch(), **losses, "learning_rate": rate}
             speed = {
                 "images_per_second": round(self.config.train.batch_size / seconds, 3),
                 "step_ms": round(seconds * 1e3, 2),
                 "wait_ms": round(waited * 1e3, 2),
             }
-            self.steps_table.append(row | speed)
+            self.steps_table.append(row | speed | {"skipped": sum(self.skipped.counts().values())})
             named = {f"train/{name}": value for name, value in losses.items()}
             self.summaries.scalars(named | {"learning_rate": rate, **speed}, self.step)
         if panels and self.step % panels == 0:
@@ -235,30 +251,58 @@ class _Training:
             tf.profiler.experimental.stop()
             self.profiling = False
 
-    def _diverged(self, batch, losses):
-        indices = as_arrays(self.strategy, {"index": batch["index"]})["index"].tolist()
-        samples = [self.data.source.ids[index] for index in indices]
+    # === What is not finite ===
+
+    def _pass_over(self, batch, losses, broken):
+        """A step that changed no weight, since its loss or a gradient is not finite: noted, or the end of the run."""
+        self._demand_finite_weights()
+        arrays = as_arrays(self.strategy, batch)
+        samples = [self.data.source.ids[index] for index in arrays["index"].tolist()]
+        gradient = self.step_function.trained(self._frozen())[broken].path
+        reason = reason_of(arrays, samples, losses["loss"], gradient)
         named = ", ".join(f"{name} {value}" for name, value in losses.items())
-        found = {
-            "step": self.step + 1,
-            "samples": samples,
-            "losses": {name: repr(value) for name, value in losses.items()},
-        }
-        write_json(self.run_directory.path / "diverged.json", found)
-        self._save()  # no weight has changed since the last good step
-        self.summaries.close()
-        raise DivergedError(
-            f"training diverged: non-finite loss or gradient at step {self.step + 1} ({named}), samples "
-            f"{', '.join(samples)}; everything up to step {self.step} is saved: start a new run with a lower "
-            f"--optim.learning_rate (now {self.config.optim.learning_rate})"
+        told = f"non-finite {reason} at step {self.step + 1} ({named}), samples {', '.join(samples)}"
+        if self.skipped.in_a_row(self.step) < self.config.train.skip_non_finite:
+            self.skipped.add(self.step + 1, reason, samples)
+            print(f"passed over: {told}", flush=True)
+            return
+        self._save_what_is_new()  # no weight has changed since the last good step
+        allowed = self.config.train.skip_non_finite
+        self._diverge(
+            f"{told}; everything up to step {self.step} is saved: start a new run with a lower "
+            f"--optim.learning_rate (now {self.config.optim.learning_rate}), or pass over such steps with the same "
+            f"command and --train.skip_non_finite=N in a row (now {allowed})",
+            {"samples": samples, "losses": {name: repr(value) for name, value in losses.items()}, "reason": reason},
         )
+
+    def _demand_finite_weights(self):
+        """Nothing is saved that could not be trained on."""
+        broken = broken_variable([*self.model.variables, *self.optimizer.variables, *self.averaging.variables])
+        if broken:
+            kept = f"the last checkpoint, of step {self.saved_step}" if self.saved_step else "its beginning"
+            self._diverge(
+                f"{broken} is not finite after step {self.step}, and was not saved: the same command continues from "
+                f"{kept}; should it end here again, start a new run with a lower --optim.learning_rate (now "
+                f"{self.config.optim.learning_rate})",
+                {"samples": [], "losses": {}, "reason": broken},
+            )
+
+    def _diverge(self, told, found):
+        write_json(self.run_directory.path / "diverged.json", {"step": self.step + 1, **found})
+        raise DivergedError(f"training diverged: {told}")
 
     # === The end of an epoch ===
 
     def _finish_epoch(self):
+        self._demand_finite_weights()
         epoch = self.validated_epochs + 1
-        measured = self.validation.finish(epoch, self._leave_if_stopped)
-        means = dict(zip(self.loss_names, self.loss_sums / self.steps_per_epoch, strict=True))
+        try:
+            measured = self.validation.finish(epoch, self._stop_if_asked)
+        except (MtlError, MemoryError, tf.errors.ResourceExhaustedError):
+            self._save_what_is_new()  # validating changes nothing
+            raise
+        counted = self.steps_per_epoch - self.skipped.after(self.validated_epochs * self.steps_per_epoch)
+        means = dict(zip(self.loss_names, self.loss_sums / (counted or np.nan), strict=True))
         row = {
             "epoch": epoch,
             "step": self.step,
@@ -287,44 +331,52 @@ class _Training:
     # === State ===
 
     def _save(self):
+        self._demand_finite_weights()
         best = self.validation.best_score, self.validation.best_epoch
         state = [self.step, self.validated_epochs, *best, *self.loss_sums]
         self.saved_state.assign(np.array(state))
         self.checkpoints.save()
-        write_json(self.timing_file, {"seconds": self._seconds(), "peak_memory": self._peak_memory()})
+        self.saved_step = self.step
+        self.usage.write({**self.data.bad, **self.validation.data.bad})
 
-    def _seconds(self):
-        """Of this session and of those before, whose work was kept."""
-        return round(self.seconds_before + time.monotonic() - self.started, 3)
-
-    def _peak_memory(self):
-        return max(self.peak_before, runtime.peak_memory(self.runtime.devices))
-
-    def _read_timing(self):
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            timing = json.loads(self.timing_file.read_text())
-            self.seconds_before, self.peak_before = float(timing["seconds"]), int(timing["peak_memory"])
+    def _save_what_is_new(self):
+        """Between two steps, before an error ends the run."""
+        if self.step > self.saved_step:
+            self._save()
 
     def _unpack_state(self):
         step, validated, self.validation.best_score, best_epoch, *sums = self.saved_state.numpy()
         self.step, self.validated_epochs, self.validation.best_epoch = int(step), int(validated), int(best_epoch)
+        self.saved_step = self.step
         self.loss_sums = np.array(sums)
 
     def _leave_if_stopped(self):
         if self.stop.asked and self.together:
-            self._save()
-            self.summaries.close()
+            self._save_what_is_new()
+            self._stop_if_asked()
+
+    def _stop_if_asked(self):
+        if self.together:
             self.stop.leave_if_asked(f"after step {self.step} of {self.steps}, saved; the same command continues")
+
+    def _where(self):
+        """For messages: the step under way, and what is kept of those before."""
+        kept = f"step {self.saved_step} is the last that is saved" if self.saved_step else "none is saved yet"
+        return f"at step {self.step + 1}; {kept}"
 
     def _epoch(self):
         return (self.step - 1) // self.steps_per_epoch + 1
 
     def _result(self):
-        rows, seconds, best_epoch = self.metrics_table.rows(), self._seconds(), self.validation.best_epoch
+        rows, seconds, best_epoch = self.metrics_table.rows(), self.usage.seconds(), self.validation.best_epoch
         speeds = [row["images_per_second"] for row in self.steps_table.rows()]
-        bad = {**self.data.bad, **self.validation.data.bad}
+        bad = self.usage.bad_files({**self.data.bad, **self.validation.data.bad})
+        skipped = self.skipped.counts()
         if bad:
             print(f"skipped {len(bad)} bad files: {', '.join(sorted(bad))}")
+        if any(skipped.values()):
+            told = ", ".join(f"{count} ({kind.replace('_', ' ')})" for kind, count in skipped.items() if count)
+            print(f"passed over steps: {told}; see {self.run_directory.path / FILE_NAME}")
         if self.validated_epochs < self.config.train.epochs:
             print(f"ended early: no better for {self.config.train.patience} epochs (train.patience)")
         share = self.wait_seconds / max(self.step_seconds, 1e-9)
@@ -339,7 +391,8 @@ class _Training:
             "parameters": self.parameters,
             "seconds": seconds,
             "images_per_second": statistics.median(speeds) if speeds else None,
-            "peak_memory_mb": round(self._peak_memory() / 2**20, 1),
+            "peak_memory_mb": round(self.usage.peak_memory() / 2**20, 1),
             "data_wait_share": round(share, 5),
             "bad_files": bad,
+            "skipped_steps": skipped,
         }

@@ -2,15 +2,16 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import pytest
 
 from mtl_tf.commands import main
+from mtl_tf.training.averaging import Averaging
 from mtl_tf.training.run_directory import read_table
 from tests.helpers import ROOT, TINY, assert_same_run, command, write_dataset
 
@@ -73,25 +74,6 @@ def _wait_for_step(process, run_dir, step, seconds=240):
 
 
 @pytest.mark.slow
-def test_kill_at_any_step_changes_nothing(dataset, uninterrupted, tmp_path):
-    """Killed at three random moments, saving and validating included, one after another in one run."""
-    run_dir = tmp_path / "run"
-    for step in sorted(random.Random(time.time_ns()).sample(range(1, STEPS), 3)):
-        process = _start(dataset, run_dir)
-        _wait_for_step(process, run_dir, step)
-        time.sleep(random.uniform(0, 0.15))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    # As if the sessions before had taken an hour: their time counts, as far as their work was kept.
-    (run_dir / "timing.json").write_text('{"seconds": 3600.0, "peak_memory": 1}')
-    assert main(_arguments(dataset, run_dir)) == 0
-    assert_same_run(run_dir, uninterrupted)
-    metrics = json.loads((run_dir / "metrics.json").read_text())
-    assert 3600 < metrics["seconds"] < 3900 and metrics["peak_memory_mb"] > 100
-    assert [int(row["step"]) for row in read_table(run_dir / "steps.csv")] == list(range(1, STEPS + 1))
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_leaves_with_status_4(dataset, uninterrupted, tmp_path, number):
     run_dir = tmp_path / "run"
@@ -101,8 +83,28 @@ def test_a_signal_saves_and_leaves_with_status_4(dataset, uninterrupted, tmp_pat
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 4
     assert f"stopped by {signal.Signals(number).name} after step" in stderr and "Traceback" not in stderr
+    # As if the session before had taken an hour: its time counts, as far as its work was kept.
+    (run_dir / "timing.json").write_text('{"seconds": 3600.0, "peak_memory": 1}')
     assert main(_arguments(dataset, run_dir)) == 0
     assert_same_run(run_dir, uninterrupted)
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    assert 3600 < metrics["seconds"] < 3900 and metrics["peak_memory_mb"] > 100
+
+
+@pytest.mark.slow
+def test_a_signal_while_the_average_is_validated(dataset, uninterrupted, tmp_path):
+    """Its weights are in place of the trained ones then, and must not be saved as those."""
+    swapped_in, asked = Averaging.swapped_in, []
+
+    def ask_and_swap(self):
+        if not asked:
+            asked.append(os.kill(os.getpid(), signal.SIGTERM))
+        return swapped_in(self)
+
+    with mock.patch.object(Averaging, "swapped_in", ask_and_swap):
+        assert main(_arguments(dataset, tmp_path / "run")) == 4
+    assert main(_arguments(dataset, tmp_path / "run")) == 0
+    assert_same_run(tmp_path / "run", uninterrupted)
 
 
 def test_a_finished_run_says_so_and_is_left_alone(dataset, uninterrupted, capsys):

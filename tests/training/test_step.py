@@ -137,7 +137,7 @@ def test_loss_weights_and_single_tasks():
     found = {name: float(value) for name, value in both(_tensors(batch)).items()}
     assert found["loss"] == pytest.approx(0.25 * found["loss_semseg"] + 2.0 * found["loss_depth"], rel=1e-6)
     _, single = _step(tasks=("depth",))
-    assert set(single(_tensors(batch))) == {"loss", "loss_depth", "good"}
+    assert set(single(_tensors(batch))) == {"loss", "loss_depth", "good", "updated", "broken_gradient"}
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])

@@ -62,6 +62,10 @@ class PackedSource:
                 raise
             raise UsageError(f"{self.path(index)}: the record is no sample of this data set; pack it again") from None
 
+    def sizes(self, index: int) -> dict[str, int]:
+        """The bytes of a sample's record."""
+        return {"record": int(self.split.index["length"][index])}
+
     def one_size(self) -> bool:
         """Whether all pictures have the same size; unreadable ones are left to `read`."""
         size = self.split.index["height"].astype(np.uint64) << 32 | self.split.index["width"]

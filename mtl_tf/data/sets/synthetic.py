@@ -66,6 +66,10 @@ class SyntheticSource:
         scene = {name: self._scenes[index][name] for name in ("image", *self.tasks)}
         return {name: part.astype(kinds[name]) for name, part in cut_sample(scene, window, SYNTHETIC.ignore).items()}
 
+    def sizes(self, index: int) -> dict[str, int]:
+        """Nothing: a scene has no files."""
+        return {}
+
     def one_size(self) -> bool:
         """Whether all pictures have the same size."""
         return True

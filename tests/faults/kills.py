@@ -1,0 +1,238 @@
+"""`python -m tests.faults.kills 50`: a run that is killed with -9 so often ends as one that was let alone.
+
+A kill comes at a random moment: of the whole process, its start included ("any"), of training ("training"), or soon
+after the first sign that a checkpoint or the best weights are being written ("saving"). In the end weights, optimiser,
+all other state, metrics.csv and every row of steps.csv must be the same bit for bit. A run that is done before all
+kills are is compared, and another begun.
+"""
+
+import argparse
+import collections
+import dataclasses
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+
+from mtl_tf.training.run_directory import read_table
+from tests.helpers import ROOT, TINY, assert_same_run, write_dataset
+
+CHECKPOINT_EVERY = 2
+# Options with state of their own, or with a step that changes on the way.
+OPTIONS = (
+    *TINY,
+    f"--train.checkpoint_every={CHECKPOINT_EVERY}",
+    "--train.average=ema",
+    "--train.freeze_encoder=2",
+    "--train.skip_non_finite=1",
+    "--augment.reflect",
+    "--augment.scale_max=1.3",
+    "--data.crop_size=32,32",
+    "--optim.clip_norm=2",
+    "--optim.warmup_epochs=1.5",
+    "--log.panels_every=0",
+)
+MOMENTS = ("any", "training", "training", "saving", "saving")  # so often each
+
+
+@dataclasses.dataclass
+class Kill:
+    """What a kill met.
+
+    Attributes:
+        moment: how it was chosen; one of `MOMENTS`.
+        seconds: of the process' life.
+        saving: what was found half written, "" for nothing.
+        step: the last that was in steps.csv.
+        saved: the last of which there is a checkpoint.
+    """
+
+    moment: str
+    seconds: float
+    saving: str
+    step: int
+    saved: int
+
+
+class Harness:
+    """Runs of one configuration.
+
+    Args:
+        folder: for data and runs.
+        epochs: of each run, of four steps.
+        seed: of the moments.
+    """
+
+    def __init__(self, folder: pathlib.Path, epochs: int, seed: int):
+        self._folder, self._epochs, self._random = folder, epochs, random.Random(seed)
+        self._dataset = write_dataset(folder / "data", {"train": 8, "val": 2})
+        self._start_up = 10.0  # seconds until the first step, measured by the uninterrupted run
+
+    def start(self, run_dir: pathlib.Path) -> subprocess.Popen:
+        """Starts the training command."""
+        own = [f"--data.root={self._dataset}", f"--run_dir={run_dir}", f"--train.epochs={self._epochs}"]
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / "main.py"), "train", *OPTIONS, *own],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+
+    def finish(self, run_dir: pathlib.Path):
+        """Lets the command run to its end."""
+        process = self.start(run_dir)
+        before, began = _last_step(run_dir), time.monotonic()
+        while process.poll() is None and _last_step(run_dir) == before:
+            time.sleep(0.05)
+        self._start_up = time.monotonic() - began
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+
+    def kill(self, run_dir: pathlib.Path) -> Kill | None:
+        """Starts the command and kills it; None where it was done before."""
+        moment, began = self._random.choice(MOMENTS), time.monotonic()
+        process = self.start(run_dir)
+        {"any": self._any_time, "training": self._in_training, "saving": self._at_a_save}[moment](process, run_dir)
+        process.kill()
+        seconds = time.monotonic() - began
+        _, errors = process.communicate()
+        if process.returncode == 0:
+            return None
+        assert process.returncode == -9, errors
+        return Kill(moment, seconds, _half_written(run_dir), _last_step(run_dir), _saved_step(run_dir))
+
+    def _any_time(self, process, run_dir):
+        _wait(process, self._random.uniform(0, 1.5 * self._start_up))
+
+    def _in_training(self, process, run_dir):
+        before = _last_step(run_dir)
+        while process.poll() is None and _last_step(run_dir) == before:
+            time.sleep(0.01)
+        _wait(process, self._random.uniform(0, 2))
+
+    def _at_a_save(self, process, run_dir):
+        before, saves = _last_step(run_dir), self._random.randint(1, 4)
+        while process.poll() is None and _last_step(run_dir) == before:
+            time.sleep(0.01)
+        writing = False
+        while process.poll() is None:
+            found = bool(_half_written(run_dir))
+            saves -= found and not writing
+            writing = found
+            if not saves:
+                break
+            time.sleep(0.0005)
+        _wait(process, self._random.uniform(0, 0.15))
+
+
+def run(kills: int, folder: pathlib.Path, epochs: int, seed: int, tell=print) -> list[Kill]:
+    """Kills a run so often, resumes it each time, and compares what it has become.
+
+    Args:
+        kills: how many.
+        folder: empty; for data and runs.
+        epochs: of a run.
+        seed: of the moments.
+        tell: is called with lines of progress.
+
+    Raises:
+        AssertionError: something differs, or a command failed.
+    """
+    harness, found, begun = Harness(folder, epochs, seed), [], time.monotonic()
+    whole, run_dir = folder / "whole", folder / "run1"
+    harness.finish(whole)
+    tell(f"uninterrupted: {_last_step(whole)} steps in {time.monotonic() - begun:.0f} s")
+
+    def compare():
+        harness.finish(run_dir)
+        assert_same_run(run_dir, whole)
+        tell(f"{run_dir.name}: the same as uninterrupted")
+
+    while len(found) < kills:
+        kill = harness.kill(run_dir)
+        if kill is None:
+            compare()
+            run_dir = folder / f"run{int(run_dir.name[3:]) + 1}"
+            continue
+        found.append(kill)
+        each = (time.monotonic() - begun) / len(found)
+        tell(
+            f"kill {len(found)}/{kills} ({kill.moment}) after {kill.seconds:.1f} s, step {kill.step}, saved "
+            f"{kill.saved}{', in the middle of ' + kill.saving if kill.saving else ''}; about "
+            f"{each * (kills - len(found)):.0f} s left"
+        )
+    compare()
+    return found
+
+
+def summary(kills: list[Kill]) -> str:
+    """A table of what the kills met."""
+    lost = [max(kill.step - kill.saved, 0) for kill in kills]
+    writing = collections.Counter(sorted(kill.saving for kill in kills if kill.saving))
+    rows = {
+        "kills with -9, each followed by a resume": len(kills),
+        **{f"... in the middle of writing {what}": count for what, count in writing.items()},
+        "steps computed again after a kill, at most": max(lost),
+        "... in the mean": f"{sum(lost) / len(lost):.2f}",
+        f"... allowed by --train.checkpoint_every={CHECKPOINT_EVERY}": CHECKPOINT_EVERY,
+    }
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
+
+
+def _wait(process, seconds):
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def _last_step(run_dir):
+    path = run_dir / "steps.csv"
+    return int(read_table(path)[-1]["step"]) if path.exists() and path.read_text().count("\n") > 1 else 0
+
+
+def _saved_step(run_dir):
+    import tensorflow as tf
+
+    indices = list((run_dir / "checkpoints").glob("ckpt-*.index"))
+    if not indices:
+        return 0
+    newest = max(indices, key=lambda file: int(file.stem.split("-")[1]))
+    return int(tf.train.load_variable(str(newest.with_suffix("")), "state/.ATTRIBUTES/VARIABLE_VALUE")[0])
+
+
+def _half_written(run_dir):
+    """What is being written, or was when the process died: "a checkpoint", "best weights" or another file; or ""."""
+    try:
+        names = os.listdir(run_dir / "checkpoints")
+    except OSError:
+        names = []
+    whole = {name.removesuffix(".index") for name in names if name.endswith(".index")}
+    if any(name.startswith("ckpt-") and name.partition(".")[0] not in whole for name in names):
+        return "a checkpoint"
+    for folder, what in ((run_dir / "best", "best weights"), (run_dir, "")):
+        try:
+            half = [name for name in os.listdir(folder) if name.startswith(".") and name.endswith(".tmp")]
+        except OSError:
+            continue
+        if half:
+            return what or half[0].split(".")[1]
+    return ""
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("kills", type=int)
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32)
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="mtl_tf_kills_") as name:
+        kills = run(
+            options.kills, pathlib.Path(name), options.epochs, options.seed, lambda line: print(line, flush=True)
+        )
+    print(summary(kills))

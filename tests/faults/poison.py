@@ -1,0 +1,58 @@
+"""Puts NaN where something has broken: `python -m tests.faults.poison WHERE NUMBER train --option=value ...`.
+
+WHERE is "batch" (in the picture of training sample NUMBER), "gradient" (of the first weight, wherever that sample is in
+the batch) or "weight" (in the first weight, after step NUMBER, once).
+"""
+
+import sys
+from unittest import mock
+
+import numpy as np
+import tensorflow as tf
+
+from mtl_tf.commands import main
+from mtl_tf.data.pipeline import TrainingData
+from mtl_tf.training.step import TrainingStep
+from tests.faults.small import after_step
+
+
+def poisoned(where: str, number: int):
+    """A context in which training meets NaN; see above."""
+    return {"batch": _in_batch, "gradient": _in_gradient, "weight": _in_weight}[where](number)
+
+
+def _in_batch(sample):
+    dataset = TrainingData.dataset
+
+    def spoil(batch):
+        hit = (batch["index"] == sample)[:, None, None, None]
+        return batch | {"image": tf.where(hit, np.nan, batch["image"])}
+
+    return mock.patch.object(TrainingData, "dataset", lambda *arguments: dataset(*arguments).map(spoil))
+
+
+def _in_gradient(sample):
+    shares = TrainingStep._shares
+
+    def spoil(self, batch, *arguments):
+        losses, (first, *others) = shares(self, batch, *arguments)
+        hit = tf.reduce_any(batch["index"] == sample)
+        return losses, [first + tf.where(hit, np.nan, 0.0), *others]
+
+    return mock.patch.object(TrainingStep, "_shares", spoil)
+
+
+def _in_weight(step):
+    def spoil(training):
+        (weight, *_) = training.model.trainable_variables
+        value = weight.numpy()
+        value[..., 0] = np.nan
+        weight.assign(value)
+
+    return after_step(step, spoil)
+
+
+if __name__ == "__main__":
+    where, number, *arguments = sys.argv[1:]
+    with poisoned(where, int(number)):
+        sys.exit(main(arguments))
