@@ -8,8 +8,14 @@ _LONGEST = 2000  # characters of an error
 
 def one_line(text: str) -> str:
     """A text as it is shown: line breaks and control characters that came with the data escaped, the middle cut."""
-    if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST - 500]} ... {text[-400:]}"
+    return _cut(_escaped(_cut(text)))
+
+
+def _cut(text):
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 500]} ... {text[-400:]}"
+
+
+def _escaped(text):
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 

@@ -68,7 +68,7 @@ def _define(fields: dict[str, dataclasses.Field]) -> absl_flags.FlagValues:
             field.metadata["help"],
             boolean=boolean,
         )
-        absl_flags.DEFINE_flag(flag, flag_values)
+        absl_flags.DEFINE_flag(flag, flag_values, module_name=__name__)  # absl would look for it in the stack
     return flag_values
 
 
@@ -132,7 +132,7 @@ def _read_flagfile(path, above):
         raise UsageError(f"flag file {path} includes itself")
     try:
         lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # bytes that are no UTF-8, a path that can be none
         reason = getattr(error, "strerror", None) or "not a text file"
         raise UsageError(f"cannot read flag file {path}: {reason}") from None
     found = []

@@ -2,7 +2,9 @@
 
 import dataclasses
 import difflib
+import math
 import pathlib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,6 +15,9 @@ from mtl_tf.parsing import parse_toml
 
 REPORT = pathlib.Path(__file__).parent / "report.toml"
 GIVEN = "given"  # encoder weights: those that the study's flags name
+RANKED = ("total", "miou", "si", "grader", "train_loss", "val_loss", "seconds", "checkpoint_mib")  # see results.HIGHER
+DRAWN = ("loss", "val_loss", "total", "miou", "si", "grader")  # see curves.METRICS
+_FILE_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._ -]{0,59}")  # tables and figures become files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +131,8 @@ def read(path: str = "") -> Declaration:
     if not tables:
         raise UsageError(f"{file} declares no [[table]]; add one with rows")
     figures = tuple(_figure(entry, file) for entry in _list(content, "figure", str(file)))
-    found = Declaration(file, _options(content.get("start", {}), f"{file}: [start]"), tables, figures)
+    start = _options(_optional(content, "start", {}, str(file)), f"{file}: [start]")
+    found = Declaration(file, start, tables, figures)
     _check_references(found)
     return found
 
@@ -139,10 +145,14 @@ def _list(content, name, where):
 
 
 def _table(entry, file):
-    name = _text(entry, "name", f"{file}: a [[table]]")
+    name = _name(entry, f"{file}: a [[table]]")
     where = f"{file}: table {name}"
     _only_known(entry, [field.name for field in dataclasses.fields(Table)], where)
     _text(entry, "title", where)
+    texts = {key: _optional(entry, key, "", where) for key in ("note", "pinned", "published_choice")}
+    lists = {key: _texts(entry, key, where) for key in ("rank_by", "choose_from") if key in entry}
+    _allowed(lists.get("rank_by", ()), RANKED, f"{where}: rank_by")
+    baseline = _optional(entry, "baseline", False, where)
     rows = tuple(_row(row, name, where) for row in _list(entry, "rows", where))
     names = [row.name for row in rows]
     if len(set(names)) < len(names):
@@ -151,8 +161,8 @@ def _table(entry, file):
         raise UsageError(f"{where} must have either rows or choose_from")
     if entry.get("choose_from") and not entry.get("pinned"):
         raise UsageError(f'{where} chooses, so it must name the row that --carry=report takes: pinned = "TABLE/ROW"')
-    lists = {key: tuple(entry[key]) for key in ("rank_by", "choose_from") if key in entry}
-    return Table(**(entry | lists | {"rows": rows, "set": _options(entry.get("set", {}), where)}))
+    settings = _options(_optional(entry, "set", {}, where), where)
+    return Table(name=name, title=entry["title"], rows=rows, set=settings, baseline=baseline, **texts, **lists)
 
 
 def _row(entry, table, where):
@@ -161,30 +171,62 @@ def _row(entry, table, where):
     _only_known(entry, ("name", "set", "scale", "like", "published", "seeds"), where)
     if entry.get("seeds", "architectures") != "architectures":
         raise UsageError(f'{where}: seeds takes "architectures"; got {entry["seeds"]!r}')
-    scale = _flat(entry.get("scale", {}))
+    scale = _flat(_optional(entry, "scale", {}, where))
     for option, factor in scale.items():
         field = _field(option, where)
-        if field.type is not int or not isinstance(factor, (int, float)) or factor <= 0:
+        if field.type is not int or not _is_number(factor) or factor <= 0:
             raise UsageError(f"{where}: scale takes whole-number options and positive factors; got {option} = {factor}")
-    published = entry.get("published", {})
-    if not isinstance(published, dict):
+    published = _optional(entry, "published", {}, where)
+    if not all(isinstance(figure, str) or _is_number(figure) for figure in published.values()):
         raise UsageError(f"{where}: published takes columns and figures: {{total = 44.45}}")
     return Row(
         table,
         name,
-        _options(entry.get("set", {}), where),
+        _options(_optional(entry, "set", {}, where), where),
         scale,
-        entry.get("like", ""),
+        _optional(entry, "like", "", where),
         published,
         "seeds" in entry,
     )
 
 
 def _figure(entry, file):
-    where = f"{file}: figure {_text(entry, 'name', f'{file}: a [[figure]]')}"
-    _text(entry, "title", where)
+    name = _name(entry, f"{file}: a [[figure]]")
+    where = f"{file}: figure {name}"
+    title = _text(entry, "title", where)
     _only_known(entry, [field.name for field in dataclasses.fields(Figure)], where)
-    return Figure(**(entry | {key: tuple(entry[key]) for key in ("tables", "metrics") if key in entry}))
+    tables, metrics = _texts(entry, "tables", where), _texts(entry, "metrics", where)
+    _allowed(metrics, DRAWN, f"{where}: metrics")
+    return Figure(name, title, tables, metrics, _optional(entry, "diagram", "", where))
+
+
+def _name(entry, where):
+    """A name that is also that of a file, in the study's folder and nowhere else."""
+    name = _text(entry, "name", where)
+    if not _FILE_NAME.fullmatch(name):
+        raise UsageError(
+            f"{where} is called {name!r}, which becomes a file: use up to 60 letters, digits, - _ . and space"
+        )
+    return name
+
+
+def _texts(entry, name, where):
+    found = entry.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise UsageError(f"{where}: {name} takes a list of texts; got {found!r}")
+    return tuple(found)
+
+
+def _optional(entry, name, default, where):
+    found = entry.get(name, default)
+    if type(found) is not type(default):
+        kind = {str: "a text", bool: "true or false", dict: "a table"}[type(default)]
+        raise UsageError(f"{where}: {name} takes {kind}; got {found!r}")
+    return found
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _text(entry, name, where):
@@ -194,9 +236,13 @@ def _text(entry, name, where):
 
 
 def _only_known(entry, known, where):
-    for name in entry:
+    _allowed(entry, known, f"{where}: unknown entry")
+
+
+def _allowed(names, known, where):
+    for name in names:
         if name not in known:
-            raise UsageError(f"{where}: unknown entry {name!r}; {_hint(name, known)}")
+            raise UsageError(f"{where} {name!r}; {_hint(name, known)}")
 
 
 def _hint(name, known: Iterable[str]):
