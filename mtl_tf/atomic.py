@@ -12,6 +12,23 @@ class WriteError(UsageError):
     """A file could not be written; what was there is untouched."""
 
 
+def leads_out(name: str) -> bool:
+    """Whether a name that came with data would, below a folder, be the path of something outside, or of nothing."""
+    path = pathlib.PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name
+
+
+def below(folder: pathlib.Path, name: str) -> pathlib.Path:
+    """The path of a file below a folder, by a name that came with data.
+
+    Raises:
+        UsageError: it would lie elsewhere.
+    """
+    if leads_out(name):
+        raise UsageError(f"{name!r} would lie outside of {folder}; rename it where it comes from")
+    return folder / name
+
+
 def write_bytes(path: str | os.PathLike, content: bytes):
     """Writes a file; its folder is made.
 

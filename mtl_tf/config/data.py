@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from mtl_tf.atomic import leads_out
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, format_value, option
 
@@ -68,6 +69,9 @@ class DataConfig(Section):
 
     def __post_init__(self):
         super().__post_init__()
+        for name in ("train_split", "val_split", "split"):
+            if leads_out(getattr(self, name)):
+                raise UsageError(f"data.{name}={getattr(self, name)} leads out of the data set; name a folder in it")
         names, roots, weights = self.mix_names, self.mix_roots, self.mix_weights
         if len(roots) != len(names):
             raise UsageError(

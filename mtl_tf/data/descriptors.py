@@ -8,7 +8,7 @@ import os
 import pathlib
 
 from mtl_tf import config as configuration
-from mtl_tf.atomic import write_text
+from mtl_tf.atomic import leads_out, write_text
 from mtl_tf.data import codecs, files
 from mtl_tf.errors import UsageError
 from mtl_tf.parsing import parse_json
@@ -199,7 +199,7 @@ def read_file(path: str) -> Descriptor:
     top = _Keys(path, "", content, ("name", "splits", "crop_multiple", "semseg", "depth", "rgb"))
     found = dict(
         name=top.take("name", _text, default=files.name_of(os.path.dirname(os.path.abspath(path)))),
-        splits=top.take("splits", _names, default=()),
+        splits=top.take("splits", _folders, default=()),
         crop_multiple=top.take("crop_multiple", _whole, default=0),
     )
     if "semseg" in content:
@@ -329,6 +329,13 @@ def _text(value):
 def _names(value):
     """a list of different names"""
     if not isinstance(value, list) or len({_text(name) for name in value}) != len(value):
+        raise ValueError
+    return tuple(value)
+
+
+def _folders(value):
+    """a list of different names of folders in the data set"""
+    if any(leads_out(name) for name in _names(value)):
         raise ValueError
     return tuple(value)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from mtl_tf.atomic import replacing, write_bytes, write_json
+from mtl_tf.atomic import below, leads_out, replacing, write_bytes, write_json
 from mtl_tf.data import files, records, shards
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.pixels import size_of
@@ -39,7 +39,7 @@ def pack_split(source, split: str, output: pathlib.Path, make: Callable[[int], d
     Raises:
         UsageError: a sample cannot be packed, the folder not be written, or what is there is of another data set.
     """
-    folder = output / split
+    folder = below(output, split)
     if (folder / shards.MANIFEST).exists():
         if list(shards.Split(str(output), split).ids) != list(source.ids):
             raise UsageError(f"{folder} is packed already, from other samples; choose another --output")
@@ -307,10 +307,9 @@ def unpack_split(split: shards.Split, output: pathlib.Path) -> int:
         if "content" in features:
             found = [files.InMemory(split.ids[index], bytes(features["content"]))]
         for path in found:
-            place = pathlib.PurePosixPath(path)
-            if place.is_absolute() or ".." in place.parts or "\\" in path:
+            if leads_out(path):
                 raise UsageError(f"{split.path(index)}: its file {str(path)!r} would lie outside of {output}")
-            target = output / place
+            target = output / path
             with contextlib.suppress(OSError):
                 if target.read_bytes() == path.content:
                     continue

@@ -1,12 +1,13 @@
 """Predictions as files: colour overlay, class PNG, depth PNG, depth picture with a metre bar."""
 
 import glob
+import os
 import pathlib
 
 import numpy as np
 
 from mtl_tf import pictures
-from mtl_tf.atomic import WriteError
+from mtl_tf.atomic import WriteError, below
 from mtl_tf.config import Config
 from mtl_tf.data.codecs import encode_inverse_uint8
 from mtl_tf.data.descriptors import read as read_descriptor
@@ -62,19 +63,26 @@ def write_prediction(
         image: uint8 (H, W, 3).
         answer: the predictor's, of this image.
         tasks: the predictor's.
+
+    Raises:
+        UsageError: the name leads out of the folder.
     """
+
+    def path(kind):
+        return below(folder / kind, f"{name}.png")
+
     for task in tasks:
         if isinstance(task, Segmentation):
-            pictures.write_png(folder / "overlay" / f"{name}.png", pictures.overlay(image, answer.semseg, task.palette))
-            pictures.write_png(folder / "semseg" / f"{name}.png", answer.semseg.astype(np.uint8), task.palette)
+            pictures.write_png(path("overlay"), pictures.overlay(image, answer.semseg, task.palette))
+            pictures.write_png(path("semseg"), answer.semseg.astype(np.uint8), task.palette)
             continue
         unit = DEPTH_UNITS[task.unit]
-        pictures.write_depth_png16(folder / "depth" / f"{name}.png", answer.depth, unit.step)
+        pictures.write_depth_png16(path("depth"), answer.depth, unit.step)
         bar = pictures.depth_with_bar(answer.depth, *pictures.depth_range(answer.depth), unit.symbol)
-        pictures.write_png(folder / "depth_picture" / f"{name}.png", bar)
+        pictures.write_png(path("depth_picture"), bar)
         if task.codec == "inverse_uint8":
             codes = encode_inverse_uint8(answer.depth, task.minimum, task.maximum, clamp=True)
-            pictures.write_png(folder / "depth_codec" / f"{name}.png", codes)
+            pictures.write_png(path("depth_codec"), codes)
 
 
 def _folders(tasks):
@@ -120,6 +128,7 @@ def _files(given):
 
 def _names(files):
     """Names by which no two pictures are told alike: with folders below the common one, with the suffix if need be."""
+    files = [pathlib.Path(os.path.abspath(file)) for file in files]  # no name with ".."
     common = pathlib.Path(*_common_parts([file.parent.parts for file in files]))
     names = [str(file.relative_to(common).with_suffix("")) for file in files]
     if len(set(names)) < len(names):

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from mtl_tf import pictures
+from mtl_tf.atomic import below
 from mtl_tf.config import Config
 from mtl_tf.data.pipeline import EvaluationData
 from mtl_tf.data.sets import open_split
@@ -63,7 +64,7 @@ def _pictures(config, run, folder, suffix):
             truth = {task.name: sample[task.name][0] for task in run.tasks}
             image = np.asarray(sample["image"][0])
             panel = pictures.sample_panel(image, run.tasks, truth, answers)
-            pictures.write_png(folder / "pictures" / f"{suffix}_{rank}_{pathlib.Path(name).name}.png", panel)
+            pictures.write_png(below(folder / "pictures", f"{suffix}_{rank}_{pathlib.Path(name).name}.png"), panel)
             answer = Answer(folder.resolve().name, answers, scores)
             shown.append(Picture(name, rank, image, truth, (answer,)))
     return shown

@@ -17,7 +17,7 @@ REPORT = pathlib.Path(__file__).parent / "report.toml"
 GIVEN = "given"  # encoder weights: those that the study's flags name
 RANKED = ("total", "miou", "si", "grader", "train_loss", "val_loss", "seconds", "checkpoint_mib")  # see results.HIGHER
 DRAWN = ("loss", "val_loss", "total", "miou", "si", "grader")  # see curves.METRICS
-_FILE_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._ -]{0,59}")  # tables and figures become files
+_FILE_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,59}")  # tables and figures become files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,7 +205,7 @@ def _name(entry, where):
     name = _text(entry, "name", where)
     if not _FILE_NAME.fullmatch(name):
         raise UsageError(
-            f"{where} is called {name!r}, which becomes a file: use up to 60 letters, digits, - _ . and space"
+            f"{where} is called {name!r}, which becomes a file: use up to 60 letters, digits, dots, - and _"
         )
     return name
 
@@ -230,8 +230,8 @@ def _is_number(value):
 
 
 def _text(entry, name, where):
-    if not isinstance(entry.get(name), str) or not entry[name]:
-        raise UsageError(f"{where} has no {name}; give it one")
+    if not isinstance(entry.get(name), str) or not entry[name].strip() or not entry[name].isprintable():
+        raise UsageError(f"{where} has no {name}; give it one, in one line")
     return entry[name]
 
 

@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+import re
 
 from mtl_tf import flags
 from mtl_tf.atomic import write_bytes, write_text
@@ -95,18 +96,25 @@ def _markdown(plan, tables, figures, facts):
         "",
     ]
     for made in tables:
-        lines += [f"## {table_title(made)}", ""]
-        lines += [*([made.table.note, ""] if made.table.note else []), *(f"{text}\n" for text in made.verdicts)]
+        lines += [f"## {_plain(table_title(made))}", ""]
+        notes = [_plain(text) for text in (made.table.note, *made.verdicts) if text]
+        lines += [f"{text}\n" for text in notes]
         lines += [_line(made.head), _line("---" for _ in made.head)]
         lines += [_line(cell.text for cell in row) for row in made.rows] + [""]
     for figure in figures:
-        lines += [f"## {figure_title(figure)}", ""]
-        lines += [f"```{figure.diagram}```", ""] if figure.diagram else [f"![{figure.title}]({figure.name}.png)", ""]
+        lines += [f"## {_plain(figure_title(figure))}", ""]
+        picture = f"![{_plain(figure.title)}]({figure.name}.png)"
+        lines += [f"```{figure.diagram}```", ""] if figure.diagram else [picture, ""]
     return "\n".join(lines)
 
 
 def _line(cells):
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(_plain(str(cell)).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _plain(text):
+    """Names are no HTML."""
+    return re.sub("<(?=[A-Za-z/!?])", "&lt;", text)
 
 
 # === Figures ===
@@ -128,7 +136,7 @@ def _plot(figure: Figure, curves: dict[str, list[Curve]]) -> bytes:
     from matplotlib.figure import Figure as Canvas
 
     canvas = Canvas(figsize=(10, 2.9 * len(curves)), layout="constrained", dpi=100)
-    canvas.suptitle(figure_title(figure))
+    canvas.suptitle(figure_title(figure), parse_math=False)
     grid = canvas.subplots(len(curves), 2, squeeze=False)
     labels = list(dict.fromkeys(curve.label for found in curves.values() for curve in found))
     for axes, (metric, found) in zip(grid, curves.items(), strict=True):
@@ -148,7 +156,10 @@ def _plot(figure: Figure, curves: dict[str, list[Curve]]) -> bytes:
         handles.update((label, line) for line, label in zip(*axes.get_legend_handles_labels(), strict=True))
     if handles:
         shown = [label for label in labels if label in handles]
-        canvas.legend([handles[label] for label in shown], shown, loc="outside lower center", ncols=4, fontsize="small")
+        lines = [handles[label] for label in shown]
+        legend = canvas.legend(lines, shown, loc="outside lower center", ncols=4, fontsize="small")
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a name may have dollars in it
     stream = io.BytesIO()
     canvas.savefig(stream, format="png")
     return stream.getvalue()

@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from mtl_tf.atomic import write_bytes
 from mtl_tf.errors import UsageError
+from mtl_tf.models.weights import hdf5
+from mtl_tf.models.weights.tensors import UnreadableError, damage, numbers
 
 SAVE_ERRORS = (OSError, tf.errors.OpError)
 # What TensorFlow raises on a checkpoint cut short, depending on where.
@@ -107,19 +109,32 @@ def load_weights(model: keras.Model, path: pathlib.Path):
     """Reads what `save_weights` wrote into a model of the same configuration.
 
     Raises:
-        UsageError: the file is missing or damaged, or holds the weights of another network.
+        UsageError: the file is missing or damaged, or holds the weights of another network; nothing was changed then.
     """
     try:
-        with h5py.File(path, "r") as file:
-            found = {}
-            file.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
-            wrong = [v.path for v in model.variables if v.path not in found or found[v.path].shape != tuple(v.shape)]
+        path.open("rb").close()
+        with hdf5.open_file(path) as file:
+            with damage("HDF5 file", *hdf5.DAMAGED):
+                found = hdf5.datasets(file)
+                shapes = {name: dataset.shape for name, dataset in found.items()}
+            wrong = [v.path for v in model.variables if shapes.get(v.path) != tuple(v.shape)]
             if wrong:
                 raise UsageError(f"{path} holds the weights of another network: {len(wrong)} differ, e.g. {wrong[0]}")
-            for variable in model.variables:
-                variable.assign(found[variable.path][()])
+            values = [(variable, _value(variable, found[variable.path])) for variable in model.variables]
     except OSError as error:
         raise UsageError(f"cannot read weights from {path}: {_reason(error)}") from None
+    except UnreadableError as error:
+        raise UsageError(f"{path} {error}") from None
+    for variable, value in values:
+        variable.assign(value)
+
+
+def _value(variable, dataset):
+    tensor = hdf5.tensor_of(dataset)
+    if keras.backend.is_float_dtype(variable.dtype):
+        return numbers(variable.path, tensor)
+    with damage("HDF5 file", *hdf5.DAMAGED):  # the state of random numbers
+        return dataset.astype(variable.dtype)[()]
 
 
 def _reason(error) -> str:

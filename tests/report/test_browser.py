@@ -381,6 +381,41 @@ def test_page_without_gallery(driver, tmp_path):
     assert driver.get_log("browser") == []
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        '</script><img class=x src=x onerror="window.hacked=1"><b class=x>',
+        '"><svg class=x onload="window.hacked=1">',
+        "' onmouseover='window.hacked=1' class='x",
+        "javascript:window.hacked=1",
+        "../../etc/passwd",
+        "{{ 7 * 7 }} ${7 * 7} %s &lt;b class=x&gt;",
+        "two\nlines \u202e\u0000 and more" + "x" * 3000,
+    ],
+)
+def test_names_from_data_are_shown_and_nothing_else(driver, tmp_path, name):
+    """Samples, classes, runs and experiments are called by others; on a page their names are text."""
+    labels = np.zeros((HEIGHT, WIDTH), int)
+    tasks = (Segmentation((name, "car"), ((128, 64, 128), (0, 0, 142))), TASKS[1])
+    answers = tuple(Answer(label, {"semseg": labels}, {"semseg.miou": 30.0}) for label in (name, "b"))
+    picture = Picture(name, "worst", np.zeros((HEIGHT, WIDTH, 3), np.uint8), {"semseg": labels}, answers)
+    line = Line(name, {"step": [(1, 2.0), (2, 1.0)], "epoch": [(1, 1.0)]})
+    table = DataTable(name, name, (name, "a"), ((Cell(name), Cell("1", 1.0)),) * 2, (name,), name)
+    figure = Figure(f"{name}2", name, (Chart(name, (line,), name),), name)
+    load(
+        driver, write_document(tmp_path / "page.html", Document(name, (name,), (table,), (figure,), (picture,), tasks))
+    )
+    driver.find_element(By.CSS_SELECTOR, "table.sortable thead button").click()
+    with redrawing(driver):
+        named(driver, ".controls button", "All runs side by side").click()
+    assert driver.execute_script("return [window.hacked, document.querySelectorAll('.x').length]") == [None, 0]
+    shown = driver.execute_script("return document.body.textContent")
+    expected = name.replace("\0", "\ufffd")
+    assert shown.count(expected) > 10
+    assert len(driver.find_elements(By.TAG_NAME, "script")) == 2
+    assert driver.get_log("browser") == []
+
+
 def test_a_smuggled_script_does_not_run(driver, tmp_path):
     """The policy of the page lets none but its own script run, even where an escape is missed."""
     path = write_document(tmp_path / "page.html", Document("UNSAFE", ()))

@@ -35,7 +35,7 @@ DATA_SET = {
 
 
 def check(config: configuration.Config, place: pathlib.Path):
-    """Asserts that every value is of its type and within its bounds, and that run.flags gives the same configuration."""
+    """Asserts that every value is of its type and within its bounds, and that run.flags gives them back."""
     for name, value in configuration.values(config).items():
         field = LEAVES[name]
         several = isinstance(field.type, types.GenericAlias)

@@ -55,11 +55,12 @@ class Watch:
         if event in ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pickle.find_class"):
             self.seen.append((event, details))
         elif event == "open":
-            path, mode, numbers = details
+            path, _, numbers = details
             writes = numbers & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC) if isinstance(numbers, int) else 0
-            outside = not str(path).startswith((self.place, "/dev/null"))
-            if writes and outside and not isinstance(path, int):
-                self.seen.append((event, details))
+            if writes and isinstance(path, str | bytes):
+                path = os.path.abspath(os.fsdecode(path))
+                if not path.startswith((self.place + "/", "/dev/null")):
+                    self.seen.append((event, details))
 
     @contextlib.contextmanager
     def __call__(self):
@@ -123,10 +124,8 @@ def child(kinds: dict[str, int], seed: int):
             begin, computed = time.monotonic(), time.process_time()
             outcomes = cases(kind, count, seed, watch)
             seconds, computed = time.monotonic() - begin, time.process_time() - computed
-            print(
-                f"{kind}: {count} cases, {outcomes['refused']} refused, {outcomes['sound']} sound, {seconds:.0f} s ({computed:.0f} s of computing)"
-            )
-            sys.stdout.flush()
+            ended = f"{outcomes['refused']} refused, {outcomes['sound']} sound"
+            print(f"{kind}: {count} cases, {ended}, {seconds:.0f} s ({computed:.0f} s of computing)", flush=True)
 
 
 def run(kinds: dict[str, int], seed: int) -> subprocess.CompletedProcess:

@@ -1,4 +1,4 @@
-"""Damage that knows what it damages: values of other types in JSON and TOML, keys of others, numbers beyond all bounds."""
+"""Damage that knows what it damages: in JSON and TOML values of other types, keys of others, numbers without bounds."""
 
 import copy
 import json

@@ -334,8 +334,9 @@ def checkpoint(random, place):
     """Full-state checkpoints: the newest that can be read is restored, with the numbers that were saved."""
     folder = place / "checkpoints"
     if not folder.exists():
-        Checkpoints(folder, 2, **_variables()).save()
-        Checkpoints(folder, 2, **_variables()).save()
+        saved = Checkpoints(folder, 2, **_variables())
+        saved.save()
+        saved.save()
     files = sorted(folder.iterdir())
     kept = {file: file.read_bytes() for file in files}
     try:
@@ -356,6 +357,5 @@ def checkpoint(random, place):
 
 
 CASES = {
-    case.__name__: case
-    for case in (safetensors_file, torch_zip, torch_legacy, keras_hdf5, best_weights, checkpoint)
+    case.__name__: case for case in (safetensors_file, torch_zip, torch_legacy, keras_hdf5, best_weights, checkpoint)
 }

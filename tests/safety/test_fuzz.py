@@ -1,0 +1,68 @@
+"""A share of the damaged files of `tests.safety.fuzz`, and that what the fuzzing watches for would be noticed."""
+
+import subprocess
+import sys
+
+import pytest
+
+from mtl_tf.study import curves, declaration, results
+from tests.helpers import ROOT
+from tests.safety.fuzz import KINDS, run
+
+SHARES = {  # of each kind; those of one process together
+    "configuration": {"options": 150, "flag_file": 100, "experiments": 150, "data_set": 300},
+    "the others": {
+        **{"search": 100, "safetensors_file": 150, "torch_zip": 150, "torch_legacy": 150},
+        **{"keras_hdf5": 60, "best_weights": 60, "checkpoint": 30},
+    },
+}
+
+
+@pytest.mark.parametrize("share", SHARES)
+def test_damage_is_refused_in_one_line_or_does_no_harm(share):
+    done = run(SHARES[share], seed=0)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-3000:]}"
+    for kind, count in SHARES[share].items():
+        (line,) = [line for line in done.stdout.splitlines() if line.startswith(f"{kind}: ")]
+        _, cases, _, refused, _, sound, *_ = line.split()
+        assert int(cases) == int(refused) + int(sound) == count
+        assert int(refused) > 0 and int(sound) > 0  # the damage is real, and not all there is
+
+
+def test_every_kind_has_a_share():
+    assert {kind for share in SHARES.values() for kind in share} == set(KINDS)
+    assert sum(share for _, share in KINDS.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "open(PLACE + '/../outside', 'w')",
+        "os.system('true')",
+        "subprocess.run(['true'])",
+        "os.open(PLACE + '2', os.O_CREAT)",
+    ],
+)
+def test_the_watch_sees_what_no_case_may_do(deed, tmp_path):
+    program = f"""
+import os, pathlib, subprocess
+from tests.safety.fuzz import Watch
+PLACE = {str(tmp_path / "place")!r}
+os.mkdir(PLACE)
+watch = Watch(pathlib.Path(PLACE))
+with watch():
+    open(PLACE + "/inside", "w").close()
+    open("/etc/hostname").close()
+try:
+    with watch():
+        {deed}
+except AssertionError:
+    print("seen")
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "seen\n"
+
+
+def test_the_names_that_a_study_may_use_are_those_that_it_knows():
+    assert set(declaration.RANKED) == set(results.HIGHER)
+    assert set(declaration.DRAWN) == set(curves.METRICS)
