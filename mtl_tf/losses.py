@@ -4,16 +4,47 @@ Every loss takes the raw head and the target of its task and returns the sum ove
 pixels for segmentation, images for depth. The mean is sum / count, over whatever was merged.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-import tensorflow as tf
+from keras import KerasTensor as Tensor
+from keras import ops
 
+from mtl_tf.config import Config
 from mtl_tf.tasks import Depth, Segmentation, Task
 
 SILOG_LAMBDA = 0.5  # Eigen et al. 2014, eq. 4
 
 
-def loss_sum_and_count(task: Task, raw: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def loss_weight(config: Config, task: Task) -> float:
+    """The weight of a task in the total loss."""
+    return getattr(config.loss, f"{task.name}_weight")
+
+
+def mean_losses(
+    tasks: Sequence[Task], outputs: dict[str, Tensor], labels: dict[str, Tensor], counts: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """The loss of every task, float32 scalars: of what the network answers, and of its first answers where it has any.
+
+    Args:
+        tasks: what is predicted.
+        outputs: the network's.
+        labels: targets (B, H, W) by the task's name.
+        counts: what each task's sum is divided by: `count` of these labels, or of all of which they are a share.
+    """
+    losses = {}
+    for task in tasks:
+        raws = [outputs[name] for name in (f"{task.name}_initial", task.name) if name in outputs]
+        sums = [loss_sum_and_count(task, raw, labels[task.name])[0] for raw in raws]
+        losses[task.name] = sum(sums) / len(sums) / ops.maximum(counts[task.name], 1.0)
+    return losses
+
+
+def count(task: Task, target: Tensor) -> Tensor:
+    """What the loss of a task counts, of its targets alone (the loss of a raw head of zeros is never computed)."""
+    return loss_sum_and_count(task, ops.zeros((*ops.shape(target), task.channels)), target)[1]
+
+
+def loss_sum_and_count(task: Task, raw: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """The loss that the task names.
 
     Args:
@@ -24,16 +55,16 @@ def loss_sum_and_count(task: Task, raw: tf.Tensor, target: tf.Tensor) -> tuple[t
     Returns:
         Sum and count, float32 scalars. The gradient of the sum is finite for any mask and target.
     """
-    return LOSSES[task.loss](task, tf.cast(raw, tf.float32), target)
+    return LOSSES[task.loss](task, ops.cast(raw, "float32"), target)
 
 
 def _cross_entropy(task: Segmentation, raw, target):
     """Softmax cross-entropy over the pixels that are not ignored."""
     valid = task.valid(target)
-    labels = tf.where(valid, target, 0)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, raw)
-    weights = tf.cast(valid, tf.float32)
-    return tf.reduce_sum(losses * weights), tf.reduce_sum(weights)
+    labels = ops.where(valid, target, 0)
+    losses = ops.sparse_categorical_crossentropy(labels, raw, from_logits=True)
+    weights = ops.cast(valid, "float32")
+    return ops.sum(losses * weights), ops.sum(weights)
 
 
 def _per_image(pixel_loss: Callable) -> Callable:
@@ -46,52 +77,52 @@ def _per_image(pixel_loss: Callable) -> Callable:
         valid = task.valid(target)
         # Invalid pixels are replaced before anything is computed of them: masking afterwards would leave NaN
         # gradients (0 * inf).
-        error = tf.where(valid, raw[..., 0] - task.encode(tf.where(valid, target, task.mean)), 0.0)
+        error = ops.where(valid, raw[..., 0] - task.encode(ops.where(valid, target, task.mean)), 0.0)
         return _mean_over_valid(pixel_loss(error), valid)
 
     return loss
 
 
 def _mean_over_valid(losses, valid):
-    weights = tf.cast(valid, tf.float32)
-    pixels = tf.reduce_sum(weights, [1, 2])
-    means = tf.reduce_sum(losses * weights, [1, 2]) / tf.maximum(pixels, 1.0)
-    return tf.reduce_sum(means), tf.reduce_sum(tf.cast(pixels > 0, tf.float32))
+    weights = ops.cast(valid, "float32")
+    pixels = ops.sum(weights, [1, 2])
+    means = ops.sum(losses * weights, [1, 2]) / ops.maximum(pixels, 1.0)
+    return ops.sum(means), ops.sum(ops.cast(pixels > 0, "float32"))
 
 
 def _berhu(error):
     """Inverse Huber: Laina et al. 2016, eq. 1, with c = a fifth of the largest error, here of each image."""
-    size = tf.abs(error)
-    bend = tf.stop_gradient(0.2 * tf.reduce_max(size, [1, 2], keepdims=True))
-    safe = tf.maximum(bend, 1e-6)
-    return tf.where(size <= bend, size, (tf.square(error) + tf.square(bend)) / (2.0 * safe))
+    size = ops.abs(error)
+    bend = ops.stop_gradient(0.2 * ops.max(size, [1, 2], keepdims=True))
+    safe = ops.maximum(bend, 1e-6)
+    return ops.where(size <= bend, size, (ops.square(error) + ops.square(bend)) / (2.0 * safe))
 
 
 def _silog(task: Depth, raw, target):
     """Scale-invariant log loss: Eigen et al. 2014, eq. 4: mean(d^2) - 0.5 mean(d)^2 of d = ln z_pred - ln z."""
     valid = task.valid(target)
-    log_target = tf.math.log(tf.where(valid, target, task.mean))
+    log_target = ops.log(ops.where(valid, target, task.mean))
     if task.space == "log":
         log_prediction = raw[..., 0] * task.log_std + task.log_mean
     else:
         metres = raw[..., 0] * task.std + task.mean
         # Below the floor the logarithm goes on as its tangent, so that negative depths keep a useful gradient.
         floor = 0.5 * task.minimum
-        log_prediction = tf.where(
-            metres > floor, tf.math.log(tf.maximum(metres, floor)), tf.math.log(floor) + (metres - floor) / floor
+        log_prediction = ops.where(
+            metres > floor, ops.log(ops.maximum(metres, floor)), ops.log(floor) + (metres - floor) / floor
         )
-    difference = tf.where(valid, log_prediction - log_target, 0.0)
-    pixels = tf.maximum(tf.reduce_sum(tf.cast(valid, tf.float32), [1, 2]), 1.0)
-    mean_square = tf.reduce_sum(tf.square(difference), [1, 2]) / pixels
-    mean = tf.reduce_sum(difference, [1, 2]) / pixels
-    images = tf.reduce_sum(tf.cast(tf.reduce_any(valid, [1, 2]), tf.float32))
-    return tf.reduce_sum(mean_square - SILOG_LAMBDA * tf.square(mean)), images
+    difference = ops.where(valid, log_prediction - log_target, 0.0)
+    pixels = ops.maximum(ops.sum(ops.cast(valid, "float32"), [1, 2]), 1.0)
+    mean_square = ops.sum(ops.square(difference), [1, 2]) / pixels
+    mean = ops.sum(difference, [1, 2]) / pixels
+    images = ops.sum(ops.cast(ops.any(valid, [1, 2]), "float32"))
+    return ops.sum(mean_square - SILOG_LAMBDA * ops.square(mean)), images
 
 
 LOSSES: dict[str, Callable] = {
     "cross_entropy": _cross_entropy,
-    "l2": _per_image(tf.square),
-    "l1": _per_image(tf.abs),
+    "l2": _per_image(ops.square),
+    "l1": _per_image(ops.abs),
     "berhu": _per_image(_berhu),
     "silog": _silog,
 }

@@ -57,9 +57,9 @@ class Segmentation:
 
     def decode(self, logits):
         """Class ids int32 (B, H, W) of logits (B, H, W, C)."""
-        import tensorflow as tf
+        from mtl_tf import kernels
 
-        return tf.argmax(logits, axis=-1, output_type=tf.int32)
+        return kernels.argmax(logits)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,27 +123,44 @@ class Depth:
 
     def encode(self, metres):
         """Whitened target of a depth map in metres; every element must be positive."""
-        import tensorflow as tf
+        from keras import ops
 
         if self.space == "log":
-            return (tf.math.log(metres) - self.log_mean) / self.log_std
+            return (ops.log(metres) - self.log_mean) / self.log_std
         return (metres - self.mean) / self.std
 
     def decode(self, raw):
         """Metres (B, H, W), clipped to the valid range, of the raw head (B, H, W, 1)."""
-        import tensorflow as tf
+        from keras import ops
 
-        raw = tf.cast(raw[..., 0], tf.float32)
+        raw = ops.cast(raw[..., 0], "float32")
         if self.space == "log":
             # Clipping before exp keeps an untrained head from overflowing.
             low, high = math.log(self.minimum), math.log(self.maximum)
-            metres = tf.exp(tf.clip_by_value(raw * self.log_std + self.log_mean, low, high))
+            metres = ops.exp(ops.clip(raw * self.log_std + self.log_mean, low, high))
         else:
             metres = raw * self.std + self.mean
-        return tf.clip_by_value(metres, self.minimum, self.maximum)
+        return ops.clip(metres, self.minimum, self.maximum)
 
 
 Task = Segmentation | Depth
+
+
+def answers(tasks, raws) -> dict:
+    """What raw heads (B, H, W, channels) by the task's name say.
+
+    Returns:
+        Class ids and metres (B, H, W) by the task's name; for segmentation also NAME_probability: of that class, 0..1.
+    """
+    from keras import ops
+
+    found = {}
+    for task in tasks:
+        raw = raws[task.name]
+        found[task.name] = task.decode(raw)
+        if isinstance(task, Segmentation):
+            found[f"{task.name}_probability"] = ops.max(ops.softmax(raw, -1), -1)
+    return found
 
 
 def cityscapes_tasks() -> tuple[Segmentation, Depth]:

@@ -13,17 +13,14 @@ windows to the PyTorch windows just before them.
 """
 
 import argparse
-import json
 import os
 import pathlib
 import random
-import shlex
-import statistics
-import subprocess
 import sys
 import time
 
 import numpy as np
+from _turns import Command, cpu_seconds, take_turns, told
 from PIL import Image
 
 try:
@@ -73,45 +70,19 @@ class Loader:
         self._seconds, self._size = options.seconds, options.batch
         self._processes = [os.getpid(), *(worker.pid for worker in getattr(self._batches, "_workers", ()))]
 
-    def _cpu(self):
-        ticks = 0
-        for process in self._processes:
-            fields = pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
-
     def window(self):
         """Images, seconds and CPU seconds of a window."""
         for _ in range(IDLE):
             next(self._batches)
-        start, cpu, images = time.perf_counter(), self._cpu(), 0
+        start, cpu, images = time.perf_counter(), cpu_seconds(self._processes), 0
         while time.perf_counter() - start < self._seconds:
             next(self._batches)
             images += self._size
-        return {"images": images, "seconds": time.perf_counter() - start, "cpu_seconds": self._cpu() - cpu}
-
-
-class Command:
-    """A process that measures a window for each line that it gets."""
-
-    def __init__(self, command):
-        self._process = subprocess.Popen(
-            shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-
-    def window(self):
-        """Images, seconds and CPU seconds of a window."""
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        while line := self._process.stdout.readline():
-            if line.startswith("{"):
-                return json.loads(line)
-        sys.exit("error: a command of --against has ended; run it alone to see why")
-
-
-def speeds(window):
-    """Images a second, elapsed and of CPU time."""
-    return window["images"] / window["seconds"], window["images"] / window["cpu_seconds"]
+        return {
+            "images": images,
+            "seconds": time.perf_counter() - start,
+            "cpu_seconds": cpu_seconds(self._processes) - cpu,
+        }
 
 
 def main():
@@ -127,23 +98,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=10, help="windows of each")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    pipelines = [Loader(options), *map(Command, options.against)]
-    for pipeline in pipelines:
-        pipeline.window()  # to get warm
-    found = [[] for _ in pipelines]
-    for number in range(options.rounds):
-        for windows, pipeline in zip(found, pipelines, strict=True):
-            windows.append(speeds(pipeline.window()))
-        print(f"round {number + 1}/{options.rounds}:", found[0][-1], *(each[-1] for each in found[1:]), file=sys.stderr)
-    for name, windows in zip(["PyTorch DataLoader", *options.against], found, strict=True):
-        print(name)
-        for kind, label in enumerate(("images/s", "images/s of CPU time")):
-            values = [window[kind] for window in windows]
-            ratios = [window[kind] / base[kind] for window, base in zip(windows, found[0], strict=True)]
-            print(
-                f"  {label:<22} median {statistics.median(values):8.1f}   ratio median {statistics.median(ratios):.2f}"
-                f" ({min(ratios):.2f} to {max(ratios):.2f})"
-            )
+    measured = {"PyTorch DataLoader": Loader(options)}
+    measured |= {command: Command(command) for command in options.against}
+    print(told(take_turns(measured, options.rounds)))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ import tensorflow as tf
 from mtl_tf.config import replace
 from mtl_tf.errors import UsageError
 from mtl_tf.inference.runs import is_saved_model, open_run, read_configuration
+from mtl_tf.models.folding import fold_batch_norm
 from mtl_tf.parsing import parse_json
-from mtl_tf.tasks import Depth, Segmentation, Task
+from mtl_tf.tasks import Depth, Segmentation, Task, answers
 
 SCALES = ("fit", "native")
 ASSET = "tasks.json"
@@ -37,7 +38,7 @@ class AnswerModule(tf.Module):
     """The network with what comes before and after it, as two TensorFlow functions; this is what is exported.
 
     Args:
-        model: as `build_model` makes it.
+        model: as `build_model` makes it, or folded (`models.folding`).
         tasks: what it predicts.
         image_size: (H, W) that it was trained at, or () for any.
     """
@@ -56,21 +57,12 @@ class AnswerModule(tf.Module):
         size = tf.shape(image)[1:3]
         ratio = tf.reduce_min(tf.constant(self._image_size, tf.float64) / tf.cast(size, tf.float64))
         inner = tf.maximum(tf.cast(tf.round(tf.cast(size, tf.float64) * ratio), tf.int32), 1)
-        return self._answer(tf.image.resize(image, inner, antialias=True), size)
+        raws = self._model(tf.image.resize(image, inner, antialias=True), training=False)
+        return answers(self._tasks, {task.name: tf.image.resize(raws[task.name], size) for task in self._tasks})
 
     def _native(self, image):
         """At the picture's own size."""
-        return self._answer(tf.cast(image, tf.float32), tf.shape(image)[1:3])
-
-    def _answer(self, image, size):
-        outputs = self._model(image, training=False)
-        answers = {}
-        for task in self._tasks:
-            raw = tf.image.resize(outputs[task.name], size)
-            answers[task.name] = task.decode(raw)
-            if isinstance(task, Segmentation):
-                answers[f"{task.name}_probability"] = tf.reduce_max(tf.nn.softmax(raw), -1)
-        return answers
+        return answers(self._tasks, self._model(tf.cast(image, tf.float32), training=False))
 
 
 class Predictor:
@@ -103,8 +95,8 @@ class Predictor:
             )
         if scale not in SCALES:
             raise UsageError(f"scale takes one of {', '.join(SCALES)}; got {scale!r}")
-        answers = self._functions[scale](tf.constant(image[None] if image.ndim == 3 else image))
-        arrays = {name: value.numpy()[0] if image.ndim == 3 else value.numpy() for name, value in answers.items()}
+        found = self._functions[scale](tf.constant(image[None] if image.ndim == 3 else image))
+        arrays = {name: value.numpy()[0] if image.ndim == 3 else value.numpy() for name, value in found.items()}
         return Prediction(*(arrays.get(name) for name in Prediction._fields))
 
 
@@ -126,15 +118,15 @@ def load(path: str | pathlib.Path, weights: str = "best") -> Predictor:
 
 
 def answer_module(run_dir: pathlib.Path, weights: str = "best") -> tuple[AnswerModule, tuple[Task, ...]]:
-    """The functions of a run's best (or averaged) weights, in float32 whatever it was trained in."""
-    config = replace(read_configuration(run_dir), run_dir=str(run_dir), weights=weights)
+    """The functions of a run's best (or averaged) weights, batch norm folded, in float32 whatever it was trained in."""
+    config = replace(read_configuration(run_dir), run_dir=str(run_dir), weights=weights, model__recompute=False)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
         run = open_run(config)
     finally:
         keras.config.set_dtype_policy(policy)
-    return AnswerModule(run.model, run.tasks, config.data.image_size), run.tasks
+    return AnswerModule(fold_batch_norm(run.model), run.tasks, config.data.image_size), run.tasks
 
 
 def _from_saved_model(path):

@@ -1,40 +1,40 @@
-"""What a network costs, counted from its graph: multiply-adds of every convolution and matrix product."""
+"""What a network costs, counted layer by layer: multiply-adds of every convolution and matrix product."""
 
 import math
 
 import keras
-import tensorflow as tf
+
+from mtl_tf.models.recompute import Recomputed
+
+_COUNTED = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 
 
 def multiply_adds(model: keras.Model, size: tuple[int, int]) -> int:
     """Multiply-adds of one forward pass over one image; biases, batch norm and resizing are not counted.
 
     Args:
-        model: from an image (B, H, W, 3).
+        model: functional, from an image (B, H, W, 3).
         size: (H, W) of the image in pixels.
     """
-
-    @tf.function(autograph=False)
-    def forward(image):
-        return model(image, training=False)
-
-    graph = forward.get_concrete_function(tf.TensorSpec((1, *size, 3), tf.float32)).graph
-    return sum(_COUNTS[op.type](op) for op in graph.get_operations() if op.type in _COUNTS)
+    return _count(model, [keras.Input((*size, 3), batch_size=1)])
 
 
-def _convolution(op):
-    kernel = op.inputs[1].shape.as_list()  # (h, w, in, out)
-    return math.prod(op.outputs[0].shape.as_list()) * math.prod(kernel[:3])
+def _count(model, inputs):
+    """Multiply-adds of all layers of a functional model, for inputs of known size."""
+    total = 0
 
+    def call(layer, *args, **kwargs):
+        nonlocal total
+        outputs = layer(*args, **kwargs)
+        inner = layer.segment if isinstance(layer, Recomputed) else layer
+        if isinstance(inner, keras.Model):
+            given = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in keras.tree.flatten(args)]
+            total += _count(inner, given)
+        elif isinstance(layer, _COUNTED):
+            # A kernel (h, w, in, out), or (in, out), is applied once for each position of what comes out.
+            total += math.prod(outputs.shape[:-1]) * math.prod(layer.kernel.shape)
+        return outputs
 
-def _depthwise(op):
-    kernel = op.inputs[1].shape.as_list()  # (h, w, in, multiplier)
-    return math.prod(op.outputs[0].shape.as_list()) * math.prod(kernel[:2])
-
-
-def _matrix_product(op):
-    inner = op.inputs[0].shape.as_list()[-2 if op.get_attr("transpose_a") else -1]
-    return math.prod(op.outputs[0].shape.as_list()) * inner
-
-
-_COUNTS = {"Conv2D": _convolution, "DepthwiseConv2dNative": _depthwise, "MatMul": _matrix_product}
+    given = keras.tree.pack_sequence_as(model.input, inputs)
+    keras.models.clone_model(model, given, clone_function=lambda layer: layer, call_function=call)
+    return total

@@ -1,14 +1,11 @@
 """The few layers that Keras lacks or has slower, and the convolution block that every part is made of."""
 
 import contextlib
-import functools
-import threading
 
 import keras
-import numpy as np
-import tensorflow as tf
+from keras import ops
 
-_state = threading.local()  # each replica is traced in a thread of its own
+from mtl_tf import kernels
 
 IMAGENET = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))  # options of `Whiten`
 BATCH_NORM_EPSILON = 1e-5
@@ -19,10 +16,7 @@ BATCH_NORM_MOMENTUM = 0.9
 class BatchNorm(keras.layers.Layer):
     """Batch normalisation over (B, H, W), with statistics of the global batch on any number of replicas.
 
-    On one replica it is TensorFlow's fused kernel, which Keras' own layer does not use. On several the replicas'
-    means and variances are merged exactly (Chan et al., "Updating formulae and a pairwise algorithm for computing
-    sample variances", 1979, eq. 2.1), also where they hold different numbers of images. As in PyTorch, the running
-    variance is the unbiased one (n / (n - 1)).
+    As in PyTorch, the running variance is the unbiased one (n / (n - 1)).
 
     Args:
         momentum: weight of the old running statistics at each step.
@@ -55,57 +49,19 @@ class BatchNorm(keras.layers.Layer):
 
     def call(self, inputs, training=False):
         """Normalises (B, H, W, C)."""
-        gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
         if not training or not self.trainable:  # frozen, it keeps its statistics, as in Keras
-            return tf.raw_ops.FusedBatchNormV3(
-                x=inputs,
-                scale=gamma,
-                offset=beta,
-                mean=tf.convert_to_tensor(self.moving_mean),
-                variance=tf.convert_to_tensor(self.moving_variance),
-                epsilon=self.epsilon,
-                is_training=False,
-            ).y
-        context = tf.distribute.get_replica_context()
-        if context is None or context.num_replicas_in_sync == 1:
-            nothing = tf.constant([], tf.float32)
-            fused = tf.raw_ops.FusedBatchNormV3(
-                x=inputs,
-                scale=gamma,
-                offset=beta,
-                mean=nothing,
-                variance=nothing,
-                epsilon=self.epsilon,
-                is_training=True,
-            )
-            outputs, mean, variance = fused.y, fused.batch_mean, fused.batch_variance
-        else:
-            outputs, mean, variance = self._synchronised(tf.cast(inputs, tf.float32), gamma, beta, context)
-            outputs = tf.cast(outputs, inputs.dtype)
-        if _computing_again():
+            statistics = self.moving_mean, self.moving_variance
+            return kernels.normalise(inputs, self.gamma, self.beta, *statistics, self.epsilon)
+        outputs, mean, variance = kernels.normalise_by_batch(inputs, self.gamma, self.beta, self.epsilon)
+        if kernels.repeating():
             return outputs  # this batch has moved the running statistics before
         keep = self.momentum
         for running, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moved = running * keep + tf.stop_gradient(new) * (1.0 - keep)
+            old = ops.convert_to_tensor(running)
+            moved = old * keep + ops.stop_gradient(new) * (1.0 - keep)
             # A batch that is not finite stops training; what was learnt before it stays usable.
-            running.assign(tf.where(tf.math.is_finite(moved), moved, running))
+            running.assign(ops.where(ops.isfinite(moved), moved, old))
         return outputs
-
-    def _synchronised(self, inputs, gamma, beta, context):
-        count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)
-        mean = tf.math.divide_no_nan(tf.reduce_sum(inputs, [0, 1, 2]), count)
-        deviation = tf.reduce_sum(tf.math.squared_difference(inputs, mean), [0, 1, 2])
-        mine = tf.concat([tf.stack([count]), mean, deviation], 0)
-        # A sum over replicas of matrices with one row filled gathers all of them, differentiably.
-        replica = tf.one_hot(context.replica_id_in_sync_group, context.num_replicas_in_sync)
-        everyone = context.all_reduce(tf.distribute.ReduceOp.SUM, replica[:, None] * mine[None, :])
-        counts, means, deviations = tf.split(everyone, [1, mean.shape[0], mean.shape[0]], axis=1)
-        total = tf.reduce_sum(counts)
-        merged_mean = tf.reduce_sum(counts * means, 0) / total
-        merged = tf.reduce_sum(deviations + counts * tf.math.squared_difference(means, merged_mean), 0)
-        scale = gamma * tf.math.rsqrt(merged / total + self.epsilon)
-        outputs = inputs * scale + (beta - merged_mean * scale)
-        return outputs, merged_mean, merged / tf.maximum(total - 1.0, 1.0)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -114,81 +70,18 @@ class BatchNorm(keras.layers.Layer):
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
 
 
-@contextlib.contextmanager
-def computing_again():
-    """Inside, a training pass repeats the one before: state stays as it is, random layers draw what they drew."""
-    _state.again = True
-    try:
-        yield
-    finally:
-        _state.again = False
-
-
-def _computing_again():
-    return getattr(_state, "again", False)
-
-
 @keras.saving.register_keras_serializable("mtl_tf")
 class Conv2D(keras.layers.Conv2D):
-    """Keras' convolution, with the machine's own kernels for dilation and for groups where it has them.
-
-    Keras splits the input of a dilated convolution into dilation^2 interleaved images, which costs padding, copies
-    and many tiny convolutions: at rate 9 on 16x16 features it takes four times as long. A convolution in groups it
-    compiles with XLA, anew for every size of the image.
-    """
+    """Keras' convolution, by the machine's own kernels for dilation and for groups where it has them."""
 
     def build(self, input_shape):
         super().build(input_shape)
-        dtype, dilated, grouped = self.compute_dtype, max(self.dilation_rate) > 1, self.groups > 1
-        self._depthwise = grouped and self.groups == self.filters == input_shape[-1]
-        self._dense = grouped and not has_grouped_kernels(dtype)
-        # With groups and dilation in sixteen bits, oneDNN's gradient of the kernel is garbage, NaN in places.
-        sound = not grouped or self._dense or dtype == "float32"
-        self._native = not dilated or (sound and has_dilated_kernels(dtype))
+        sampling = self.strides, self.padding, self.dilation_rate, self.groups
+        self._convolve = kernels.convolution(input_shape[-1], self.filters, *sampling, self.compute_dtype)
 
     def convolution_op(self, inputs, kernel):
         """Convolves (B, H, W, C)."""
-        padding, dilations = self.padding.upper(), self.dilation_rate
-        if self._depthwise:
-            kernel = tf.transpose(kernel, (0, 1, 3, 2))  # (h, w, C, 1)
-            return tf.nn.depthwise_conv2d(inputs, kernel, (1, *self.strides, 1), padding, dilations=dilations)
-        if self._dense:
-            kernel = block_diagonal(kernel, self.groups)
-        convolve = tf.nn.conv2d if self._native else tf.nn.convolution
-        return convolve(inputs, kernel, self.strides, padding, dilations=dilations)
-
-
-def block_diagonal(kernel, groups: int):
-    """The kernel (h, w, C, F) that convolves all channels as (h, w, C / groups, F) does in groups; zeros elsewhere."""
-    height, width, channels, filters = kernel.shape
-    blocks = tf.reshape(kernel, (height, width, 1, channels, groups, filters // groups))
-    own = tf.eye(groups, dtype=kernel.dtype)[:, None, :, None]
-    return tf.reshape(blocks * own, (height, width, groups * channels, filters))
-
-
-@functools.cache
-def has_dilated_kernels(dtype: str) -> bool:
-    """Whether TensorFlow can differentiate a dilated convolution here: on GPUs, and on CPUs that oneDNN knows."""
-    return _has_gradients(dtype, dilations=2)
-
-
-@functools.cache
-def has_grouped_kernels(dtype: str) -> bool:
-    """Whether TensorFlow can differentiate a convolution in groups here: on GPUs, and on CPUs that oneDNN knows."""
-    return _has_gradients(dtype, groups=2)
-
-
-def _has_gradients(dtype, dilations=1, groups=1):
-    @tf.function
-    def gradients(image, kernel):
-        return tf.gradients(tf.nn.conv2d(image, kernel, 1, "SAME", dilations=dilations), [image, kernel])
-
-    with tf.init_scope():
-        try:
-            gradients(tf.ones((1, 8, 8, 8), dtype), tf.ones((3, 3, 8 // groups, 8), dtype))
-        except (tf.errors.OpError, ValueError):
-            return False
-    return True
+        return self._convolve(inputs, kernel)
 
 
 @keras.saving.register_keras_serializable("mtl_tf")
@@ -208,23 +101,14 @@ class DropPath(keras.layers.Layer):
         self.rate = rate
 
     def build(self, input_shape):
-        first = tf.constant([np.random.randint(2**31), 0], tf.int64)  # as Keras' own seeds, after set_random_seed
-        once = tf.VariableAggregation.ONLY_FIRST_REPLICA
-        self.draws = tf.Variable(first, trainable=False, aggregation=once, name="draws")
+        self.draws = kernels.new_draws()
 
     def call(self, inputs, training=False):
         """Scales every image of (B, ...) by 0 or 1 / (1 - rate)."""
         if not training or not self.rate:
             return inputs
-        context = tf.distribute.get_replica_context()
-        replica = context.replica_id_in_sync_group if context else 0
-        again = _computing_again()
-        seed = tf.identity(self.draws) + tf.stack([tf.cast(replica, tf.int64), -1 if again else 0])
-        if not again:
-            self.draws.assign_add(tf.constant([0, 1], tf.int64))  # replicas take no list
-        shape = (tf.shape(inputs)[0], *(1 for _ in inputs.shape[1:]))
-        kept = tf.random.stateless_uniform(shape, seed) >= self.rate
-        return inputs * tf.cast(tf.cast(kept, tf.float32) / (1 - self.rate), inputs.dtype)
+        kept = kernels.draw(self.draws, (ops.shape(inputs)[0], *(1 for _ in inputs.shape[1:]))) >= self.rate
+        return inputs * ops.cast(ops.cast(kept, "float32") / (1 - self.rate), inputs.dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -257,15 +141,11 @@ class LayerScale(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("mtl_tf")
 class ResizeLike(keras.layers.Layer):
-    """Bilinear resize (half-pixel centres) of (B, h, w, C) to the height and width of a reference (B, H, W, ...).
-
-    `keras.ops.image.resize` fails where the size is only known at run time.
-    """
+    """Bilinear resize (half-pixel centres) of (B, h, w, C) to the height and width of a reference (B, H, W, ...)."""
 
     def call(self, inputs, reference):
         """Returns (B, H, W, C)."""
-        resized = tf.image.resize(inputs, tf.shape(reference)[1:3])
-        return tf.cast(resized, self.compute_dtype)
+        return ops.cast(kernels.resize(inputs, reference), self.compute_dtype)
 
     def compute_output_shape(self, inputs_shape, reference_shape):
         return (inputs_shape[0], *reference_shape[1:3], inputs_shape[3])
@@ -282,10 +162,11 @@ class Whiten(keras.layers.Layer):
         self.autocast = False
 
     def call(self, inputs):
-        images = tf.cast(inputs, tf.float32)
+        images = ops.cast(inputs, "float32")
         if self.reverse:
             images = images[..., ::-1]
-        return tf.cast((images - self.mean) / self.std, self.compute_dtype)
+        mean, std = (ops.convert_to_tensor(values, "float32") for values in (self.mean, self.std))
+        return ops.cast((images - mean) / std, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -4,12 +4,10 @@ Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016: about one mo
 """
 
 import collections
-import contextlib
 
 import keras
-import tensorflow as tf
 
-from mtl_tf.models.layers import computing_again
+from mtl_tf import kernels
 
 
 def recomputing(model: keras.Model) -> keras.Model:
@@ -27,7 +25,7 @@ def recomputing(model: keras.Model) -> keras.Model:
     begin = list(model.inputs)
     for number, ends in enumerate(_segments(model)):
         segment = keras.Model(begin, ends, name=f"{model.name}_segment{number}")
-        layer = _Recomputed(segment, name=f"{model.name}_recomputed{number}")
+        layer = Recomputed(segment, name=f"{model.name}_recomputed{number}")
         values = layer([known[id(tensor)] for tensor in begin])
         known |= {id(tensor): value for tensor, value in zip(ends, values, strict=True)}
         begin = ends[-1:]
@@ -59,7 +57,7 @@ def _segments(model):
     return [*found, complete] if complete else found
 
 
-class _Recomputed(keras.layers.Layer):
+class Recomputed(keras.layers.Layer):
     """Calls a model; in training its activations are computed again when the gradient asks for them."""
 
     def __init__(self, segment, **kwargs):
@@ -67,17 +65,7 @@ class _Recomputed(keras.layers.Layer):
         self.segment = segment
 
     def call(self, inputs, training=False):
-        if not training:
-            return keras.tree.flatten(self.segment(inputs))
-        calls = 0
-
-        def run(*tensors):
-            nonlocal calls
-            calls += 1
-            with computing_again() if calls > 1 else contextlib.nullcontext():
-                return keras.tree.flatten(self.segment(list(tensors), training=True))
-
-        return tf.recompute_grad(run)(*inputs)
+        return kernels.recompute(self.segment, inputs) if training else keras.tree.flatten(self.segment(inputs))
 
     def compute_output_spec(self, inputs, training=False):
         return keras.tree.flatten(self.segment.compute_output_spec(inputs))

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import keras
-import tensorflow as tf
 
+from mtl_tf import kernels
 from mtl_tf.config import OptimConfig
 
 
@@ -39,13 +39,7 @@ class _Momentum(keras.optimizers.SGD):
             self.assign_sub(variable, learning_rate * gradient)
             return
         velocity = self.momentums[self._get_variable_index(variable)]
-        tf.raw_ops.ResourceApplyMomentum(
-            var=variable.handle,
-            accum=velocity.value.handle,
-            lr=tf.cast(learning_rate, variable.dtype),
-            grad=tf.cast(gradient, variable.dtype),
-            momentum=tf.cast(self.momentum, variable.dtype),
-        )
+        kernels.move_with_momentum(variable, velocity, gradient, learning_rate, self.momentum)
 
 
 class SGD(_RatePerVariable, _Momentum):
@@ -53,7 +47,7 @@ class SGD(_RatePerVariable, _Momentum):
 
     Keras keeps the rate inside (v = momentum * v - rate * g), so that a rate that falls takes hold only as the old
     velocity fades: Sutskever et al., "On the importance of initialization and momentum", 2013, against PyTorch's
-    documented form. One fused kernel a variable.
+    documented form.
     """
 
 

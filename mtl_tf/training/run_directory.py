@@ -41,7 +41,7 @@ _OURS = (
 _OUR_PATTERNS = ("evaluation_*.json", "baseline_*.json", "per_image_*.csv")
 _OUR_FOLDERS = ("checkpoints", "best", "events", "pictures", "export", "predictions")
 SAMPLES_FILE = "samples.json"
-_PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "absl-py", "h5py")
+_PACKAGES = ("tensorflow", "keras", "numpy", "pillow", "absl-py", "h5py", "jax", "jaxlib")
 
 
 class RunDirectory:

@@ -11,18 +11,13 @@ import keras
 import tensorflow as tf
 
 from mtl_tf.config import Config
-from mtl_tf.losses import loss_sum_and_count
+from mtl_tf.losses import count, loss_weight, mean_losses
 from mtl_tf.tasks import Task
 from mtl_tf.training.averaging import Averaging
 from mtl_tf.training.optimisers import build_optimizer, l2_of, rate_factors_of
 
 FIRST_LOSS_SCALE = 2.0**15
 LOSS_SCALE_PATIENCE = 2000  # good steps after which the scale is doubled
-
-
-def loss_weight(config: Config, task: Task) -> float:
-    """The weight of a task in the total loss."""
-    return getattr(config.loss, f"{task.name}_weight")
 
 
 def build_step(
@@ -132,7 +127,7 @@ class TrainingStep:
         context = tf.distribute.get_replica_context()
         variables = self.trained(frozen)
         counts = {
-            task.name: context.all_reduce(tf.distribute.ReduceOp.SUM, _count(task, batch[task.name]))
+            task.name: context.all_reduce(tf.distribute.ReduceOp.SUM, count(task, batch[task.name]))
             for task in self._tasks
         }
         losses, gradients = self._in_parts(batch, counts, scale, variables)
@@ -182,11 +177,7 @@ class TrainingStep:
         """The shares of losses and gradients of some images; the counts are those of the whole global batch."""
         with tf.GradientTape() as tape:
             outputs = self._model(tf.cast(batch["image"], tf.float32), training=True)
-            losses = {}
-            for task in self._tasks:
-                raws = [outputs[name] for name in (f"{task.name}_initial", task.name) if name in outputs]
-                sums = [loss_sum_and_count(task, raw, batch[task.name])[0] for raw in raws]
-                losses[task.name] = tf.add_n(sums) / len(sums) / tf.maximum(counts[task.name], 1.0)
+            losses = mean_losses(self._tasks, outputs, batch, counts)
             scaled = tf.add_n([self._weights[name] * value for name, value in losses.items()]) * scale
         gradients = tape.gradient(scaled, [variable.value for variable in variables])
         return losses, gradients
@@ -217,9 +208,3 @@ class TrainingStep:
         grown = tf.where(double, self.loss_scale * 2.0, self.loss_scale)
         self.loss_scale.assign(tf.where(finite, grown, tf.maximum(self.loss_scale * 0.5, 1.0)))
         self.good_steps.assign(tf.where(double, tf.zeros_like(good), good))
-
-
-def _count(task, target):
-    """What the loss of a task counts, of the targets alone (the loss of a raw head of zeros is never computed)."""
-    raw = tf.zeros((*tf.unstack(tf.shape(target)), task.channels))
-    return loss_sum_and_count(task, raw, target)[1]

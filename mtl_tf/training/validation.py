@@ -13,12 +13,12 @@ from mtl_tf.atomic import write_json
 from mtl_tf.config import Config
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
 from mtl_tf.evaluation import Evaluation, Evaluator, finite, strategy_and_batch
+from mtl_tf.losses import loss_weight
 from mtl_tf.metrics import selection_score
 from mtl_tf.tasks import Task
 from mtl_tf.training.averaging import Averaging
 from mtl_tf.training.checkpoints import save_weights
 from mtl_tf.training.runtime import Runtime
-from mtl_tf.training.step import loss_weight
 from mtl_tf.training.summaries import Summaries
 
 # What stands in metrics.csv of the averaged weights, beside the same of those that are trained.

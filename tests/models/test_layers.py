@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mtl_tf.kernels import on_tensorflow
 from mtl_tf.models import layers
 from mtl_tf.models.layers import BatchNorm, Conv2D, ResizeLike, Whiten, conv_bn_relu, pytorch_uniform, scope
 from tests.helpers import ROOT
@@ -122,9 +123,9 @@ def test_two_devices_normalise_as_one():
 @pytest.mark.parametrize("dilation", [1, 2, 3, 9])
 def test_convolution_equals_that_of_keras(dilation, native, monkeypatch):
     """Answers and gradients, with the machine's own dilated kernels and without."""
-    if native and not layers.has_dilated_kernels("float32"):
+    if native and not on_tensorflow.has_dilated_kernels("float32"):
         pytest.skip("no dilated kernels here")
-    monkeypatch.setattr(layers, "has_dilated_kernels", lambda dtype: native)
+    monkeypatch.setattr(on_tensorflow, "has_dilated_kernels", lambda dtype: native)
     options = dict(padding="same", dilation_rate=dilation, use_bias=False)
     ours, theirs = Conv2D(8, 3, **options), keras.layers.Conv2D(8, 3, **options)
     inputs, upstream = tf.constant(numbers(2, 12, 10, 6)), numbers(2, 12, 10, 8, seed=1)
@@ -150,9 +151,9 @@ def test_convolution_equals_that_of_keras(dilation, native, monkeypatch):
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.03)])
 def test_groups_are_convolutions_side_by_side(channels, groups, dilation, dtype, tolerance, kernels, monkeypatch):
     """Answers and gradients, with the machine's own kernels and without: those of each group alone, in float32."""
-    if kernels and not layers.has_grouped_kernels(dtype):
+    if kernels and not on_tensorflow.has_grouped_kernels(dtype):
         pytest.skip("no kernels for groups here")
-    monkeypatch.setattr(layers, "has_grouped_kernels", lambda dtype: kernels)
+    monkeypatch.setattr(on_tensorflow, "has_grouped_kernels", lambda dtype: kernels)
     layer = Conv2D(channels, 3, padding="same", dilation_rate=dilation, groups=groups, use_bias=False, dtype=dtype)
     # So large that oneDNN takes the way on which its gradient in sixteen bits is wrong.
     inputs = tf.cast(numbers(2, 33, 36, channels, mean=0.0), dtype)

@@ -5,7 +5,7 @@ TensorFlow's "same" pads a strided layer there: one side less than the other whe
 """
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 
 @keras.saving.register_keras_serializable("mtl_tf")
@@ -26,9 +26,8 @@ class PadToGrid(keras.layers.Layer):
 
     def call(self, inputs):
         """Returns (B, H + (kernel - 1) * dilation, W + (kernel - 1) * dilation, C)."""
-        known, dynamic = inputs.shape.as_list()[1:3], tf.shape(inputs)
-        sides = [self._sides(known[i] or dynamic[i + 1]) for i in (0, 1)]
-        return tf.pad(inputs, [(0, 0), *sides, (0, 0)])
+        sides = [self._sides(size) for size in ops.shape(inputs)[1:3]]
+        return ops.pad(inputs, [(0, 0), *sides, (0, 0)])
 
     def _sides(self, size):
         """Pixels before and after."""
@@ -40,7 +39,7 @@ class PadToGrid(keras.layers.Layer):
         if isinstance(size, int):
             before = max(lacking, 0) // 2 * self.dilation
         else:
-            before = tf.maximum(lacking, 0) // 2 * self.dilation
+            before = ops.maximum(lacking, 0) // 2 * self.dilation
         return before, everything - before
 
     def compute_output_shape(self, input_shape):
@@ -62,15 +61,15 @@ class AtrousAveragePooling(keras.layers.Layer):
 
     def call(self, inputs):
         """Returns (B, H, W, C)."""
-        inside = tf.ones_like(inputs[:1, ..., :1])
+        inside = ops.ones_like(inputs[:1, ..., :1])
         return self._sum(inputs) / self._sum(inside)
 
     def _sum(self, inputs):
-        height, width = tf.unstack(tf.shape(inputs)[1:3])
+        height, width = ops.shape(inputs)[1:3]
         reach = (self.size - 1) * self.dilation
-        padded = tf.pad(inputs, [(0, 0), (0, reach), (0, reach), (0, 0)])
+        padded = ops.pad(inputs, [(0, 0), (0, reach), (0, reach), (0, 0)])
         steps = range(0, reach + 1, self.dilation)
-        return tf.add_n([padded[:, i : i + height, j : j + width] for i in steps for j in steps])
+        return sum(padded[:, i : i + height, j : j + width] for i in steps for j in steps)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -1,0 +1,222 @@
+"""The kernels of TensorFlow that Keras lacks or has slower; replicas are TensorFlow's too."""
+
+import contextlib
+import functools
+import threading
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+_state = threading.local()  # each replica is traced in a thread of its own
+
+
+# === Batch normalisation ===
+
+
+def normalise(inputs, gamma, beta, mean, variance, epsilon: float):
+    """Batch normalisation of (B, H, W, C) by given statistics (C,), in one kernel."""
+    return tf.raw_ops.FusedBatchNormV3(
+        x=inputs,
+        scale=tf.convert_to_tensor(gamma),
+        offset=tf.convert_to_tensor(beta),
+        mean=tf.convert_to_tensor(mean),
+        variance=tf.convert_to_tensor(variance),
+        epsilon=epsilon,
+        is_training=False,
+    ).y
+
+
+def normalise_by_batch(inputs, gamma, beta, epsilon: float):
+    """Batch normalisation by the statistics of the global batch, on any number of replicas.
+
+    On one replica it is TensorFlow's fused kernel. On several the replicas' means and variances are merged exactly
+    (Chan et al., "Updating formulae and a pairwise algorithm for computing sample variances", 1979, eq. 2.1), also
+    where they hold different numbers of images.
+
+    Args:
+        inputs: (B, H, W, C).
+        gamma, beta: (C,).
+        epsilon: added to the variance.
+
+    Returns:
+        (B, H, W, C); mean (C,); unbiased variance (C,).
+    """
+    gamma, beta = tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta)
+    context = tf.distribute.get_replica_context()
+    if context is not None and context.num_replicas_in_sync > 1:
+        outputs, mean, variance = _synchronised(tf.cast(inputs, tf.float32), gamma, beta, epsilon, context)
+        return tf.cast(outputs, inputs.dtype), mean, variance
+    nothing = tf.constant([], tf.float32)
+    fused = tf.raw_ops.FusedBatchNormV3(
+        x=inputs, scale=gamma, offset=beta, mean=nothing, variance=nothing, epsilon=epsilon, is_training=True
+    )
+    return fused.y, fused.batch_mean, fused.batch_variance
+
+
+def _synchronised(inputs, gamma, beta, epsilon, context):
+    count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)
+    mean = tf.math.divide_no_nan(tf.reduce_sum(inputs, [0, 1, 2]), count)
+    deviation = tf.reduce_sum(tf.math.squared_difference(inputs, mean), [0, 1, 2])
+    mine = tf.concat([tf.stack([count]), mean, deviation], 0)
+    # A sum over replicas of matrices with one row filled gathers all of them, differentiably.
+    replica = tf.one_hot(context.replica_id_in_sync_group, context.num_replicas_in_sync)
+    everyone = context.all_reduce(tf.distribute.ReduceOp.SUM, replica[:, None] * mine[None, :])
+    counts, means, deviations = tf.split(everyone, [1, mean.shape[0], mean.shape[0]], axis=1)
+    total = tf.reduce_sum(counts)
+    merged_mean = tf.reduce_sum(counts * means, 0) / total
+    merged = tf.reduce_sum(deviations + counts * tf.math.squared_difference(means, merged_mean), 0)
+    scale = gamma * tf.math.rsqrt(merged / total + epsilon)
+    outputs = inputs * scale + (beta - merged_mean * scale)
+    return outputs, merged_mean, merged / tf.maximum(total - 1.0, 1.0)
+
+
+# === Convolution ===
+
+
+def convolution(channels: int, filters: int, strides, padding: str, dilations, groups: int, dtype: str) -> Callable:
+    """A function (inputs (B, H, W, channels), kernel (h, w, channels / groups, filters)) -> (B, H', W', filters).
+
+    The machine's own kernels for dilation and for groups, where it has them: Keras splits the input of a dilated
+    convolution into dilation^2 interleaved images, which costs padding, copies and many tiny convolutions: at rate 9
+    on 16x16 features it takes four times as long. A convolution in groups it compiles with XLA, anew for every size of
+    the image.
+    """
+    padding, dilated, grouped = padding.upper(), max(dilations) > 1, groups > 1
+    dense = grouped and not has_grouped_kernels(dtype)
+    # With groups and dilation in sixteen bits, oneDNN's gradient of the kernel is garbage, NaN in places.
+    sound = not grouped or dense or dtype == "float32"
+    native = not dilated or (sound and has_dilated_kernels(dtype))
+
+    def depthwise(inputs, kernel):
+        kernel = tf.transpose(kernel, (0, 1, 3, 2))  # (h, w, C, 1)
+        return tf.nn.depthwise_conv2d(inputs, kernel, (1, *strides, 1), padding, dilations=dilations)
+
+    def convolve(inputs, kernel):
+        if dense:
+            kernel = block_diagonal(kernel, groups)
+        convolve = tf.nn.conv2d if native else tf.nn.convolution
+        return convolve(inputs, kernel, strides, padding, dilations=dilations)
+
+    return depthwise if grouped and groups == filters == channels else convolve
+
+
+def block_diagonal(kernel, groups: int):
+    """The kernel (h, w, C, F) that convolves all channels as (h, w, C / groups, F) does in groups; zeros elsewhere."""
+    height, width, channels, filters = kernel.shape
+    blocks = tf.reshape(kernel, (height, width, 1, channels, groups, filters // groups))
+    own = tf.eye(groups, dtype=kernel.dtype)[:, None, :, None]
+    return tf.reshape(blocks * own, (height, width, groups * channels, filters))
+
+
+@functools.cache
+def has_dilated_kernels(dtype: str) -> bool:
+    """Whether TensorFlow can differentiate a dilated convolution here: on GPUs, and on CPUs that oneDNN knows."""
+    return _has_gradients(dtype, dilations=2)
+
+
+@functools.cache
+def has_grouped_kernels(dtype: str) -> bool:
+    """Whether TensorFlow can differentiate a convolution in groups here: on GPUs, and on CPUs that oneDNN knows."""
+    return _has_gradients(dtype, groups=2)
+
+
+def _has_gradients(dtype, dilations=1, groups=1):
+    @tf.function
+    def gradients(image, kernel):
+        return tf.gradients(tf.nn.conv2d(image, kernel, 1, "SAME", dilations=dilations), [image, kernel])
+
+    with tf.init_scope():
+        try:
+            gradients(tf.ones((1, 8, 8, 8), dtype), tf.ones((3, 3, 8 // groups, 8), dtype))
+        except (tf.errors.OpError, ValueError):
+            return False
+    return True
+
+
+# === Resizing, and the largest channel ===
+
+
+def resize(inputs, reference):
+    """Bilinear resize (half-pixel centres) of (B, h, w, C) to float32 (B, H, W, C) of a reference (B, H, W, ...).
+
+    `keras.ops.image.resize` fails where the size is only known at run time.
+    """
+    return tf.image.resize(inputs, tf.shape(reference)[1:3])
+
+
+def argmax(inputs):
+    """The largest channel of (B, H, W, C), int32 (B, H, W). Keras' own first goes over the channels for -0.0."""
+    return tf.argmax(inputs, axis=-1, output_type=tf.int32)
+
+
+# === Random numbers ===
+
+
+def new_draws() -> tf.Variable:
+    """The state of a layer's random numbers: a seed, and how often it has drawn. It is no weight; checkpoints hold it.
+
+    The seed comes from NumPy's global generator, as Keras' own do, which `keras.utils.set_random_seed` sets.
+    """
+    first = tf.constant([np.random.randint(2**31), 0], tf.int64)
+    once = tf.VariableAggregation.ONLY_FIRST_REPLICA
+    return tf.Variable(first, trainable=False, aggregation=once, name="draws")
+
+
+def draw(draws: tf.Variable, shape):
+    """Uniform float32 numbers in 0..1: apart at every draw and on every replica, repeated inside `recompute`."""
+    context = tf.distribute.get_replica_context()
+    replica = context.replica_id_in_sync_group if context else 0
+    seed = tf.identity(draws) + tf.stack([tf.cast(replica, tf.int64), -1 if repeating() else 0])
+    if not repeating():
+        draws.assign_add(tf.constant([0, 1], tf.int64))  # replicas take no list
+    return tf.random.stateless_uniform(shape, seed)
+
+
+# === Computing again ===
+
+
+def recompute(model: keras.Model, inputs: list) -> list:
+    """A training pass of a model whose activations are not kept, but computed again for the gradient.
+
+    Returns:
+        Its outputs, flat.
+    """
+    calls = 0
+
+    def run(*tensors):
+        nonlocal calls
+        calls += 1
+        with _repeating() if calls > 1 else contextlib.nullcontext():
+            return keras.tree.flatten(model(list(tensors), training=True))
+
+    return tf.recompute_grad(run)(*inputs)
+
+
+@contextlib.contextmanager
+def _repeating():
+    _state.repeating = True
+    try:
+        yield
+    finally:
+        _state.repeating = False
+
+
+def repeating() -> bool:
+    """Whether this pass repeats the one before: then state stays as it is, and random layers draw what they drew."""
+    return getattr(_state, "repeating", False)
+
+
+# === Updates ===
+
+
+def move_with_momentum(variable, velocity, gradient, rate, momentum: float):
+    """velocity = momentum * velocity + gradient; variable = variable - rate * velocity: in place, one kernel."""
+    tf.raw_ops.ResourceApplyMomentum(
+        var=variable.handle,
+        accum=velocity.value.handle,
+        lr=tf.cast(rate, variable.dtype),
+        grad=tf.cast(gradient, variable.dtype),
+        momentum=tf.cast(momentum, variable.dtype),
+    )

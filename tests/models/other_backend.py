@@ -1,0 +1,102 @@
+"""Run as a program by test_backends, under one backend of Keras: what a network answers and learns, as a file.
+
+python -m tests.models.other_backend ARCHITECTURE ENCODER WEIGHTS OUTPUT: takes the weights of WEIGHTS, or, where there
+is no such file, draws them and writes it. Under another backend than TensorFlow there is no TensorFlow.
+"""
+
+import dataclasses
+import os
+import pathlib
+import sys
+
+if os.environ["KERAS_BACKEND"] != "tensorflow":
+    sys.modules["tensorflow"] = None  # importing it fails
+
+import keras
+import numpy as np
+
+from mtl_tf.config import Config, ModelConfig, replace
+from mtl_tf.losses import LOSSES, count, loss_sum_and_count
+from mtl_tf.models import build_model
+from mtl_tf.models.costs import multiply_adds
+from mtl_tf.tasks import cityscapes_tasks
+from tests.models.common import pictures, randomise
+
+SIZE = (3, 24, 40)
+
+
+def a_batch(tasks):
+    """Images whose labels are valid in part."""
+    random = np.random.default_rng(3)
+    semseg = random.integers(0, tasks[0].channels, SIZE, np.int32)
+    depth = random.uniform(tasks[1].minimum, tasks[1].maximum, SIZE).astype(np.float32)
+    semseg[random.random(SIZE) < 0.2] = 255
+    depth[0, :5], depth[random.random(SIZE) < 0.3] = 0.0, 0.0
+    return {"image": pictures(*SIZE), "semseg": semseg, "depth": depth, "index": np.arange(len(semseg))}
+
+
+def step_of(model, tasks, config):
+    """A function that makes one step in place and gives its losses."""
+    if keras.config.backend() == "jax":
+        from mtl_tf.training.jax_step import JaxStep
+
+        step = JaxStep(model, tasks, config)
+
+        def run(batch):
+            losses = step(batch)
+            step.write_back()
+            return losses
+
+        return run
+    import tensorflow as tf
+
+    from mtl_tf.training.step import build_step
+
+    step = build_step(tf.distribute.get_strategy(), model, tasks, config)
+    return lambda batch: {name: value for name, value in step(batch).items() if name != "good"}
+
+
+def all_losses(tasks, outputs, batch):
+    """The sums of every loss of the registry, of the answers of a network."""
+    found = {}
+    for name in LOSSES:
+        task = tasks[0] if name == "cross_entropy" else dataclasses.replace(tasks[1], loss=name)
+        value, counted = loss_sum_and_count(task, outputs[task.name], batch[task.name])
+        assert float(counted) == float(count(task, batch[task.name]))
+        found[name] = np.asarray(keras.ops.convert_to_numpy(value))
+    return found
+
+
+def main(architecture, encoder, weights, output):
+    """Writes answers, losses and the change that one step of SGD makes."""
+    model_config = ModelConfig(architecture=architecture, encoder=encoder, aspp_rates=(2, 3))
+    # So large a step that the change of a weight does not drown in its last digit.
+    config = replace(Config(model=model_config), optim__learning_rate=1.0)
+    tasks = cityscapes_tasks()
+    model = build_model(model_config, tasks)
+    if not pathlib.Path(weights).exists():
+        randomise(model)
+        for variable in model.variables:
+            if variable.name == "beta":
+                # Far from where ReLU bends: one that is 0 here and 1e-7 there changes a gradient by more than 1e-4.
+                variable.assign_add(keras.ops.full(variable.shape, 4.0))
+        np.savez(weights, **{variable.path: variable.numpy() for variable in model.variables})
+    with np.load(weights) as given:
+        for variable in model.variables:
+            variable.assign(given[variable.path])
+    batch = a_batch(tasks)
+    outputs = model(batch["image"], training=False)
+    found = {f"answer {name}": keras.ops.convert_to_numpy(value) for name, value in outputs.items()}
+    found |= {f"decoded {task.name}": keras.ops.convert_to_numpy(task.decode(outputs[task.name])) for task in tasks}
+    found |= {f"sum of {name}": value for name, value in all_losses(tasks, outputs, batch).items()}
+    found["multiply_adds"] = multiply_adds(model, SIZE[1:])
+    before = {variable.path: keras.ops.convert_to_numpy(variable.value).copy() for variable in model.variables}
+    losses = step_of(model, tasks, config)(batch)
+    found |= {f"trained {name}": float(value) for name, value in losses.items()}
+    for variable in model.variables:
+        found[f"change {variable.path}"] = keras.ops.convert_to_numpy(variable.value) - before[variable.path]
+    np.savez(output, **found)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,127 @@
+"""The parts under TensorFlow, as `main.py train` and an exported network do them."""
+
+import contextlib
+import pathlib
+
+import tensorflow as tf
+
+from _benchmark.work import TRAINING_PASSES, Work, parameters_of, random_batch, size_of
+from mtl_tf.config import Config, replace
+from mtl_tf.data.pipeline import EvaluationData, TrainingData
+from mtl_tf.data.sets import describe, describe_training, open_split, open_training
+from mtl_tf.errors import UsageError
+from mtl_tf.inference.predictor import AnswerModule
+from mtl_tf.inference.runs import is_saved_model
+from mtl_tf.models import build_model
+from mtl_tf.models.costs import multiply_adds
+from mtl_tf.models.folding import fold_batch_norm
+from mtl_tf.training import runtime
+from mtl_tf.training.step import build_step
+
+IDLE = 12  # batches that a pipeline can have prepared while it was not its turn
+
+peak_memory = runtime.peak_memory
+
+
+def training(config: Config, real: bool, export: str = "") -> Work:
+    """Training steps."""
+    tasks = describe_training(config.data).tasks(config)
+    machine = runtime.start(config)
+    with machine.strategy.scope():
+        model = build_model(config.model, tasks)
+        step = build_step(machine.strategy, model, tasks, config)
+
+    def use(batch):
+        # Reading the losses, as the trainer does, waits for the device.
+        losses = {name: float(value) for name, value in step(batch).items()}
+        if not losses["good"]:
+            raise UsageError(f"the loss became {losses['loss']}; set a lower --optim.learning_rate")
+
+    dataset, naming_errors = training_batches(config) if real else random_batches(config, tasks)
+    batches = iter(machine.strategy.experimental_distribute_dataset(dataset))
+    return Work(
+        batches,
+        use,
+        config.train.batch_size,
+        machine.devices,
+        parameters_of(model),
+        0 if real and not config.data.crop_size else TRAINING_PASSES * multiply_adds(model, size_of(config)),
+        IDLE if real else 1,
+        naming_errors,
+    )
+
+
+def inference(config: Config, real: bool, export: str = "") -> Work:
+    """Answers of the network, on one device."""
+    answer, model, devices = answering(config, export)
+    batch_size, naming_errors = config.train.batch_size, contextlib.nullcontext()
+    if real:
+        data = EvaluationData(open_split(config, config.data.val_split), config, describe(config.data))
+        batch_size = batch_size if data.one_size() else 1
+        dataset, naming_errors = data.dataset(batch_size).repeat(), data.naming_errors()
+    else:
+        dataset, naming_errors = random_batches(config, ())
+    images = dataset.map(lambda batch: tf.cast(batch["image"], tf.uint8)).prefetch(config.data.prefetch)
+    return Work(
+        iter(images),
+        answer,
+        batch_size,
+        devices,
+        parameters_of(model) if model else 0,
+        multiply_adds(model, size_of(config)) if model and not real else 0,
+        IDLE if real else 1,
+        naming_errors,
+    )
+
+
+def answering(config: Config, export: str):
+    """Of the network that the options describe, as it would be exported, or of a SavedModel."""
+    machine = runtime.start(replace(config, train__devices=1))
+    if export:
+        if not is_saved_model(pathlib.Path(export)):
+            raise UsageError(f"--export={export} is no SavedModel; main.py export --run_dir=RUN writes one")
+        module, model = tf.saved_model.load(export), None
+    else:
+        tasks = describe(config.data).tasks(config)
+        model = fold_batch_norm(build_model(replace(config, model__recompute=False).model, tasks))
+        module = AnswerModule(model, tasks, config.data.image_size)
+
+    def answer(image):
+        return [value.numpy() for value in module.native(image).values()]
+
+    return answer, model, machine.devices
+
+
+def preparing(config: Config, real: bool, export: str = "") -> Work:
+    """Training batches; there is nothing random to measure."""
+    dataset, naming_errors = training_batches(config)
+    batches = iter(dataset)
+    return Work(
+        batches, lambda batch: None, config.train.batch_size, ("CPU:0",), idle=IDLE, naming_errors=naming_errors
+    )
+
+
+PARTS = {"train": training, "inference": inference, "data": preparing}
+
+
+def training_batches(config):
+    """The batches of the training split, for as long as anybody measures, and the context in which to read them."""
+    config = replace(config, train__epochs=1_000_000)
+    descriptor = describe_training(config.data)
+    data = TrainingData(open_training(config, descriptor), config, descriptor)
+    return data.dataset(), data.naming_errors()
+
+
+def random_batches(config, tasks):
+    """One random batch again and again, and a context that does nothing."""
+    return tf.data.Dataset.from_tensors(random_batch(config, tasks)).repeat(), contextlib.nullcontext()
+
+
+def compiled(function):
+    """The function as a graph."""
+    return tf.function(function, autograph=False)
+
+
+def wait(value):
+    """Reads one number of a tensor."""
+    tf.reshape(value, [-1])[0].numpy()
