@@ -8,6 +8,7 @@ import tempfile
 def start_tensorflow():
     """Imports TensorFlow and lists the devices; what it says meanwhile is shown only if that fails."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever a user's Keras computes with elsewhere
     sys.stderr.flush()
     # The messages come from C++ before any log level holds, so that only the file descriptor can be turned away.
     kept = os.dup(2)

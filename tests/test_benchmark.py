@@ -80,6 +80,7 @@ def test_jax_without_tensorflow(tmp_path):
     assert "train, inference" in one_line_error(done.returncode, done.stderr)
 
 
+@pytest.mark.slow
 def test_latency_and_inference_of_an_export(tmp_path, tiny_run):
     export = tmp_path / "export"
     done = command("export", f"--run_dir={tiny_run}", f"--output={export}")
@@ -96,6 +97,7 @@ def test_latency_and_inference_of_an_export(tmp_path, tiny_run):
     assert result["export"] == str(export) and "machine_share" not in result
 
 
+@pytest.mark.slow
 def test_a_whole_run(tmp_path, tiny_dataset):
     options = (*TINY, f"--data.root={tiny_dataset}", "--data.image_size=32,48")
     result = result_of(tmp_path, "--part=run", *options)
@@ -105,6 +107,7 @@ def test_a_whole_run(tmp_path, tiny_dataset):
     assert result["whole_images_per_second"] > 0
 
 
+@pytest.mark.slow
 def test_turns_are_one_window_a_line(tmp_path):
     done = benchmark("--turns", "--seconds=0.1", "--part=inference", *SMALL, "--train.batch_size=2", input="\n\n")
     assert done.returncode == 0, done.stderr
@@ -117,6 +120,7 @@ def test_turns_are_one_window_a_line(tmp_path):
 @pytest.mark.parametrize("part", ["train", "inference", "data"])
 def test_a_data_set(part, tmp_path, tiny_dataset):
     result = result_of(tmp_path, f"--part={part}", *TINY, f"--data.root={tiny_dataset}", "--norate")
+    assert result["first_batch_seconds"] > 0
     assert (result["part"], result["data"], result["batch_size"]) == (part, "folder", 2)
     assert (result["parameters"] > 0) == (part != "data")
 

@@ -23,6 +23,7 @@ import importlib.util
 import os
 import pathlib
 import sys
+import time
 
 from _benchmark.measuring import measure, measure_latency, take_turns
 from _benchmark.table import table
@@ -98,12 +99,13 @@ def _measured(config, own, real):
         return {"parameters": parameters_of(model) if model else 0, "latency": found, "devices": devices}
     if own.part not in backend.PARTS:
         raise UsageError(f"--part={own.part} is not there for --backend={own.backend}, only {', '.join(backend.PARTS)}")
+    begun = time.perf_counter()
     work = backend.PARTS[own.part](config, real, own.export)
     with work.naming_errors:
         if own.turns:
             take_turns(work, own.seconds)
             return None
-        found = measure(work, own.seconds, own.part)
+        found = measure(work, own.seconds, own.part, begun)
     found |= {"batch_size": work.batch_size, "parameters": work.parameters, "devices": work.devices}
     found["peak_memory_mb"] = round(backend.peak_memory(work.devices) / 2**20, 1)
     if work.multiply_adds and own.rate:

@@ -36,9 +36,12 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
             # A bias is what batch norm adds; the kernel keeps its name and shape.
             folded[layer.name] = type(layer).from_config({**layer.get_config(), "use_bias": True})
             return folded[layer.name]
-        return keras.layers.Identity(name=layer.name) if layer.name in norms else layer
+        return layer
 
-    found = keras.models.clone_model(model, clone_function=replace)
+    def call(layer, *args, **kwargs):
+        return args[0] if layer.name in norms else layer(*args, **kwargs)
+
+    found = keras.models.clone_model(model, clone_function=replace, call_function=call)
     for name, norm in pairs.items():
         folded[name].set_weights(_weights(model.get_layer(name), norm))
     return found

@@ -5,8 +5,6 @@ reads each once as training does, and prints the memory of the process as it goe
 RssFile, to which belong the parts of the index that were read. At the end the slope of each over the samples.
 """
 
-import functools
-import json
 import pathlib
 import sys
 import tempfile
@@ -15,57 +13,9 @@ import time
 import numpy as np
 
 from mtl_tf import config as configuration
-from mtl_tf.data import descriptors, packing, shards
-from mtl_tf.data.sets.synthetic import SYNTHETIC
+from tests.helpers import tool_module
 
-SIZE, BATCH = (16, 16), 64
-
-
-class RandomSource:
-    """Samples of random pixels, a thousand different ones again and again."""
-
-    tasks = ("semseg", "depth")
-
-    def __init__(self, count):
-        self.ids = range_of_names(count)
-
-    def __len__(self):
-        return len(self.ids)
-
-    def path(self, index):
-        """The name of a sample."""
-        return f"sample {index}"
-
-    def read(self, index, window=None):
-        """A sample, a function of its index."""
-        random = np.random.default_rng(index % 1000)
-        return {
-            "image": random.integers(0, 256, (*SIZE, 3), np.uint8),
-            "semseg": random.integers(0, 19, SIZE, np.int32),
-            "depth": random.uniform(4, 300, SIZE).astype(np.float32),
-        }
-
-
-class range_of_names:  # noqa: N801 - as `range`
-    """The texts of the numbers below a count."""
-
-    def __init__(self, count):
-        self._range = range(count)
-
-    def __len__(self):
-        return len(self._range)
-
-    def __getitem__(self, index):
-        return str(self._range[index])
-
-
-def pack(root: pathlib.Path, count: int, shard_samples: int = 5000) -> None:
-    """Writes a packed data set with one split, train."""
-    source = RandomSource(count)
-    descriptors.write(root, SYNTHETIC)
-    (root / shards.MARK).write_text(json.dumps({"format": shards.FORMAT, "content": "pixels", "data": "random"}))
-    make = functools.cache(functools.partial(packing.pixel_features, source, lambda index: source.tasks, False))
-    packing.pack_split(source, "train", root, lambda index: dict(make(index % 1000)), shard_samples, workers=1)
+BATCH = 64
 
 
 def config_of(root, count):
@@ -105,7 +55,7 @@ def main(count):
     """Packs, reads and prints the slopes."""
     with tempfile.TemporaryDirectory() as folder:
         root, start = pathlib.Path(folder), time.monotonic()
-        pack(root, count)
+        tool_module("_random_packed").pack(root, count)
         print(f"packed {count} samples in {time.monotonic() - start:.0f} s", flush=True)
         places, found = read(root, count)
     late = places > count / 10

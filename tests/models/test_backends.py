@@ -46,10 +46,19 @@ def test_jax_computes_what_tensorflow_does(architecture, encoder, tmp_path):
             "trained loss_semseg",
             "trained loss_depth",
         }
+        assert (found["decoded semseg"] == expected["decoded semseg"]).mean() > 0.999
+        changed = [name for name in expected if name.startswith("change") and "moving" not in name]
         for name, value in expected.items():
-            scale = np.abs(value).max()
-            if name == "decoded semseg":
-                assert (found[name] == value).mean() > 0.999
-                continue
-            assert scale > 0 or name.startswith("change"), name
-            np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-4 * scale + 1e-9, err_msg=name)
+            if name not in changed and name != "decoded semseg":
+                assert distance(found[name], value, np.max) < 1e-4, name
+        gradients = [np.concatenate([file[name].ravel() for name in changed]) for file in (found, expected)]
+        assert distance(*gradients, np.linalg.norm) < 1e-4
+        for name in changed:
+            # What cancels almost, such as a shift before another batch norm, is rounding for a larger part.
+            assert distance(found[name], expected[name], np.linalg.norm) < 1e-2, name
+
+
+def distance(found, expected, size) -> float:
+    """The size of the difference over that of what is expected."""
+    assert size(np.abs(expected)) > 0
+    return float(size(np.abs(found - expected)) / size(np.abs(expected)))

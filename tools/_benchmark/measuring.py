@@ -16,10 +16,15 @@ LATENCY_SIZES = ((256, 256), (512, 1024))  # pixels, from small to large: a proc
 FEWEST_ANSWERS = 5
 
 
-def measure(work: Work, seconds: float, label: str) -> dict:
-    """Median, best and worst over windows of at least `WINDOW` seconds, for `seconds` and at least one window."""
+def measure(work: Work, seconds: float, label: str, begun: float) -> dict:
+    """Median, best and worst over windows of at least `WINDOW` seconds, for `seconds` and at least one window.
+
+    `first_batch_seconds` is the time from `begun` (of `time.perf_counter`) until the first batch is done.
+    """
     print(f"warming up {label}", file=sys.stderr, flush=True)
-    for _ in range(WARM_UP):
+    work.use(next(work.batches))
+    first = time.perf_counter() - begun
+    for _ in range(WARM_UP - 1):
         work.use(next(work.batches))
     progress = Progress(f"measuring {label}", round(seconds), "s")
     start = window_start = time.perf_counter()
@@ -43,6 +48,7 @@ def measure(work: Work, seconds: float, label: str) -> dict:
         **speeds(work.batch_size, windows),
         "images_per_cpu_second": round(steps * work.batch_size / cpu, 4),
         "steps": steps,
+        "first_batch_seconds": round(first, 3),
         "seconds": round(window_start - start, 3),
         "wait_share": round(waited / (time.perf_counter() - start), 5),
     }
