@@ -109,16 +109,21 @@ class Harness:
         _wait(process, self._random.uniform(0, 1.5 * self._start_up))
 
     def _in_training(self, process, run_dir):
-        before = _last_step(run_dir)
-        while process.poll() is None and _last_step(run_dir) == before:
-            time.sleep(0.01)
+        self._first_step(process, run_dir)
         _wait(process, self._random.uniform(0, 2))
 
-    def _at_a_save(self, process, run_dir):
-        before, saves = _last_step(run_dir), self._random.randint(1, 4)
-        while process.poll() is None and _last_step(run_dir) == before:
+    @staticmethod
+    def _first_step(process, run_dir):
+        """Waits for a new row of steps.csv; rows of steps that were not saved are cut off before it comes."""
+        saved, began = _saved_step(run_dir), time.time_ns()
+        while process.poll() is None:
+            if _last_step(run_dir) > saved and (run_dir / "steps.csv").stat().st_mtime_ns > began:
+                return
             time.sleep(0.01)
-        writing = False
+
+    def _at_a_save(self, process, run_dir):
+        self._first_step(process, run_dir)
+        saves, writing = self._random.randint(1, 4), False
         while process.poll() is None:
             found = bool(_half_written(run_dir))
             saves -= found and not writing

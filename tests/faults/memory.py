@@ -20,6 +20,9 @@ from tests.helpers import ROOT, TINY, write_dataset
 WARM_UP = 0.2  # share of the steps
 OPTIONS = (
     *TINY,
+    "--tasks=depth",
+    "--nomodel.skip",
+    "--model.encoder=mobilenetv3_small",
     "--train.batch_size=1",
     "--data.crop_size=32,32",
     "--log.every=20",

@@ -54,7 +54,7 @@ def test_a_run_ends_with_status_2_and_continues_from_its_last_checkpoint(tmp_pat
         calls.append(1)
         if len(calls) == 7:
             raise error
-        return step.__get__(self)(*arguments)
+        return step.__get__(self, TrainingStep)(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(TrainingStep, "__call__", fail_at_the_seventh)
