@@ -200,7 +200,7 @@ def draw(rows: list[dict], path: pathlib.Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     axes = [axis for axis in AXES if any(row["axis"] == axis and row["ms"] for row in rows)]
     figure, panels = pyplot.subplots(1, len(axes), figsize=(4.2 * len(axes), 3.6), squeeze=False, layout="constrained")
@@ -219,6 +219,9 @@ def draw(rows: list[dict], path: pathlib.Path) -> None:
         panel.spines[["top", "right"]].set_visible(False)
         works = sorted({row["work"] for row in there})
         panel.set_xticks(works, [_short(axis, work) for work in works])
+        spread = max(row["ms"] for row in there) / min(row["ms"] for row in there)
+        panel.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if spread < 100 else (1,)))
+        panel.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
         panel.minorticks_off()
         panel.legend(frameon=False, fontsize=8)
     figure.suptitle("Cost as the work grows (dashed: linear)", fontsize=11)

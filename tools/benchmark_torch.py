@@ -49,7 +49,7 @@ class Reference:
                 loss = module.loss_fn(network(images), classes, depth)
             loss.backward()
             optimizer.step()
-            return float(loss)
+            return float(loss.detach())
 
         def infer():
             with torch.no_grad(), sixteen_bits():
