@@ -179,7 +179,12 @@ def _join_separable(rest: dict[str, Tensor], module: str):
     depth, point = rest.pop(f"{module}.0.weight", None), rest.pop(f"{module}.1.weight", None)
     if depth is None or point is None:
         return
-    if len(depth.shape) != 4 or len(point.shape) != 4 or point.shape[1:] != (depth.shape[0], 1, 1):
+    if (
+        len(depth.shape) != 4
+        or len(point.shape) != 4
+        or point.shape[1:] != (depth.shape[0], 1, 1)
+        or depth.shape[1] != 1
+    ):
         raise UnreadableError(f"holds shapes in {module} that do not go together: {depth.shape} and {point.shape}")
     (channels, _, *size), outputs = depth.shape, point.shape[0]
 
