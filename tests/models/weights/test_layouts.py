@@ -137,3 +137,11 @@ def test_a_separable_convolution_becomes_one():
     np.testing.assert_allclose(
         np.einsum("ijc,ijco->o", pixels, kernel.astype(np.float64)), point[:, :, 0, 0] @ channels, rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 0, 3, 3), (2, 1, 3), (3, 1, 3, 3)])
+def test_halves_of_a_separable_convolution_that_do_not_go_together(shape):
+    shapes = named_shapes("smp_deeplabv3plus_resnet18")
+    name = next(name for name in shapes if name.endswith("convs.1.0.0.weight"))
+    with pytest.raises(UnreadableError, match="do not go together"):
+        translate(tensors_of(shapes | {name: shape}), {"shared/aspp/point_conv/kernel": ()}, RATES)
