@@ -63,9 +63,9 @@ def measure(steps: int, folder: pathlib.Path, epochs: int = 10) -> tuple[np.ndar
     return np.array(noted).T
 
 
-def slope(steps: np.ndarray, used: np.ndarray) -> tuple[float, float]:
-    """Bytes a step after the warm-up, and the standard error of that."""
-    late = steps > WARM_UP * steps.max()
+def slope(steps: np.ndarray, used: np.ndarray, warm_up: float = WARM_UP) -> tuple[float, float]:
+    """Bytes a step after the warm-up (a share of the steps), and the standard error of that."""
+    late = steps > warm_up * steps.max()
     (found, _), covariance = np.polyfit(steps[late], used[late].astype(float), 1, cov="unscaled")
     residual = used[late] - np.polyval(np.polyfit(steps[late], used[late].astype(float), 1), steps[late])
     return found, float(np.sqrt(covariance[0, 0] * (residual**2).sum() / max(late.sum() - 2, 1)))
