@@ -240,6 +240,7 @@ FREE = {
     "train.keep_checkpoints",
     "train.resume",
     "train.fresh",
+    "train.skip_non_finite",
     "log.every",
     "log.panels_every",
     "log.observed",
