@@ -304,6 +304,8 @@ def random_configuration(seed):
     named["optim.step_epochs"] = (2, 5) if named["optim.schedule"] == "step" else ()
     named["model.encoder_weights" if seed % 2 else "model.weights"] = "none"  # one of them names the encoder
     named["train.accumulate"], named["log.profile"] = 1, (3, 4)
+    for name in ("data.train_split", "data.val_split", "data.split"):
+        named[name] = "a" + re.sub(r"[/\\]", "", named[name])  # no way out of the data set
     named["train.batch_size"] += 1  # pasting needs a partner
     if len(named["tasks"]) < 2:
         # Some choices need both tasks.

@@ -178,8 +178,8 @@ def test_damaged_files_are_named(options, root):
         (b"[]", "extrinsic.baseline should be a positive number; it is missing"),
         (json.dumps({"extrinsic": {"baseline": 0.2}, "intrinsic": {"fx": 0}}).encode(), "intrinsic.fx should be"),
         (json.dumps({"extrinsic": {"baseline": True}}).encode(), "extrinsic.baseline should be"),
-        (b'{"extrinsic": {"baseline": NaN}}', "it is NaN"),
-        (b'{"extrinsic": {"baseline": 1' + b"0" * 400 + b"}}", "extrinsic.baseline should be"),
+        (b'{"extrinsic": {"baseline": NaN}}', "has NaN, which is no number"),
+        (b'{"extrinsic": {"baseline": 1' + b"0" * 400 + b"}}", "has a whole number of more than 64 bits"),
     ],
 )
 def test_a_damaged_camera_is_named(options, root, content, expected):

@@ -80,7 +80,7 @@ def test_disparity_without_calibration(options, root):
         ("P_rect_02: 1 2 3\n", "expected a line P_rect_02: with 12 numbers"),
         ("P_rect_02: " + "1 " * 12 + "\nP_rect_03: " + "x " * 12, "expected a line P_rect_03: with 12 numbers"),
         ("P_rect_02: " + "1 " * 12 + "\nP_rect_03: " + "1 " * 12, "P_rect_02[3] - P_rect_03[3] should be a positive"),
-        ("P_rect_02: " + "nan " * 12 + "\nP_rect_03: " + "1 " * 12, "should be a positive number; it is NaN"),
+        ("P_rect_02: " + "nan " * 12 + "\nP_rect_03: " + "1 " * 12, "should be a positive number; it is nan"),
     ],
 )
 def test_a_damaged_calibration_is_named(options, root, content, expected):

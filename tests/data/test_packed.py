@@ -17,7 +17,7 @@ from mtl_tf.data.sets import describe, open_split, packed, splits_of
 from mtl_tf.data.windows import Window
 from mtl_tf.errors import UsageError
 from tests.data import packed_million as million
-from tests.helpers import upload, write_dataset
+from tests.helpers import tool_module, upload, write_dataset
 
 CONTENTS = ("files", "pixels")
 
@@ -439,7 +439,7 @@ def test_verifying_finds_every_kind_of_damage(root, packs, fresh, capsys):
 
 def test_a_long_split_takes_little_memory(tmp_path):
     count = 4000
-    million.pack(tmp_path, count, shard_samples=2500)
+    tool_module("_random_packed").pack(tmp_path, count, shard_samples=2500)
     tracemalloc.start()
     try:
         source = open_split(million.config_of(tmp_path, count), "train")
