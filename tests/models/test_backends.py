@@ -25,14 +25,10 @@ def run(backend, *arguments):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "encoder"),
-    [
-        ("joint", "resnet18"),
-        pytest.param("branched", "resnet18", marks=pytest.mark.slow),
-        pytest.param("distilled", "resnet34", marks=pytest.mark.slow),
-        pytest.param("joint", "mobilenetv2", marks=pytest.mark.slow),
-    ],
+    [("joint", "resnet18"), ("branched", "resnet18"), ("distilled", "resnet34"), ("joint", "mobilenetv2")],
 )
 def test_jax_computes_what_tensorflow_does(architecture, encoder, tmp_path):
     """Answers, every loss, and the change of every variable in a step of SGD: the gradients and batch statistics."""

@@ -37,6 +37,7 @@ def _three_steps(tmp_path, devices, optimizer, architecture, workers=1):
     return np.load(path)
 
 
+@pytest.mark.slow
 def test_two_devices_equal_one(tmp_path):
     one, two = (_three_steps(tmp_path, devices, "sgd", "joint") for devices in (1, 2))
     assert_same_steps(one, two, "sgd")
