@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import os
 import pathlib
 import subprocess
 import sys
@@ -119,6 +120,42 @@ def wait_until(condition, seconds: float = 240):
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)
+
+
+MEMORY = ("RssAnon", "RssFile")
+
+
+def start_command(*arguments) -> subprocess.Popen:
+    """Starts main.py in a process of its own; its errors can be read."""
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "main.py"), *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+
+
+def last_step(run_dir: pathlib.Path) -> int:
+    """The step of the last whole row of steps.csv, from the end of the file; 0 where there is none."""
+    path = run_dir / "steps.csv"
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(os.stat(path).st_size - 1000, 0))
+            rows = file.read().split(b"\n")
+    except OSError:
+        return 0
+    cell = rows[-2].partition(b",")[0] if len(rows) > 1 else b""
+    return int(cell) if cell.isdigit() else 0
+
+
+def memory_of(process="self") -> dict[str, int]:
+    """Bytes of a process in memory (Linux): "RssAnon", which only it has, and "RssFile"; empty once it has ended."""
+    try:
+        lines = pathlib.Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return {}
+    return {name: int(line.split()[1]) * 1024 for line in lines if (name := line.partition(":")[0]) in MEMORY}
 
 
 def weights_of(run_dir: pathlib.Path) -> dict[str, np.ndarray]:

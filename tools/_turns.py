@@ -7,6 +7,7 @@ import shlex
 import statistics
 import subprocess
 import sys
+import time
 
 
 class Command:
@@ -42,6 +43,16 @@ def cpu_seconds(processes: list[int]) -> float:
         fields = pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def window_of(step, images_a_step: int, seconds: float, processes: list[int]) -> dict:
+    """Does steps for so many seconds: images, seconds, and the CPU seconds of processes."""
+    start, cpu, images = time.perf_counter(), cpu_seconds(processes), 0
+    while time.perf_counter() - start < seconds:
+        step()
+        images += images_a_step
+    took = time.perf_counter() - start
+    return {"images": images, "seconds": took, "cpu_seconds": cpu_seconds(processes) - cpu}
 
 
 def take_turns(measured: dict, rounds: int) -> list[dict]:

@@ -27,7 +27,7 @@ import time
 
 from _benchmark.measuring import measure, measure_latency, take_turns
 from _benchmark.table import table
-from _benchmark.work import SIZE
+from _benchmark.work import SIZE, parameters_of
 from _tool import run_tool
 
 from mtl_tf.atomic import write_json
@@ -92,8 +92,6 @@ def _measured(config, own, real):
         return {**measure_run(config), "devices": ("main.py train",)}
     backend = _start(own.backend)
     if own.part == "latency":
-        from _benchmark.work import parameters_of
-
         answer, model, devices = backend.answering(config, own.export)
         found = measure_latency(answer, own.seconds, lambda: backend.peak_memory(devices))
         return {"parameters": parameters_of(model) if model else 0, "latency": found, "devices": devices}

@@ -17,10 +17,9 @@ import os
 import pathlib
 import random
 import sys
-import time
 
 import numpy as np
-from _turns import Command, cpu_seconds, take_turns, told
+from _turns import Command, take_turns, told, window_of
 from PIL import Image
 
 try:
@@ -74,15 +73,7 @@ class Loader:
         """Images, seconds and CPU seconds of a window."""
         for _ in range(IDLE):
             next(self._batches)
-        start, cpu, images = time.perf_counter(), cpu_seconds(self._processes), 0
-        while time.perf_counter() - start < self._seconds:
-            next(self._batches)
-            images += self._size
-        return {
-            "images": images,
-            "seconds": time.perf_counter() - start,
-            "cpu_seconds": cpu_seconds(self._processes) - cpu,
-        }
+        return window_of(lambda: next(self._batches), self._size, self._seconds, self._processes)
 
 
 def main():

@@ -18,9 +18,8 @@ import json
 import os
 import pathlib
 import sys
-import time
 
-from _turns import Command, cpu_seconds, take_turns, told
+from _turns import Command, take_turns, told, window_of
 
 try:
     import torch
@@ -63,12 +62,7 @@ class Reference:
     def window(self) -> dict:
         """Images, seconds and CPU seconds of a window."""
         self._step()
-        start, cpu, images = time.perf_counter(), cpu_seconds([os.getpid()]), 0
-        while time.perf_counter() - start < self._seconds:
-            self._step()
-            images += self._batch
-        took = time.perf_counter() - start
-        return {"images": images, "seconds": took, "cpu_seconds": cpu_seconds([os.getpid()]) - cpu}
+        return window_of(self._step, self._batch, self._seconds, [os.getpid()])
 
 
 def _module(path):

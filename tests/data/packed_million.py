@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from mtl_tf import config as configuration
-from tests.helpers import tool_module
+from tests.helpers import memory_of, tool_module
 
 BATCH = 64
 
@@ -24,12 +24,6 @@ def config_of(root, count):
     return configuration.replace(
         configuration.Config(), **options, train__batch_size=min(BATCH, count), train__epochs=1, data__workers=2
     )
-
-
-def memory() -> dict[str, float]:
-    """Resident memory of the process, MiB."""
-    lines = (line.split() for line in pathlib.Path("/proc/self/status").read_text().splitlines())
-    return {line[0][:-1]: int(line[1]) / 1024 for line in lines if line[0] in ("RssAnon:", "RssFile:")}
 
 
 def read(root, count, points=40):
@@ -45,7 +39,7 @@ def read(root, count, points=40):
             seen[batch["index"]] = True
             if step % max(data.steps_per_epoch // points, 1) == 0:
                 places.append(step * data.batch_size)
-                found.append(memory())
+                found.append({name: size / 2**20 for name, size in memory_of().items()})
                 print(places[-1], found[-1], f"{places[-1] / (time.monotonic() - start):.0f} samples/s", flush=True)
     assert seen.sum() == data.steps_per_epoch * data.batch_size, "a sample came twice"
     return np.array(places), found

@@ -13,12 +13,10 @@ import os
 import pathlib
 import random
 import subprocess
-import sys
 import tempfile
 import time
 
-from mtl_tf.training.run_directory import read_table
-from tests.helpers import ROOT, TINY, assert_same_run, write_dataset
+from tests.helpers import TINY, assert_same_run, last_step, start_command, write_dataset
 
 CHECKPOINT_EVERY = 2
 # Options with state of their own, or with a step that changes on the way.
@@ -74,19 +72,13 @@ class Harness:
     def start(self, run_dir: pathlib.Path) -> subprocess.Popen:
         """Starts the training command."""
         own = [f"--data.root={self._dataset}", f"--run_dir={run_dir}", f"--train.epochs={self._epochs}"]
-        return subprocess.Popen(
-            [sys.executable, str(ROOT / "main.py"), "train", *OPTIONS, *own],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )
+        return start_command("train", *OPTIONS, *own)
 
     def finish(self, run_dir: pathlib.Path):
         """Lets the command run to its end."""
         process = self.start(run_dir)
-        before, began = _last_step(run_dir), time.monotonic()
-        while process.poll() is None and _last_step(run_dir) == before:
+        before, began = last_step(run_dir), time.monotonic()
+        while process.poll() is None and last_step(run_dir) == before:
             time.sleep(0.05)
         self._start_up = time.monotonic() - began
         _, errors = process.communicate()
@@ -103,7 +95,7 @@ class Harness:
         if process.returncode == 0:
             return None
         assert process.returncode == -9, errors
-        return Kill(moment, seconds, _half_written(run_dir), _last_step(run_dir), _saved_step(run_dir))
+        return Kill(moment, seconds, _half_written(run_dir), last_step(run_dir), _saved_step(run_dir))
 
     def _any_time(self, process, run_dir):
         _wait(process, self._random.uniform(0, 1.5 * self._start_up))
@@ -117,7 +109,7 @@ class Harness:
         """Waits for a new row of steps.csv; rows of steps that were not saved are cut off before it comes."""
         saved, began = _saved_step(run_dir), time.time_ns()
         while process.poll() is None:
-            if _last_step(run_dir) > saved and (run_dir / "steps.csv").stat().st_mtime_ns > began:
+            if last_step(run_dir) > saved and (run_dir / "steps.csv").stat().st_mtime_ns > began:
                 return
             time.sleep(0.01)
 
@@ -150,7 +142,7 @@ def run(kills: int, folder: pathlib.Path, epochs: int, seed: int, tell=print) ->
     harness, found, begun = Harness(folder, epochs, seed), [], time.monotonic()
     whole, run_dir = folder / "whole", folder / "run1"
     harness.finish(whole)
-    tell(f"uninterrupted: {_last_step(whole)} steps in {time.monotonic() - begun:.0f} s")
+    tell(f"uninterrupted: {last_step(whole)} steps in {time.monotonic() - begun:.0f} s")
 
     def compare():
         harness.finish(run_dir)
@@ -193,11 +185,6 @@ def _wait(process, seconds):
         process.wait(seconds)
     except subprocess.TimeoutExpired:
         return
-
-
-def _last_step(run_dir):
-    path = run_dir / "steps.csv"
-    return int(read_table(path)[-1]["step"]) if path.exists() and path.read_text().count("\n") > 1 else 0
 
 
 def _saved_step(run_dir):

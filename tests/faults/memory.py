@@ -5,17 +5,14 @@ it has (RssAnon of Linux) is noted twice a second, and a line is fitted to it by
 """
 
 import argparse
-import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 import time
 
 import numpy as np
 
 from mtl_tf.progress import Progress
-from tests.helpers import ROOT, TINY, write_dataset
+from tests.helpers import TINY, last_step, memory_of, start_command, write_dataset
 
 WARM_UP = 0.2  # share of the steps
 OPTIONS = (
@@ -44,17 +41,11 @@ def measure(steps: int, folder: pathlib.Path, epochs: int = 10) -> tuple[np.ndar
     """
     dataset, run_dir = write_dataset(folder / "data", {"train": steps // epochs, "val": 20}), folder / "run"
     own = [f"--data.root={dataset}", f"--run_dir={run_dir}", f"--train.epochs={epochs}"]
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "main.py"), "train", *OPTIONS, *own],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
+    process = start_command("train", *OPTIONS, *own)
     noted, progress, before = [], Progress("training", steps, "steps"), 0
     while process.poll() is None:
         time.sleep(0.5)
-        step, used = _last_step(run_dir / "steps.csv"), _anonymous(process.pid)
+        step, used = last_step(run_dir), memory_of(process.pid).get("RssAnon", 0)
         if step and used:
             noted.append((step, used))
             progress.advance(step - before, f"{used / 2**20:.0f} MiB")
@@ -66,28 +57,9 @@ def measure(steps: int, folder: pathlib.Path, epochs: int = 10) -> tuple[np.ndar
 def slope(steps: np.ndarray, used: np.ndarray, warm_up: float = WARM_UP) -> tuple[float, float]:
     """Bytes a step after the warm-up (a share of the steps), and the standard error of that."""
     late = steps > warm_up * steps.max()
-    (found, _), covariance = np.polyfit(steps[late], used[late].astype(float), 1, cov="unscaled")
-    residual = used[late] - np.polyval(np.polyfit(steps[late], used[late].astype(float), 1), steps[late])
-    return found, float(np.sqrt(covariance[0, 0] * (residual**2).sum() / max(late.sum() - 2, 1)))
-
-
-def _last_step(path):
-    try:
-        with open(path, "rb") as file:
-            file.seek(max(os.stat(path).st_size - 1000, 0))
-            rows = file.read().split(b"\n")
-    except OSError:
-        return 0
-    cell = rows[-2].partition(b",")[0] if len(rows) > 1 else b""
-    return int(cell) if cell.isdigit() else 0
-
-
-def _anonymous(pid):
-    try:
-        lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:")), 0)
+    line, covariance = np.polyfit(steps[late], used[late].astype(float), 1, cov="unscaled")
+    residual = used[late] - np.polyval(line, steps[late])
+    return line[0], float(np.sqrt(covariance[0, 0] * (residual**2).sum() / max(late.sum() - 2, 1)))
 
 
 if __name__ == "__main__":

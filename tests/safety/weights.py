@@ -267,9 +267,7 @@ HDF5 = [_stored(write) for write in (_run_file, _run_file, _keras_3, _keras_2)]
 
 def _rework(random, file, place):
     """Changes an HDF5 file by its own library: other types and shapes, links in circles, numbers in other files."""
-    names: list[str] = []
-    file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-    name = pick(random, names)
+    name = pick(random, list(hdf5.datasets(file)))
     shape = file[name].shape
     del file[name]
     kind = random.integers(10)

@@ -14,6 +14,7 @@ from mtl_tf import config as configuration
 from mtl_tf.data.pipeline import ALL, EvaluationData, Share, TrainingData
 from mtl_tf.data.sets import describe, open_split
 from mtl_tf.errors import UsageError
+from mtl_tf.training import runtime
 from mtl_tf.training.cluster import ALONE, Cluster, cluster
 from tests.helpers import ROOT, TINY, assert_same_run, children_of, wait_until, write_dataset
 
@@ -54,6 +55,12 @@ def test_what_is_no_json(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", "worker0")
     with pytest.raises(UsageError, match="TF_CONFIG is not a cluster of workers"):
         cluster()
+
+
+def test_a_process_of_a_cluster_without_gpus_has_one_device():
+    config = configuration.replace(configuration.Config(), train__devices=2, train__batch_size=4)
+    with pytest.raises(UsageError, match=r"--train\.devices=2, but a process of a cluster without GPUs has one device"):
+        runtime.start(config, Cluster(2, 0))
 
 
 # === Shares of the data ===

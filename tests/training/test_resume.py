@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from unittest import mock
 
@@ -13,7 +11,7 @@ import pytest
 from mtl_tf.commands import main
 from mtl_tf.training.averaging import Averaging
 from mtl_tf.training.run_directory import read_table
-from tests.helpers import ROOT, TINY, assert_same_run, command, write_dataset
+from tests.helpers import TINY, assert_same_run, command, start_command, write_dataset
 
 STEPS = 12
 
@@ -54,13 +52,7 @@ def uninterrupted(dataset, tmp_path_factory):
 
 
 def _start(dataset, run_dir):
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "main.py"), *_arguments(dataset, run_dir)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
+    return start_command(*_arguments(dataset, run_dir))
 
 
 def _wait_for_step(process, run_dir, step, seconds=240):

@@ -20,7 +20,8 @@ from mtl_tf.training.jax_step import JaxStep
 
 def training(config: Config, real: bool, export: str = "") -> Work:
     """Training steps."""
-    devices = _start(config, real)
+    _refuse_data(real)
+    devices = _start(config)
     tasks = describe_training(config.data).tasks(config)
     model = build_model(config.model, tasks)
     step = JaxStep(model, tasks, config)
@@ -37,7 +38,7 @@ def training(config: Config, real: bool, export: str = "") -> Work:
 
 def inference(config: Config, real: bool, export: str = "") -> Work:
     """Answers of the network."""
-    _start(config, real)
+    _refuse_data(real)
     answer, model, devices = answering(config, export)
     images = itertools.repeat(jax.device_put(random_batch(config, ())["image"].astype("uint8")))
     cost = multiply_adds(model, size_of(config))
@@ -51,7 +52,7 @@ def answering(config: Config, export: str):
     """Of the network that the options describe, batch norm folded."""
     if export:
         raise UsageError("--export names a SavedModel, which only --backend=tensorflow reads")
-    devices = _start(config, real=False)
+    devices = _start(config)
     tasks = describe(config.data).tasks(config)
     model = fold_batch_norm(build_model(replace(config, model__recompute=False).model, tasks))
 
@@ -66,10 +67,13 @@ def answering(config: Config, export: str):
     return lambda image: jax.device_get(answers_of(*state, image)), model, devices
 
 
-def _start(config, real) -> tuple[str, ...]:
-    """Sets precision and seeds; the name of the device."""
+def _refuse_data(real):
     if real:
         raise UsageError("--data.name with --backend=jax: data sets are read by TensorFlow; leave it out (random data)")
+
+
+def _start(config) -> tuple[str, ...]:
+    """Sets precision and seeds; the name of the device."""
     if config.train.precision == "mixed_float16":
         raise UsageError("--train.precision=mixed_float16 needs --backend=tensorflow; JAX has mixed_bfloat16")
     keras.config.set_dtype_policy(config.train.precision)

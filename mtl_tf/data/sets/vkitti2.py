@@ -108,8 +108,8 @@ def _parse(root, split):
     return SCENES[base], (variation or "clone",), ("Camera_0",)
 
 
-def _holds(folder):
-    return any(files.is_folder(files.join(folder, scene)) for scenes in SCENES.values() for scene in scenes)
+def _holds(folder, splits=tuple(SCENES)):
+    return any(files.is_folder(files.join(folder, scene)) for split in splits for scene in SCENES[split])
 
 
 def _find(data):
@@ -124,11 +124,7 @@ def _homes(root):
 def _splits(data):
     """Those that most people mean, where a drive of theirs is there; the others are asked for by name."""
     homes = _homes(_find(data))
-
-    def is_there(scene):
-        return any(files.is_folder(files.join(home, scene)) for home in homes)
-
-    return [split for split, scenes in SCENES.items() if any(map(is_there, scenes))]
+    return [split for split in SCENES if any(_holds(home, (split,)) for home in homes)]
 
 
 def _files(homes, drive, camera, folder, pattern):
