@@ -23,7 +23,7 @@ OPTIONS = (
     "--train.batch_size=1",
     "--data.crop_size=32,32",
     "--log.every=20",
-    "--log.panels_every=500",
+    "--log.panels_every=50",
     "--train.checkpoint_every=1000",
 )
 
