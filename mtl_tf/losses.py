@@ -17,7 +17,7 @@ SILOG_LAMBDA = 0.5  # Eigen et al. 2014, eq. 4
 
 def loss_weight(config: Config, task: Task) -> float:
     """The weight of a task in the total loss."""
-    return getattr(config.loss, f"{task.name}_weight")
+    return getattr(config.loss, task.weight)
 
 
 def mean_losses(

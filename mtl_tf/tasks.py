@@ -1,6 +1,7 @@
 """What is predicted: the tasks, how their targets are encoded for the loss and their answers decoded.
 
-A task is a plain frozen description; it names its loss and metrics, which live in `losses` and `metrics`.
+A task is a plain frozen description; it names its loss and metrics, which live in `losses` and `metrics`, and the
+option of the section `loss` that weights it.
 """
 
 import dataclasses
@@ -44,6 +45,7 @@ class Segmentation:
     ignore: int = 255
     name: str = "semseg"
     loss: str = "cross_entropy"
+    weight: str = "semseg_weight"
     metrics: str = "segmentation"
 
     @property
@@ -110,6 +112,7 @@ class Depth:
     codec: str = "metres"
     unit: str = "metres"
     name: str = "depth"
+    weight: str = "depth_weight"
     metrics: str = "depth"
 
     @property

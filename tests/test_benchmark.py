@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
-from tests.helpers import ROOT, TINY, command, one_line_error
+from mtl_tf.models.encoders import build_encoder
+from mtl_tf.tasks import cityscapes_tasks
+from tests.helpers import ROOT, TINY, command, one_line_error, tool_module
 
 NUMBERS = (
     *(f"{name}{suffix}" for name in ("images_per_second", "step_ms") for suffix in ("", "_best", "_worst")),
@@ -48,6 +50,25 @@ def test_random_data(part, tmp_path):
     assert (result["part"], result["data"], result["size"]) == (part, "random", [32, 32])
     assert result["parameters"] > 11_000_000
     assert_rate(result)
+
+
+def test_more_tasks_than_there_are(tmp_path):
+    tool_module("benchmark")
+    from _benchmark.work import as_many, parameters_of
+
+    tasks = cityscapes_tasks()
+    assert as_many(tasks, 0) == tasks and as_many(tasks, 1) == tasks[:1]
+    assert [task.name for task in as_many(tasks, 5)] == ["semseg", "depth", "semseg2", "depth2", "semseg3"]
+    assert as_many(tasks, 5)[4].weight == "semseg_weight"
+    options = (*SMALL, "--model.architecture=branched", "--norate")
+    two, three = (
+        result_of(tmp_path, "--part=train", *options, *more)["parameters"] for more in ((), ("--task_count=3",))
+    )
+    alone = result_of(tmp_path, "--part=train", *options, "--tasks=semseg")["parameters"]
+    # A third task, another segmentation, adds what one adds to an encoder.
+    assert three - two == alone - parameters_of(build_encoder("resnet18"))
+    done = benchmark("--part=inference", "--task_count=3")
+    assert "--part=train" in one_line_error(done.returncode, done.stderr)
 
 
 def assert_rate(result):

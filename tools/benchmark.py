@@ -46,6 +46,9 @@ class Options(Section):
     seconds: float = option(20.0, "For how long, after the warm-up.", minimum=0.0)
     json: str = option("", "File to write the result to; empty = print only.")
     export: str = option("", "inference, latency: a SavedModel that is measured instead of what the options describe.")
+    task_count: int = option(
+        0, "train on random data: tasks; those beyond --tasks are copies of them (semseg2). 0 = --tasks.", minimum=0
+    )
     rate: bool = option(True, "train, inference: measure the machine's rate of convolutions too.")
     turns: bool = option(
         False, "Measure a window of --seconds for each line on standard input, and print each as a line of JSON."
@@ -60,6 +63,8 @@ def benchmark(parsed):
         raise UsageError(f"--export is measured by --part=inference and --part=latency, not by --part={own.part}")
     if own.turns and own.part in ("latency", "run"):
         raise UsageError(f"--turns is there for --part=train, inference and data, not for --part={own.part}")
+    if own.task_count and (own.part != "train" or real):
+        raise UsageError("--task_count is there for --part=train on random data (without --data.name)")
     measured = _measured(config, own, real)
     if measured is None:
         return
@@ -98,7 +103,7 @@ def _measured(config, own, real):
     if own.part not in backend.PARTS:
         raise UsageError(f"--part={own.part} is not there for --backend={own.backend}, only {', '.join(backend.PARTS)}")
     begun = time.perf_counter()
-    work = backend.PARTS[own.part](config, real, own.export)
+    work = backend.PARTS[own.part](config, real, own)
     with work.naming_errors:
         if own.turns:
             take_turns(work, own.seconds)

@@ -2,7 +2,8 @@
 
 size: a training step over images from 128x128 to 1024x1024 pixels.
 batch: over 2 to 32 images.
-tasks: for one task and for both (there are two), with each architecture that the tasks allow.
+tasks: for one to four, those beyond segmentation and depth being copies of them, with each architecture that the
+    tasks allow.
 samples: reading from packed data sets of 100 to 1,000,000 random samples of 16x16 pixels: seconds until the first
     batch, and milliseconds an image from then on. The data sets are written to a temporary folder first.
 
@@ -41,6 +42,7 @@ class Options(Section):
     axes: tuple[str, ...] = option(AXES, "What grows.", choices=AXES)
     sizes: tuple[int, ...] = option((128, 256, 512, 1024), "Sides of square images, pixels.", minimum=32)
     batches: tuple[int, ...] = option((2, 4, 8, 16, 32), "Images a batch.", minimum=1)
+    task_counts: tuple[int, ...] = option((1, 2, 3, 4), "Tasks.", minimum=1)
     samples: tuple[int, ...] = option((100, 1000, 10_000, 100_000, 1_000_000), "Samples of a data set.", minimum=65)
     seconds: float = option(5.0, "For how long each point is measured.", minimum=0.0)
     memory: float = option(8.0, "GiB that a point may take.", minimum=0.5)
@@ -98,10 +100,11 @@ def points(own: Options, temporary: pathlib.Path):
         for batch in own.batches:
             yield Point("batch", "step", batch, (*train, f"--train.batch_size={batch}"))
     if "tasks" in own.axes:
-        for architecture, counts in (("joint", (1, 2)), ("branched", (1, 2)), ("distilled", (2,))):
-            for count in counts:
-                tasks = ",".join(configuration.TASKS[:count])
-                options = f"--model.architecture={architecture}", f"--tasks={tasks}"
+        for architecture in ("joint", "branched", "distilled"):
+            for count in own.task_counts:
+                if count == 1 and architecture == "distilled":
+                    continue  # it exchanges features between tasks
+                options = f"--model.architecture={architecture}", f"--task_count={count}"
                 yield Point("tasks", architecture, count, (*train, *options))
     if "samples" in own.axes:
         import _random_packed

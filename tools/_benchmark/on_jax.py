@@ -7,7 +7,7 @@ import sys
 import jax
 import keras
 
-from _benchmark.work import TRAINING_PASSES, Work, parameters_of, random_batch, size_of
+from _benchmark.work import TRAINING_PASSES, Work, as_many, parameters_of, random_batch, size_of
 from mtl_tf.config import Config, replace
 from mtl_tf.data.sets import describe, describe_training
 from mtl_tf.errors import UsageError
@@ -18,11 +18,11 @@ from mtl_tf.tasks import answers
 from mtl_tf.training.jax_step import JaxStep
 
 
-def training(config: Config, real: bool, export: str = "") -> Work:
+def training(config: Config, real: bool, own) -> Work:
     """Training steps."""
     _refuse_data(real)
     devices = _start(config)
-    tasks = describe_training(config.data).tasks(config)
+    tasks = as_many(describe_training(config.data).tasks(config), own.task_count)
     model = build_model(config.model, tasks)
     step = JaxStep(model, tasks, config)
 
@@ -36,10 +36,10 @@ def training(config: Config, real: bool, export: str = "") -> Work:
     return Work(batches, use, config.train.batch_size, devices, parameters_of(model), cost)
 
 
-def inference(config: Config, real: bool, export: str = "") -> Work:
+def inference(config: Config, real: bool, own) -> Work:
     """Answers of the network."""
     _refuse_data(real)
-    answer, model, devices = answering(config, export)
+    answer, model, devices = answering(config, own.export)
     images = itertools.repeat(jax.device_put(random_batch(config, ())["image"].astype("uint8")))
     cost = multiply_adds(model, size_of(config))
     return Work(images, answer, config.train.batch_size, devices, parameters_of(model), cost)

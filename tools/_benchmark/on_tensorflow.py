@@ -5,7 +5,7 @@ import pathlib
 
 import tensorflow as tf
 
-from _benchmark.work import TRAINING_PASSES, Work, parameters_of, random_batch, size_of
+from _benchmark.work import TRAINING_PASSES, Work, as_many, parameters_of, random_batch, size_of
 from mtl_tf.config import Config, replace
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
 from mtl_tf.data.sets import describe, describe_training, open_split, open_training
@@ -23,9 +23,9 @@ IDLE = 12  # batches that a pipeline can have prepared while it was not its turn
 peak_memory = runtime.peak_memory
 
 
-def training(config: Config, real: bool, export: str = "") -> Work:
+def training(config: Config, real: bool, own) -> Work:
     """Training steps."""
-    tasks = describe_training(config.data).tasks(config)
+    tasks = as_many(describe_training(config.data).tasks(config), own.task_count)
     machine = runtime.start(config)
     with machine.strategy.scope():
         model = build_model(config.model, tasks)
@@ -51,9 +51,9 @@ def training(config: Config, real: bool, export: str = "") -> Work:
     )
 
 
-def inference(config: Config, real: bool, export: str = "") -> Work:
+def inference(config: Config, real: bool, own) -> Work:
     """Answers of the network, on one device."""
-    answer, model, devices = answering(config, export)
+    answer, model, devices = answering(config, own.export)
     batch_size, naming_errors = config.train.batch_size, contextlib.nullcontext()
     if real:
         data = EvaluationData(open_split(config, config.data.val_split), config, describe(config.data))
@@ -92,7 +92,7 @@ def answering(config: Config, export: str):
     return answer, model, machine.devices
 
 
-def preparing(config: Config, real: bool, export: str = "") -> Work:
+def preparing(config: Config, real: bool, own) -> Work:
     """Training batches; there is nothing random to measure."""
     dataset, naming_errors = training_batches(config)
     batches = iter(dataset)

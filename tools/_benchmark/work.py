@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from mtl_tf.tasks import Segmentation
+from mtl_tf.tasks import Segmentation, Task
 
 SIZE = (256, 256)  # pixels, where neither data.crop_size nor data.image_size is set
 TRAINING_PASSES = 3  # forward, and backward by images and by weights: each as many multiply-adds as forward
@@ -31,7 +32,7 @@ class Work:
 class Backend(Protocol):
     """The modules `on_tensorflow` and `on_jax`."""
 
-    PARTS: dict[str, Callable[..., Work]]  # (config, real, export) -> Work
+    PARTS: dict[str, Callable[..., Work]]  # (config, real, own) -> Work; `own`: the tool's options
 
     def answering(self, config, export: str) -> tuple[Callable, Any, tuple[str, ...]]:
         """A function that answers for uint8 (B, H, W, 3) and returns when it has; the network; the devices."""
@@ -44,6 +45,16 @@ class Backend(Protocol):
 
     def peak_memory(self, devices: tuple[str, ...]) -> int:
         """Bytes: of the fullest GPU, or of this process where there is none."""
+
+
+def as_many(tasks: Sequence[Task], count: int) -> tuple[Task, ...]:
+    """So many tasks (0 = as they are): the first of them, then copies of all by other names."""
+    copies = (
+        task if number == 1 else dataclasses.replace(task, name=f"{task.name}{number}")
+        for number in itertools.count(1)
+        for task in tasks
+    )
+    return tuple(itertools.islice(copies, count or len(tasks)))
 
 
 def size_of(config) -> tuple[int, int]:
