@@ -169,6 +169,38 @@ assert "mtl_tf" not in sys.modules
     np.testing.assert_allclose(answer["depth"][0], expected.depth, rtol=1e-5)
 
 
+def test_sixteen_bit_answers_are_scored_predicted_and_exported(run, picture, tmp_path, capsys):
+    """Of a network trained in float32: close to its own answers, and not the same."""
+    sixteen = "--precision=mixed_bfloat16"
+    export = tmp_path / "export"
+    assert main(["export", f"--run_dir={run}", f"--output={export}", sixteen]) == 0
+    exported, own, full = mtl_tf.load(export), mtl_tf.load(run, precision="mixed_bfloat16"), mtl_tf.load(run)
+    for scale in ("fit", "native"):
+        found, expected, close = (answer(picture, scale=scale) for answer in (exported, own, full))
+        np.testing.assert_array_equal(found.semseg, expected.semseg)
+        np.testing.assert_array_equal(found.depth, expected.depth)
+        assert found.depth.dtype == np.float32
+        np.testing.assert_allclose(found.depth, close.depth, rtol=0.1)
+        assert np.abs(found.depth - close.depth).max() > 1e-4
+    sizes = [
+        (folder / "variables" / "variables.data-00000-of-00001").stat().st_size for folder in (export, run / "export")
+    ]
+    assert sizes[0] == pytest.approx(sizes[1] / 2, rel=0.02)  # of each weight two bytes instead of four
+
+    assert main(["evaluate", f"--run_dir={run}", sixteen]) == 0
+    scores, usual = (json.loads((run / f"evaluation_val{end}.json").read_text()) for end in ("_mixed_bfloat16", ""))
+    assert scores["depth"]["rmse"] == pytest.approx(usual["depth"]["rmse"], rel=0.05)
+    assert scores["depth"]["rmse"] != usual["depth"]["rmse"]
+
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    files = f"--input={tmp_path / 'a.png'}", f"--output={tmp_path / 'out'}"
+    assert main(["predict", f"--run_dir={run}", sixteen, *files]) == 0
+    depth = np.asarray(Image.open(tmp_path / "out" / "depth" / "a.png"))
+    np.testing.assert_allclose(depth * 0.01, own(picture).depth, atol=0.00501)
+    assert main(["predict", f"--run_dir={run / 'export'}", sixteen, *files]) == 2
+    assert "export it again" in capsys.readouterr().err
+
+
 def test_export_replaces_an_export_and_nothing_else(run, tmp_path, capsys):
     assert main(["export", f"--run_dir={run}", f"--output={run / 'export'}"]) == 0
     (tmp_path / "precious.txt").write_text("mine")

@@ -58,6 +58,12 @@ class Config(Section):
         choices=("best", "averaged"),
         free=True,
     )
+    precision: str = option(
+        "float32",
+        "evaluate, predict, export, report: arithmetic of the answers, whatever the network was trained in.",
+        choices=("float32", "mixed_bfloat16"),
+        free=True,
+    )
     baseline: bool = option(False, "evaluate: also score the position baseline.", free=True)
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()

@@ -20,7 +20,7 @@ def export_run(config: Config) -> str:
     range. The functions `fit` and `native` of the loaded object also give `semseg_probability`.
 
     Args:
-        config: `run_dir`; `weights`; `output`, by default RUN_DIR/export.
+        config: `run_dir`; `weights`; `precision`; `output`, by default RUN_DIR/export.
 
     Returns:
         A line that says what was written where.
@@ -32,7 +32,7 @@ def export_run(config: Config) -> str:
     output = pathlib.Path(config.output or run_dir / "export")
     if output.exists() and not is_saved_model(output) and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"--output={output} exists and is no SavedModel; choose an empty or new folder")
-    module, tasks = answer_module(run_dir, config.weights)
+    module, tasks = answer_module(run_dir, config.weights, config.precision)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as temporary:

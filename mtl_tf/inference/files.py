@@ -31,7 +31,7 @@ def predict_files(config: Config) -> str:
     Raises:
         UsageError: nothing to predict; or some pictures could not be read, after all others were written.
     """
-    predictor = load(config.run_dir, config.weights)
+    predictor = load(config.run_dir, config.weights, config.precision)
     names, read = _inputs(config)
     output = pathlib.Path(config.output or _default_output(config))
     progress, bad = Progress("predicting", len(names)), []

@@ -100,32 +100,32 @@ class Predictor:
         return Prediction(*(arrays.get(name) for name in Prediction._fields))
 
 
-def load(path: str | pathlib.Path, weights: str = "best") -> Predictor:
+def load(path: str | pathlib.Path, weights: str = "best", precision: str = "float32") -> Predictor:
     """A predictor from a run directory or from an exported SavedModel.
 
     Args:
         path: of either.
         weights: of a run, "best" or "averaged".
+        precision: of a run, the arithmetic of its answers: "float32" or "mixed_bfloat16".
 
     Raises:
-        UsageError: the path is neither, or the run has no such weights.
+        UsageError: the path is neither, the run has no such weights, or a SavedModel is to change its arithmetic.
     """
     path = pathlib.Path(path)
     if is_saved_model(path):
+        if precision != "float32":
+            raise UsageError(f"--precision={precision}: {path} keeps what it was exported with; export it again")
         return _from_saved_model(path)
-    module, tasks = answer_module(path, weights)
+    module, tasks = answer_module(path, weights, precision)
     return Predictor({"fit": module.fit, "native": module.native}, tasks, module)
 
 
-def answer_module(run_dir: pathlib.Path, weights: str = "best") -> tuple[AnswerModule, tuple[Task, ...]]:
-    """The functions of a run's best (or averaged) weights, batch norm folded, in float32 whatever it was trained in."""
-    config = replace(read_configuration(run_dir), run_dir=str(run_dir), weights=weights, model__recompute=False)
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        run = open_run(config)
-    finally:
-        keras.config.set_dtype_policy(policy)
+def answer_module(
+    run_dir: pathlib.Path, weights: str = "best", precision: str = "float32"
+) -> tuple[AnswerModule, tuple[Task, ...]]:
+    """The functions of a run's best (or averaged) weights, batch norm folded, whatever it was trained in."""
+    config = replace(read_configuration(run_dir), run_dir=str(run_dir), weights=weights, precision=precision)
+    run = open_run(replace(config, model__recompute=False))
     return AnswerModule(fold_batch_norm(run.model), run.tasks, config.data.image_size), run.tasks
 
 

@@ -1,5 +1,6 @@
 """Opens a run directory for reading: its configuration, and its network with the best weights."""
 
+import contextlib
 import dataclasses
 import pathlib
 
@@ -67,7 +68,7 @@ def read_configuration(folder: pathlib.Path) -> Config:
 
 
 def open_run(config: Config) -> TrainedRun:
-    """Builds the run's network under the current dtype policy and loads the weights that `config.weights` names.
+    """Builds the run's network in the arithmetic of `config.precision` and loads the weights of `config.weights`.
 
     Raises:
         UsageError: the run has no such weights yet, or they are damaged.
@@ -80,9 +81,21 @@ def open_run(config: Config) -> TrainedRun:
         raise UsageError(f"{config.run_dir} has no {name}: no epoch with such weights is finished; train it further")
     descriptor = read(config.run_dir)
     tasks = descriptor.tasks(config)
-    model = build_model(config.model, tasks)
+    with _arithmetic(config.precision):
+        model = build_model(config.model, tasks)
     load_weights(model, weights)
     return TrainedRun(config, descriptor, tasks, model)
+
+
+@contextlib.contextmanager
+def _arithmetic(policy):
+    """Keras' dtype policy inside."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def weights_file(config: Config) -> pathlib.Path:
@@ -92,8 +105,9 @@ def weights_file(config: Config) -> pathlib.Path:
 
 
 def scores_suffix(config: Config) -> str:
-    """What stands in the names of files with scores: the split, and which weights unless they are the best."""
-    return config.data.split + ("" if config.weights == "best" else f"_{config.weights}")
+    """What stands in the names of files with scores: the split; weights and arithmetic where they are not the usual."""
+    usual = {"best", "float32"}
+    return "_".join((config.data.split, *(name for name in (config.weights, config.precision) if name not in usual)))
 
 
 def is_saved_model(folder: pathlib.Path) -> bool:

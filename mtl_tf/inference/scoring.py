@@ -22,7 +22,8 @@ from mtl_tf.training.run_directory import write_table
 def evaluate_run(config: Config) -> tuple[dict, dict | None]:
     """Evaluates the best weights on `data.split` and writes evaluation_SPLIT.json and per_image_SPLIT.csv.
 
-    Those of averaged weights (`weights`) are written to files of their own, evaluation_SPLIT_averaged.json and so on.
+    Those of averaged weights (`weights`), and in bfloat16 (`precision`), are written to files of their own,
+    evaluation_SPLIT_averaged.json and so on.
 
     Args:
         config: of the run; `baseline` also scores the position baseline (baseline_SPLIT.json).

@@ -23,7 +23,8 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
         model: functional, built without `recompute`; models inside it are folded too.
 
     Returns:
-        A functional model with the name, inputs and outputs of `model`; what is folded is float32 where it was.
+        A functional model with the name, inputs and outputs of `model`; what is folded is kept in the dtype that it
+        computes in.
     """
     pairs = _pairs(model)
     norms = {norm.name for norm in pairs.values()}
@@ -33,8 +34,10 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
         if isinstance(layer, keras.Model):
             return fold_batch_norm(layer)
         if layer.name in pairs:
-            # A bias is what batch norm adds; the kernel keeps its name and shape.
-            folded[layer.name] = type(layer).from_config({**layer.get_config(), "use_bias": True})
+            # A bias is what batch norm adds; the kernel keeps its name and shape. Sixteen-bit arithmetic would round
+            # its float32 weights at every call.
+            given = {**layer.get_config(), "use_bias": True, "dtype": layer.compute_dtype}
+            folded[layer.name] = type(layer).from_config(given)
             return folded[layer.name]
         return layer
 

@@ -38,6 +38,27 @@ def test_a_network_answers_the_same_without_batch_norm(architecture):
         np.testing.assert_array_equal(value, old)
 
 
+def test_sixteen_bit_weights_are_rounded_once():
+    """What is folded is kept as it is computed with; the answers are those of float32 but for rounding."""
+    tasks, config = cityscapes_tasks(), ModelConfig(encoder="resnet18")
+    model = build_model(config, tasks)
+    randomise(model)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        sixteen = build_model(config, tasks)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    sixteen.set_weights(model.get_weights())
+    folded = fold_batch_norm(sixteen)
+    float32 = {weight.path for weight in folded.weights if weight.dtype == "float32"}
+    assert float32 and all("head" in path for path in float32)
+    image = pictures(1, 40, 56)
+    for name, expected in model(image, training=False).items():
+        found = folded(image, training=False)[name]
+        assert found.dtype == "float32" and 1e-6 < difference(found, expected) < 0.03, name
+
+
 def test_convolutions_of_each_channel_by_itself():
     encoder = build_encoder("mobilenetv2", (0, 0, 1))
     randomise(encoder)
