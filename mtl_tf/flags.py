@@ -92,13 +92,12 @@ def parse(argv: list[str], own: type[Section] | None = None, base: Config | None
         return Parsed(base or Config(), own() if own else None, frozenset(), True)
     flag_values = _define(fields)
     try:
-        rest = flag_values(["", *_expand_flagfiles(argv)])[1:]
-    except absl_flags.UnrecognizedFlagError as error:
-        raise UsageError(_unknown(error.flagname, fields)) from None
-    except absl_flags.Error as error:
+        # Unknown ones are left to us: absl looks for similar names in a time that grows with the square of the length.
+        rest = flag_values(["", *_expand_flagfiles(argv)], known_only=True)[1:]
+    except (absl_flags.Error, ValueError) as error:
         raise UsageError(_one_line(error, fields)) from None
     if rest:
-        raise UsageError(f"unexpected argument {rest[0]!r}; options are written --name=value (see --helpshort)")
+        raise UsageError(_not_understood(rest[0], fields))
     given = frozenset(name for name in fields if flag_values[name].present)
     named = {name: flag_values[name].value for name in given}
     own_names = set(configuration.leaves(own)) if own else set()
@@ -149,7 +148,10 @@ def _read_flagfile(path, above):
     return found
 
 
-def _unknown(name, fields):
+def _not_understood(argument, fields):
+    name = argument.lstrip("-").partition("=")[0]
+    if not argument.startswith("-") or not name:
+        return f"unexpected argument {argument!r}; options are written --name=value (see --helpshort)"
     leaf = name.rpartition(".")[2]
     same_leaf = [known for known in fields if known.rpartition(".")[2] == leaf]
     close = same_leaf or difflib.get_close_matches(name, fields, n=2, cutoff=0.6)

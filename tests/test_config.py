@@ -226,6 +226,7 @@ FREE = {
     "output",
     "scale",
     "weights",
+    "precision",
     "baseline",
     "data.root",
     "data.mix_roots",

@@ -184,6 +184,14 @@ def test_what_resembles_nothing_points_to_the_help():
     assert refused("--xyzzy=2") == "unknown flag --xyzzy; see --helpshort for the options"
 
 
+def test_a_negated_option_takes_no_value():
+    assert refused("--nomodel.aspp=1") == "--nomodel.aspp=1 does not take an argument"
+
+
+def test_an_unknown_option_may_be_long():
+    assert refused(f"--{'x' * 10_000}=2").startswith("unknown flag --xxx")
+
+
 @pytest.mark.parametrize(
     ("argument", "parts"),
     [

@@ -14,8 +14,9 @@ from mtl_tf.models.weights import hdf5
 from mtl_tf.models.weights.tensors import UnreadableError, damage, numbers
 
 SAVE_ERRORS = (OSError, tf.errors.OpError)
-# What TensorFlow raises on a checkpoint cut short, depending on where.
-DAMAGED = (tf.errors.OpError, IndexError, ValueError, AssertionError)
+# What TensorFlow raises on a checkpoint that is cut short or damaged, depending on where; a damaged size may ask for more
+# memory than there is.
+DAMAGED = (tf.errors.OpError, IndexError, ValueError, AssertionError, MemoryError)
 
 
 class Checkpoints:

@@ -127,11 +127,13 @@ class Space:
             named[dimension.name] = coerce(fields[dimension.name], text)
             for other, factors in dimension.multiply.items():
                 product = named[other] * factors[dimension.values.index(text)]
-                named[other] = _product(fields[other], product)
+                named[other] = _product(other, fields[other], product)
         return configuration.from_values(named)
 
 
-def _product(field, product):
+def _product(name, field, product):
+    if not math.isfinite(product):
+        raise UsageError(f"{name}: its value times a factor of multiply is {product}; use a smaller factor")
     if field.type is int:
         return max(round(product), field.metadata["minimum"] or 0)
     return product

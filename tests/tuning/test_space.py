@@ -80,6 +80,12 @@ def test_epochs_follow_the_batch(tmp_path):
     assert found.apply(base, {"train.batch_size": "2", "tuner/epochs": 4}).train.epochs == 2
 
 
+def test_a_product_without_bound_is_an_error_of_that_trial(tmp_path):
+    found = space(tmp_path, '"train.batch_size" = {values = [2], multiply = {"train.epochs" = [1e308]}}')
+    with pytest.raises(UsageError, match="train.epochs: its value times a factor of multiply is inf"):
+        found.apply(replace(Config(), train__epochs=20), {"train.batch_size": "2"})
+
+
 def test_values_that_do_not_go_together_are_an_error_of_that_trial(tmp_path):
     found = space(tmp_path, '"model.architecture" = ["joint", "distilled"]\n"tasks" = ["semseg", "semseg,depth"]')
     with pytest.raises(UsageError, match="needs at least two"):
