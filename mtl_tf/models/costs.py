@@ -5,12 +5,15 @@ import math
 import keras
 
 from mtl_tf.models.recompute import Recomputed
+from mtl_tf.models.upsampled import UpsampledConv2D
 
-_COUNTED = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+_COUNTED = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense, UpsampledConv2D)
 
 
 def multiply_adds(model: keras.Model, size: tuple[int, int]) -> int:
     """Multiply-adds of one forward pass over one image; biases, batch norm and resizing are not counted.
+
+    Those that define the network: `UpsampledConv2D` does fewer.
 
     Args:
         model: functional, from an image (B, H, W, 3).

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import keras
 
 from mtl_tf.models.aspp import CHANNELS
-from mtl_tf.models.layers import ResizeLike, conv_bn_relu, pytorch_uniform, scope
+from mtl_tf.models.layers import ResizeLike, bn_relu, conv_bn_relu, pytorch_uniform, scope
+from mtl_tf.models.upsampled import UpsampledConv2D
 
 SKIP_CHANNELS = 48
 
@@ -29,23 +30,20 @@ def build_decoder(skip_channels: Sequence[int], enabled: bool, path: str) -> ker
     feature = x = keras.Input((None, None, CHANNELS), name="feature")
     skips = [keras.Input((None, None, channels), name=f"skip_{i}") for i, channels in enumerate(skip_channels, 1)]
     with scope(path):
-        if len(skips) == 1:
-            x = _upsample(x, skips[0], "skip" if enabled else "", "")
-            for name in ("fuse1", "fuse2") if enabled else ():
-                x = conv_bn_relu(x, CHANNELS, 3, name)
+        if not enabled:
+            x = ResizeLike(name="upsample")(x, skips[-1])
+        elif len(skips) == 1:
+            skip = conv_bn_relu(skips[0], SKIP_CHANNELS, 1, "skip")
+            fused = UpsampledConv2D(CHANNELS, kernel_initializer=pytorch_uniform(), name="fuse1_conv")([x, skip])
+            x = conv_bn_relu(bn_relu(fused, "fuse1"), CHANNELS, 3, "fuse2")
         else:
             for number, skip in enumerate(skips, 1):
-                x = _upsample(x, skip, f"skip{number}", str(number))
+                # The maps here are but half as large before, where UpsampledConv2D gains little or nothing.
+                x = ResizeLike(name=f"upsample{number}")(x, skip)
+                skip = conv_bn_relu(skip, SKIP_CHANNELS, 1, f"skip{number}")
+                x = keras.layers.Concatenate(name=f"concat{number}")([x, skip])
                 x = conv_bn_relu(x, CHANNELS, 3, f"fuse{number}")
     return keras.Model([feature, *skips], x, name=path.replace("/", "_"))
-
-
-def _upsample(x, skip, name: str, suffix: str):
-    """Resizes to an encoder feature and, where `name` names its projection, concatenates that."""
-    x = ResizeLike(name=f"upsample{suffix}")(x, skip)
-    if not name:
-        return x
-    return keras.layers.Concatenate(name=f"concat{suffix}")([x, conv_bn_relu(skip, SKIP_CHANNELS, 1, name)])
 
 
 def build_head(channels: int, path: str) -> keras.Model:

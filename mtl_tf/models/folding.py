@@ -9,8 +9,9 @@ import keras
 import numpy as np
 
 from mtl_tf.models.layers import BatchNorm
+from mtl_tf.models.upsampled import UpsampledConv2D
 
-_FOLDABLE = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+_FOLDABLE = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, UpsampledConv2D)
 
 
 def fold_batch_norm(model: keras.Model) -> keras.Model:
@@ -56,10 +57,11 @@ def _pairs(model) -> dict[str, keras.layers.Layer]:
     uses = collections.Counter(id(tensor) for layer in layers for tensor in keras.tree.flatten(layer.input))
     uses.update(id(tensor) for tensor in keras.tree.flatten(model.outputs))
     makers = {id(layer.output): layer for layer in layers if isinstance(layer, _FOLDABLE)}
+    linear = keras.activations.linear
     found = {}
     for norm in layers:
         maker = makers.get(id(norm.input)) if isinstance(norm, BatchNorm) else None
-        if maker is not None and uses[id(norm.input)] == 1 and maker.activation is keras.activations.linear:
+        if maker is not None and uses[id(norm.input)] == 1 and getattr(maker, "activation", linear) is linear:
             found[maker.name] = norm
     return found
 

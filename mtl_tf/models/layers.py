@@ -190,7 +190,7 @@ def pytorch_uniform() -> keras.initializers.Initializer:
 
 
 def conv_bn_relu(x, filters: int, kernel: int, name: str, dilation: int = 1):
-    """Bias-free convolution, batch norm and ReLU at stride 1; the layers are NAME_conv, NAME_bn and NAME_relu."""
+    """Bias-free convolution at stride 1 (NAME_conv), batch norm and ReLU."""
     x = Conv2D(
         filters,
         kernel,
@@ -200,4 +200,9 @@ def conv_bn_relu(x, filters: int, kernel: int, name: str, dilation: int = 1):
         kernel_initializer=pytorch_uniform(),
         name=f"{name}_conv",
     )(x)
+    return bn_relu(x, name)
+
+
+def bn_relu(x, name: str):
+    """Batch norm (NAME_bn) and ReLU (NAME_relu)."""
     return keras.layers.ReLU(name=f"{name}_relu")(BatchNorm(name=f"{name}_bn")(x))

@@ -14,8 +14,7 @@ from mtl_tf.models.weights import hdf5
 from mtl_tf.models.weights.tensors import UnreadableError, damage, numbers
 
 SAVE_ERRORS = (OSError, tf.errors.OpError)
-# What TensorFlow raises on a checkpoint that is cut short or damaged, depending on where; a damaged size may ask for more
-# memory than there is.
+# What TensorFlow raises on a checkpoint cut short or damaged, depending on where; memory, if a damaged size is large.
 DAMAGED = (tf.errors.OpError, IndexError, ValueError, AssertionError, MemoryError)
 
 

@@ -15,6 +15,7 @@ from mtl_tf.models.architectures import ARCHITECTURES
 from mtl_tf.models.aspp import build_aspp
 from mtl_tf.models.attention import build_attention
 from mtl_tf.models.decoder import build_decoder, build_head
+from mtl_tf.models.upsampled import UpsampledConv2D
 from mtl_tf.tasks import Segmentation
 from mtl_tf.training.checkpoints import load_weights, save_weights
 from tests.models.common import convolve, difference, pictures, randomise
@@ -71,15 +72,20 @@ def test_parameter_counts_of_the_parts():
 @pytest.mark.parametrize(("architecture", "billions"), [("joint", 13.64), ("branched", 19.96), ("distilled", 29.65)])
 def test_multiply_adds_of_a_256x256_image(architecture, billions, monkeypatch):
     found = []
-    call = keras.layers.Conv2D.call
 
-    def counting(layer, inputs):
-        outputs = call(layer, inputs)
-        found.append(int(np.prod(outputs.shape)) * int(np.prod(layer.kernel.shape[:3])))
-        return outputs
+    def count(kind):
+        call = kind.call
+
+        def counting(layer, inputs):
+            outputs = call(layer, inputs)
+            found.append(int(np.prod(outputs.shape)) * int(np.prod(layer.kernel.shape[:3])))
+            return outputs
+
+        monkeypatch.setattr(kind, "call", counting)
 
     model = build_model(ModelConfig(architecture=architecture), TASKS)
-    monkeypatch.setattr(keras.layers.Conv2D, "call", counting)
+    for kind in (keras.layers.Conv2D, UpsampledConv2D):
+        count(kind)
     tf.function(model).get_concrete_function(tf.TensorSpec((1, 256, 256, 3)))
     assert round(sum(found) / 1e9, 2) == billions
 

@@ -82,7 +82,7 @@ def test_epochs_follow_the_batch(tmp_path):
 
 def test_a_product_without_bound_is_an_error_of_that_trial(tmp_path):
     found = space(tmp_path, '"train.batch_size" = {values = [2], multiply = {"train.epochs" = [1e308]}}')
-    with pytest.raises(UsageError, match="train.epochs: its value times a factor of multiply is inf"):
+    with pytest.raises(UsageError, match=r"train\.epochs: its value times a factor of multiply is inf"):
         found.apply(replace(Config(), train__epochs=20), {"train.batch_size": "2"})
 
 
