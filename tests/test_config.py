@@ -202,6 +202,8 @@ def test_values_from_python_are_converted_and_checked_too():
         (dict(tasks=("depth", "depth")), "twice"),
         (dict(tasks=("depth",), model__architecture="distilled"), "at least two"),
         (dict(model__aspp_rates=(6, 6)), "twice"),
+        (dict(model__encoder_weights=""), "model.encoder_weights is empty; none starts"),
+        (dict(model__weights=""), "model.weights is empty"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(changes, message):

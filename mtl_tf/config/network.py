@@ -69,6 +69,9 @@ class ModelConfig(Section):
         super().__post_init__()
         if len(set(self.aspp_rates)) != len(self.aspp_rates):
             raise UsageError(f"model.aspp_rates={format_value(self.aspp_rates)} names a rate twice; leave one out")
+        for name in ("weights", "encoder_weights"):
+            if not getattr(self, name):
+                raise UsageError(f"model.{name} is empty; none starts from random weights")
         if "none" not in (self.weights, self.encoder_weights):
             raise UsageError(
                 f"model.weights={self.weights} holds an encoder too, model.encoder_weights={self.encoder_weights} "
