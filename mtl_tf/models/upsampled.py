@@ -48,8 +48,9 @@ class UpsampledConv2D(keras.layers.Layer):
         small, large = inputs
         kernel, channels = ops.convert_to_tensor(self.kernel), small.shape[-1]
         outputs = self._convolve(large, kernel[:, :, channels:])
-        outputs = outputs + _over_upsampled(small, kernel[:, :, :channels], large)
-        return outputs + ops.convert_to_tensor(self.bias) if self.use_bias else outputs
+        if self.use_bias:
+            outputs = ops.add(outputs, self.bias)  # here it is fused with the convolution, its gradient too
+        return outputs + _over_upsampled(small, kernel[:, :, :channels], large)
 
     def compute_output_shape(self, input_shapes):
         return (*input_shapes[1][:-1], self.filters)
