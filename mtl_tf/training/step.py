@@ -5,6 +5,7 @@ by SUM, whatever the masks and however the batch was split, over replicas or int
 """
 
 import contextlib
+import math
 from collections.abc import Sequence
 
 import keras
@@ -132,6 +133,9 @@ class TrainingStep:
         }
         losses, gradients = self._in_parts(batch, counts, scale, variables)
         loss = tf.add_n([self._weights[name] * value for name, value in losses.items()])
+        if batch["image"].dtype.is_floating:
+            # Max pooling passes over NaN on some processors, so that the loss of such a picture may look sound.
+            loss = tf.where(tf.reduce_all(tf.math.is_finite(batch["image"])), loss, math.nan)
         losses = {"loss": loss, **{f"loss_{name}": value for name, value in losses.items()}}
         if self._scaled:
             gradients = [gradient / scale for gradient in gradients]

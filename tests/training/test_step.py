@@ -162,6 +162,18 @@ def test_float16_halves_a_loss_scale_that_overflows_and_goes_on():
         np.testing.assert_array_equal(variable.numpy(), old)
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_a_picture_that_is_not_finite_gives_no_loss_and_does_not_change_the_scale(precision):
+    _, step = _step(train__precision=precision)
+    (batch,) = batches(4)
+    batch["image"] = batch["image"].astype(np.float32)
+    batch["image"][1, 3, 4] = np.nan
+    scale = float(step.loss_scale)
+    found = step(_tensors(batch))
+    assert np.isnan(found["loss"]) and not bool(found["good"]) and not bool(found["updated"])
+    assert float(step.loss_scale) == scale
+
+
 # === Clipping, accumulation, freezing, XLA ===
 
 
