@@ -7,7 +7,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from mtl_tf.atomic import write_json
+from mtl_tf.atomic import WriteError, write_json
 from mtl_tf.config import Config
 from mtl_tf.data.fingerprint import fingerprint
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
@@ -337,7 +337,9 @@ class _Training:
         self.saved_state.assign(np.array(state))
         self.checkpoints.save()
         self.saved_step = self.step
-        self.usage.write({**self.data.bad, **self.validation.data.bad})
+        # Of what cannot be written any more the next checkpoint tells, and names the last good one.
+        with contextlib.suppress(WriteError):
+            self.usage.write({**self.data.bad, **self.validation.data.bad})
 
     def _save_what_is_new(self):
         """Between two steps, before an error ends the run."""

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from mtl_tf.atomic import WriteError
+from mtl_tf.training.usage import Usage
 from tests.faults import small
 from tests.helpers import ROOT, one_line_error, wait_until
 
@@ -64,6 +66,17 @@ def test_from_the_start(dataset, tmp_path, there):
     with read_only(run_dir if there else tmp_path):
         error = error_of(start(dataset, run_dir))
     assert f"{run_dir}" in error and "Permission denied" in error and "choose another folder" in error
+
+
+def test_between_a_checkpoint_and_the_note_of_its_time(dataset, tmp_path, monkeypatch):
+    """Nothing of the training is lost by that, so that it goes on, to the next checkpoint at least."""
+
+    def refuse(self, bad):
+        raise WriteError("cannot write timing.json")
+
+    monkeypatch.setattr(Usage, "write", refuse)
+    assert small.train(dataset, tmp_path / "run", "--train.epochs=1") == 0
+    assert (tmp_path / "run/metrics.json").exists()
 
 
 @pytest.mark.slow
