@@ -310,6 +310,8 @@ def random_configuration(seed):
     named["augment.cutmix"], named["augment.classmix"] = dice.random() / 2, dice.random() / 2  # at most 1 together
     named["augment.cutmix_area"] = (dice.random() / 2, 1 - dice.random() / 2)
     named["optim.step_epochs"] = (2, 5) if named["optim.schedule"] == "step" else ()
+    for name in ("model.encoder_weights", "model.weights"):
+        named[name] = "a" + named[name]  # not empty
     named["model.encoder_weights" if seed % 2 else "model.weights"] = "none"  # one of them names the encoder
     named["train.accumulate"], named["log.profile"] = 1, (3, 4)
     for name in ("data.train_split", "data.val_split", "data.split"):
