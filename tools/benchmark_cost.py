@@ -206,9 +206,10 @@ def draw(rows: list[dict], path: pathlib.Path) -> None:
     from matplotlib import pyplot, ticker
 
     axes = [axis for axis in AXES if any(row["axis"] == axis and row["ms"] for row in rows)]
-    figure = pyplot.figure(figsize=(8.4, 3.4 * math.ceil(len(axes) / 2)), layout="constrained")
+    rows_of_panels = math.ceil(len(axes) / 2)
+    figure = pyplot.figure(figsize=(8.4, 3.4 * rows_of_panels), layout="constrained")
     for place, axis in enumerate(axes):
-        panel = figure.add_subplot(math.ceil(len(axes) / 2), 2, place + 1)
+        panel = figure.add_subplot(rows_of_panels, 2, place + 1)
         there = [row for row in rows if row["axis"] == axis and row["ms"]]
         for curve in dict.fromkeys(row["curve"] for row in there):
             x, y = zip(*((row["work"], row["ms"]) for row in there if row["curve"] == curve), strict=True)

@@ -339,7 +339,7 @@ class _Training:
         self.saved_step = self.step
         # Of what cannot be written any more the next checkpoint tells, and names the last good one.
         with contextlib.suppress(WriteError):
-            self.usage.write({**self.data.bad, **self.validation.data.bad})
+            self.usage.write(self._bad_files())
 
     def _save_what_is_new(self):
         """Between two steps, before an error ends the run."""
@@ -369,10 +369,13 @@ class _Training:
     def _epoch(self):
         return (self.step - 1) // self.steps_per_epoch + 1
 
+    def _bad_files(self):
+        return {**self.data.bad, **self.validation.data.bad}
+
     def _result(self):
         rows, seconds, best_epoch = self.metrics_table.rows(), self.usage.seconds(), self.validation.best_epoch
         speeds = [row["images_per_second"] for row in self.steps_table.rows()]
-        bad = self.usage.bad_files({**self.data.bad, **self.validation.data.bad})
+        bad = self.usage.bad_files(self._bad_files())
         skipped = self.skipped.counts()
         if bad:
             print(f"skipped {len(bad)} bad files: {', '.join(sorted(bad))}")
