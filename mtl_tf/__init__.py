@@ -21,5 +21,5 @@ __all__ = list(_PUBLIC)
 
 def __getattr__(name):
     if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
+        return getattr(importlib.import_module(_PUBLIC[name]), name)  # noqa: TID251 (ours)
     raise AttributeError(f"module 'mtl_tf' has no attribute {name!r}; it has {', '.join(_PUBLIC)}")

@@ -66,7 +66,7 @@ class Reference:
 
 
 def _module(path):
-    spec = importlib.util.spec_from_file_location("reference", path)
+    spec = importlib.util.spec_from_file_location("reference", path)  # noqa: TID251 (a program that the user names)
     if spec is None or not pathlib.Path(path).is_file():
         sys.exit(f"error: --reference={path} is no Python file")
     module = importlib.util.module_from_spec(spec)
