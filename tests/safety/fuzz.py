@@ -1,8 +1,8 @@
 """Damaged configuration, data set descriptions and weight files: a refusal of one line, or what is sound; nothing else.
 
 `python -m tests.safety.fuzz 100000` runs that many cases, the kinds one after another, and prints how they ended. No
-case may raise anything but a UsageError, take longer than `PATIENCE`, more memory than `MEMORY`, start a program, or
-open a file for writing outside of its folder. Each kind has a process of its own, so that a crash is seen as such.
+case may raise anything but a UsageError, take longer than `PATIENCE`, more memory than `MEMORY`, start a program, open
+a connection, or change anything outside of its folder. Each kind has a process of its own, so that a crash is seen.
 """
 
 import collections
@@ -41,9 +41,21 @@ KINDS = {
     "checkpoint": ("weights", 0.02),
 }
 
+# Python tells of what it does (https://docs.python.org/3/library/audit_events.html); what no case may do:
+FORBIDDEN = {
+    *("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "subprocess.Popen", "pty.spawn"),
+    *("pickle.find_class", "socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo"),
+}
+# And where it may only be done within the case's folder: event -> how many of its first details are paths.
+CHANGES = {
+    **dict.fromkeys(("os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.chmod", "os.chown", "os.utime"), 1),
+    **dict.fromkeys(("os.setxattr", "os.removexattr", "shutil.rmtree", "open"), 1),
+    **dict.fromkeys(("os.rename", "os.link", "os.symlink"), 2),
+}
+
 
 class Watch:
-    """Notes what no case may do: Python tells of every file that is opened and every program that is started."""
+    """Notes what no case may do, as Python tells of it; what a library does beneath Python is not heard."""
 
     def __init__(self, place: pathlib.Path):
         self.place, self.seen, self.on = str(place.resolve()), [], False
@@ -52,15 +64,16 @@ class Watch:
     def _hear(self, event, details):
         if not self.on:
             return
-        if event in ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pickle.find_class"):
+        if event == "open":
+            numbers = details[2]
+            if not (isinstance(numbers, int) and numbers & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC)):
+                return
+        paths = [path for path in details[: CHANGES.get(event, 0)] if isinstance(path, str | bytes | os.PathLike)]
+        if event in FORBIDDEN or not all(map(self._within, paths)):
             self.seen.append((event, details))
-        elif event == "open":
-            path, _, numbers = details
-            writes = numbers & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC) if isinstance(numbers, int) else 0
-            if writes and isinstance(path, str | bytes):
-                path = os.path.abspath(os.fsdecode(path))
-                if not path.startswith((self.place + "/", "/dev/null")):
-                    self.seen.append((event, details))
+
+    def _within(self, path):
+        return os.path.abspath(os.fsdecode(path)).startswith((self.place + "/", "/dev/null"))
 
     @contextlib.contextmanager
     def __call__(self):

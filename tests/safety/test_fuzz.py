@@ -34,33 +34,54 @@ def test_every_kind_has_a_share():
     assert sum(share for _, share in KINDS.values()) == pytest.approx(1)
 
 
-@pytest.mark.parametrize(
-    "deed",
-    [
-        "open(PLACE + '/../outside', 'w')",
-        "os.system('true')",
-        "subprocess.run(['true'])",
-        "os.open(PLACE + '2', os.O_CREAT)",
-    ],
+DEEDS = (  # of which Python tells before it tries them: some are of files that are not there
+    "open(OUTSIDE, 'w')",
+    "os.open(OUTSIDE, os.O_CREAT)",
+    "os.mkdir(OUTSIDE + '1')",
+    "os.rename(PLACE + '/inside', OUTSIDE)",
+    "os.rename(OUTSIDE, PLACE + '/inside')",
+    "os.link(PLACE + '/inside', OUTSIDE + '2')",
+    "os.symlink(PLACE + '/inside', OUTSIDE + '3')",
+    "os.truncate(OUTSIDE, 0)",
+    "os.chmod(OUTSIDE, 0o600)",
+    "os.chown(OUTSIDE, -1, -1)",
+    "os.remove(OUTSIDE)",
+    "os.rmdir(OUTSIDE + '1')",
+    "shutil.rmtree(OUTSIDE + '1')",
+    "os.system('true')",
+    "subprocess.run(['true'])",
+    "os.fork() or os._exit(0)",
+    "os.posix_spawn('/nowhere', ['x'], {})",
+    "os.execv('/nowhere', ['x'])",
+    "socket.socket().connect(('127.0.0.1', 9))",
 )
-def test_the_watch_sees_what_no_case_may_do(deed, tmp_path):
+
+
+def test_the_watch_sees_what_no_case_may_do(tmp_path):
     program = f"""
-import os, pathlib, subprocess
+import contextlib, os, pathlib, shutil, socket, subprocess
 from tests.safety.fuzz import Watch
-PLACE = {str(tmp_path / "place")!r}
+PLACE, OUTSIDE = {str(tmp_path / "place")!r}, {str(tmp_path / "place2")!r}
 os.mkdir(PLACE)
 watch = Watch(pathlib.Path(PLACE))
 with watch():
     open(PLACE + "/inside", "w").close()
+    os.mkdir(PLACE + "/folder")
+    os.rename(PLACE + "/folder", PLACE + "/other")
+    shutil.rmtree(PLACE + "/other")
     open("/etc/hostname").close()
-try:
-    with watch():
-        {deed}
-except AssertionError:
-    print("seen")
+for deed in {DEEDS!r}:
+    try:
+        with watch(), contextlib.suppress(OSError):
+            exec(deed)
+    except AssertionError:
+        watch.seen.clear()
+    else:
+        print("not seen:", deed)
+print("done")
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "seen\n"
+    assert done.stdout == "done\n"
 
 
 def test_the_names_that_a_study_may_use_are_those_that_it_knows():
