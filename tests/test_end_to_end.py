@@ -160,6 +160,7 @@ assert answer["semseg"].dtype == tf.int32 and answer["depth"].dtype == tf.float3
 described = json.load(open({str(run / "export" / "assets" / "tasks.json")!r}))
 assert described["tasks"]["semseg"]["classes"] == ["left", "middle", "right"]
 assert described["tasks"]["depth"]["maximum"] == 50.0
+assert (described["weights"], described["precision"]) == ("best", "float32") and described["epoch"] in (1, 2)
 np.savez({str(tmp_path / "answer.npz")!r}, **answer)
 assert "mtl_tf" not in sys.modules
 """
@@ -276,6 +277,7 @@ def test_report_is_a_page_with_panels(run):
         (["evaluate", "--run_dir={run}", "--data.split=tset"], ["tset", "val"]),
         (["predict", "--run_dir={run}", "--input=/no/such.png"], ["/no/such.png"]),
         (["predict", "--run_dir={run}/export", "--output=x"], ["--input"]),
+        (["predict", "--run_dir={run}/export", "--output=x", "--weights=averaged"], ["--weights", "export it again"]),
         (["export", "--run_dir={run}/checkpoints"], ["is no run"]),
     ],
 )

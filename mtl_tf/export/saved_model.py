@@ -9,15 +9,16 @@ import tensorflow as tf
 from mtl_tf.config import Config
 from mtl_tf.errors import UsageError
 from mtl_tf.inference.predictor import ASSET, answer_module, tasks_to_json
-from mtl_tf.inference.runs import is_saved_model, read_configuration
+from mtl_tf.inference.runs import epoch_of_weights, is_saved_model, read_configuration
 
 
 def export_run(config: Config) -> str:
     """Exports the best (or averaged) weights of a run.
 
     The signature `serving_default` takes `image` uint8 (B, H, W, 3) of any size and gives `semseg` int32 (B, H, W)
-    class ids and `depth` float32 (B, H, W) metres in the same size; assets/tasks.json holds classes, colours and depth
-    range. The functions `fit` and `native` of the loaded object also give `semseg_probability`.
+    class ids and `depth` float32 (B, H, W) metres in the same size; assets/tasks.json holds classes, colours, depth
+    range, and which weights these are, of which epoch, in which arithmetic. The functions `fit` and `native` of the
+    loaded object also give `semseg_probability`.
 
     Args:
         config: `run_dir`; `weights`; `precision`; `output`, by default RUN_DIR/export.
@@ -37,7 +38,7 @@ def export_run(config: Config) -> str:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as temporary:
             asset = pathlib.Path(temporary) / ASSET
-            asset.write_text(tasks_to_json(tasks, read_configuration(run_dir).data.image_size), encoding="utf-8")
+            asset.write_text(_described(tasks, config), encoding="utf-8")
             module.description = tf.saved_model.Asset(str(asset))
             written = pathlib.Path(temporary) / "model"
             tf.saved_model.save(module, str(written), signatures={"serving_default": _serving(module, tasks)})
@@ -50,6 +51,16 @@ def export_run(config: Config) -> str:
         raise UsageError(f"cannot write {output}: {reason}") from None
     size = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
     return f"exported to {output} ({size / 2**20:.0f} MiB)"
+
+
+def _described(tasks, config):
+    return tasks_to_json(
+        tasks,
+        image_size=read_configuration(pathlib.Path(config.run_dir)).data.image_size,
+        weights=config.weights,
+        epoch=epoch_of_weights(config),
+        precision=config.precision,
+    )
 
 
 def _serving(module, tasks):

@@ -109,12 +109,13 @@ def load(path: str | pathlib.Path, weights: str = "best", precision: str = "floa
         precision: of a run, the arithmetic of its answers: "float32" or "mixed_bfloat16".
 
     Raises:
-        UsageError: the path is neither, the run has no such weights, or a SavedModel is to change its arithmetic.
+        UsageError: the path is neither, the run has no such weights, or a SavedModel is to have others.
     """
     path = pathlib.Path(path)
     if is_saved_model(path):
-        if precision != "float32":
-            raise UsageError(f"--precision={precision}: {path} keeps what it was exported with; export it again")
+        for name, value, usual in (("precision", precision, "float32"), ("weights", weights, "best")):
+            if value != usual:
+                raise UsageError(f"--{name}={value}: {path} keeps what it was exported with; export it again")
         return _from_saved_model(path)
     module, tasks = answer_module(path, weights, precision)
     return Predictor({"fit": module.fit, "native": module.native}, tasks, module)
@@ -144,10 +145,10 @@ def _from_saved_model(path):
 # === The description that travels with a SavedModel ===
 
 
-def tasks_to_json(tasks: tuple[Task, ...], image_size: tuple[int, ...]) -> str:
-    """Classes, colours and depth range as JSON."""
+def tasks_to_json(tasks: tuple[Task, ...], **about) -> str:
+    """Classes, colours and depth range as JSON, with what else is to be told about the network."""
     described = {task.name: dataclasses.asdict(task) for task in tasks}
-    return json.dumps({"image_size": image_size, "tasks": described}, indent=1)
+    return json.dumps({**about, "tasks": described}, indent=1)
 
 
 def tasks_from_json(text: str) -> tuple[Task, ...]:

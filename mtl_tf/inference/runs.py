@@ -14,6 +14,7 @@ from mtl_tf.data.descriptors import Descriptor, read
 from mtl_tf.errors import UsageError
 from mtl_tf.models import build_model
 from mtl_tf.options import format_value
+from mtl_tf.parsing import parse_json
 from mtl_tf.tasks import Task
 from mtl_tf.training.checkpoints import load_weights
 
@@ -102,6 +103,15 @@ def weights_file(config: Config) -> pathlib.Path:
     """The file of the weights that `config.weights` names."""
     name = {"best": "weights.h5", "averaged": "averaged_weights.h5"}[config.weights]
     return pathlib.Path(config.run_dir) / "best" / name
+
+
+def epoch_of_weights(config: Config) -> int | None:
+    """The epoch that the weights which `config.weights` names are of; None where nothing (readable) says so."""
+    file = weights_file(config)
+    try:
+        return parse_json(file.with_name(file.name.replace("weights.h5", "metrics.json")).read_text("utf-8"))["epoch"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def scores_suffix(config: Config) -> str:

@@ -31,7 +31,7 @@ def evaluate_run(config: Config) -> tuple[dict, dict | None]:
     Returns:
         The scores, and the baseline's or None.
     """
-    started = runtime.start(config)
+    started = runtime.start(config, training=False)
     with started.strategy.scope():
         run = open_run(config)
     split = config.data.split

@@ -54,14 +54,33 @@ class Runtime:
         return self.strategy.reduce("SUM", self.strategy.run(lambda: tf.constant(1.0)), axis=None)
 
 
-def start(config: Config, processes: Cluster = ALONE) -> Runtime:
+def start(config: Config, processes: Cluster = ALONE, training: bool = True) -> Runtime:
     """Chooses the devices, sets precision and seeds; joins the other processes of a run, where there are several.
+
+    Args:
+        config: what is computed.
+        processes: all that do.
+        training: whether steps are made; else what only these need, and a run may have been made with on other
+            devices, is not asked for.
 
     Raises:
         UsageError: more devices are asked for than there are, the batch cannot be divided among several processes, or
             XLA is asked for on several devices.
     """
     devices = _devices(config.train.devices, processes)
+    if training:
+        _check_step(config, processes, devices)
+    if config.train.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.config.set_dtype_policy(config.train.precision)
+    keras.utils.set_random_seed(config.seed)
+    if processes.workers > 1:
+        return Runtime(join(), devices, processes)
+    strategy = tf.distribute.MirroredStrategy(list(devices)) if len(devices) > 1 else tf.distribute.get_strategy()
+    return Runtime(strategy, devices)
+
+
+def _check_step(config, processes, devices):
     replicas = len(devices) * processes.workers
     if config.train.xla and replicas > 1:
         raise UsageError(
@@ -75,14 +94,6 @@ def start(config: Config, processes: Cluster = ALONE) -> Runtime:
             f"process(es) with {len(devices)} device(s) and train.accumulate={config.train.accumulate}; use a multiple "
             f"of {parts}"
         )
-    if config.train.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    keras.config.set_dtype_policy(config.train.precision)
-    keras.utils.set_random_seed(config.seed)
-    if processes.workers > 1:
-        return Runtime(join(), devices, processes)
-    strategy = tf.distribute.MirroredStrategy(list(devices)) if len(devices) > 1 else tf.distribute.get_strategy()
-    return Runtime(strategy, devices)
 
 
 def _devices(count: int, processes: Cluster) -> tuple[str, ...]:

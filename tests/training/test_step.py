@@ -229,6 +229,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(monkeypatch, parts):
 def test_parts_must_be_equal():
     with pytest.raises(UsageError, match=r"train\.batch_size=4 cannot be cut into equal parts .* use a multiple of 3"):
         runtime.start(configuration.replace(configuration.Config(), train__accumulate=3))
+    assert runtime.start(configuration.replace(configuration.Config(), train__accumulate=3), training=False)
 
 
 def test_a_frozen_encoder_stays_as_it_is_and_learns_afterwards():

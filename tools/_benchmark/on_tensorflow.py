@@ -76,7 +76,7 @@ def inference(config: Config, real: bool, own) -> Work:
 
 def answering(config: Config, export: str):
     """Of the network that the options describe, as it would be exported, or of a SavedModel."""
-    machine = runtime.start(replace(config, train__devices=1))
+    machine = runtime.start(replace(config, train__devices=1), training=False)
     if export:
         if not is_saved_model(pathlib.Path(export)):
             raise UsageError(f"--export={export} is no SavedModel; main.py export --run_dir=RUN writes one")
