@@ -180,6 +180,20 @@ def test_head_answers_are_resized_with_half_pixel_centres():
         np.testing.assert_allclose(outputs[name], tf.image.resize(raw, (32, 48)), rtol=1e-5, atol=1e-5)
 
 
+def test_a_head_per_task_gives_what_one_wide_head_does_whose_enlarged_answer_is_cut():
+    model = small()
+    randomise(model)
+    (kernels, biases) = ([model.get_layer(f"{task.name}_head").get_weights()[i] for task in TASKS] for i in (0, 1))
+    feature = keras.Model(model.input, model.get_layer("semseg_head")._inbound_nodes[-1].input_tensors[0])
+    images = pictures(2, 32, 48)
+    narrow = feature(images)
+    assert narrow.shape == (2, 8, 12, 256)
+    wide = tf.nn.conv2d(narrow, np.concatenate(kernels, -1), 1, "SAME") + np.concatenate(biases)
+    found = np.split(tf.image.resize(wide, (32, 48)), [TASKS[0].channels], -1)
+    for task, cut in zip(TASKS, found, strict=True):
+        assert difference(cut, model(images)[task.name]) < 1e-5
+
+
 # === Tasks ===
 
 
