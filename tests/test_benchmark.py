@@ -35,13 +35,24 @@ def result_of(tmp_path, *arguments, **options):
     done = benchmark("--seconds=1", f"--json={file}", "--train.batch_size=2", *arguments, **options)
     assert done.returncode == 0, done.stderr
     assert "images/s" in done.stdout and str(file) in done.stdout
-    result = json.loads(file.read_text(encoding="utf-8"))
+    return checked(json.loads(file.read_text(encoding="utf-8")))
+
+
+def checked(result):
+    """A result, after checking what each has."""
     assert all(result[name] > 0 for name in NUMBERS), result
     assert result["images_per_second_worst"] <= result["images_per_second"] <= result["images_per_second_best"]
     assert result["images_per_second"] == pytest.approx(result["batch_size"] / result["step_ms"] * 1e3, rel=1e-3)
     assert 0 <= result["wait_share"] <= 1
     assert result["devices"] and result["versions"]["packages"]["keras"]
     return result
+
+
+def check_latency(latency, sizes=("256x256", "512x1024")):
+    assert tuple(latency) == sizes
+    for found in latency.values():
+        assert 0 < found["best_ms"] <= found["median_ms"] <= found["p95_ms"] and found["answers"] >= 5
+    assert 0 < latency[sizes[0]]["peak_memory_mb"] <= latency[sizes[-1]]["peak_memory_mb"]
 
 
 @pytest.mark.parametrize("part", ["train", "inference"])
@@ -80,25 +91,36 @@ def assert_rate(result):
     )
 
 
-# A module that keeps a process from importing TensorFlow, as if it were not installed.
-BLOCKER = """
+# Parts of the tool in one process, in which importing TensorFlow fails as if it were not installed.
+WITHOUT_TENSORFLOW = """
 import sys
 sys.modules["tensorflow"] = None
+sys.path[:0] = ["tools"]
+import benchmark
+from _benchmark import measuring
+measuring.LATENCY_SIZES = ((32, 32),)
+*options, folder = sys.argv[1:]
+for part in ("train", "inference", "latency", "data"):
+    more = f"--part={part}", f"--json={folder}/{part}.json", f"--rate={part == 'train'}"
+    print(benchmark.run_tool(benchmark.benchmark, benchmark.Options, [*options, *more]))
 """
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 def test_jax_without_tensorflow(tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(BLOCKER)
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "JAX_PLATFORMS": "cpu"}
-    blocked = [sys.executable, "-c", "import tensorflow"]
-    assert "ModuleNotFoundError" in subprocess.run(blocked, env=environment, capture_output=True, text=True).stderr
-    options = ("--backend=jax", *SMALL, "--nomodel.aspp")
-    result = result_of(tmp_path, "--part=train", *options, env=environment)
-    assert (result["backend"], result["devices"]) == ("jax", ["CPU:0"])
-    assert_rate(result)
-    done = benchmark("--part=data", "--backend=jax", env=environment)
-    assert "train, inference" in one_line_error(done.returncode, done.stderr)
+    options = ("--backend=jax", *SMALL, "--nomodel.aspp", "--train.batch_size=2", "--seconds=0")
+    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, *options, str(tmp_path)]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert [line for line in done.stdout.splitlines() if line.isdigit()] == ["0", "0", "0", "2"], done.stderr
+    assert "train, inference" in one_line_error(2, done.stderr)
+    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.glob("*.json")}
+    assert set(results) == {"train", "inference", "latency"}
+    for part, result in results.items():
+        assert (result["part"], result["backend"], result["devices"]) == (part, "jax", ["CPU:0"])
+    check_latency(results.pop("latency")["latency"], ("32x32",))
+    assert_rate(checked(results["train"]))
+    assert "machine_share" not in checked(results["inference"])
 
 
 @pytest.mark.slow
@@ -109,23 +131,36 @@ def test_latency_and_inference_of_an_export(tmp_path, tiny_run):
     file = tmp_path / "result.json"
     done = benchmark("--part=latency", f"--export={export}", "--seconds=0", f"--json={file}")
     assert done.returncode == 0, done.stderr
-    latency = json.loads(file.read_text(encoding="utf-8"))["latency"]
-    assert list(latency) == ["256x256", "512x1024"]
-    for found in latency.values():
-        assert 0 < found["best_ms"] <= found["median_ms"] <= found["p95_ms"] and found["answers"] >= 5
-    assert latency["256x256"]["peak_memory_mb"] <= latency["512x1024"]["peak_memory_mb"]
+    check_latency(json.loads(file.read_text(encoding="utf-8"))["latency"])
     result = result_of(tmp_path, "--part=inference", f"--export={export}", "--data.crop_size=32,32")
     assert result["export"] == str(export) and "machine_share" not in result
 
 
 @pytest.mark.slow
-def test_a_whole_run(tmp_path, tiny_dataset):
-    options = (*TINY, f"--data.root={tiny_dataset}", "--data.image_size=32,48")
-    result = result_of(tmp_path, "--part=run", *options)
-    assert (result["part"], result["data"]) == ("run", "folder")
-    assert 0 < result["startup_seconds"] < result["seconds"]
-    assert result["steps"] == 2 * 3 - 3  # two epochs of three steps, the first three not counted
-    assert result["whole_images_per_second"] > 0
+def test_all_parts_a_whole_run_among_them(tmp_path):
+    scenes = ("--data.synthetic_train=8", "--data.synthetic_val=2", "--data.image_size=32,48", "--noaugment.reflect")
+    options = ("--train.batch_size=2", "--model.encoder=resnet18", "--nomodel.aspp", "--seconds=0", "--norate")
+    file = tmp_path / "all.json"
+    done = benchmark("--part=all", *scenes, *options, f"--json={file}")
+    assert done.returncode == 0, done.stderr
+    parts = json.loads(file.read_text(encoding="utf-8"))["parts"]
+    assert {part: result["data"] for part, result in parts.items()} == {
+        "data": "synthetic",
+        "train": "random",
+        "run": "synthetic",
+        "inference": "random",
+        "latency": "random",
+    }
+    check_latency(parts.pop("latency")["latency"])
+    for part, result in parts.items():
+        assert checked(result)["part"] == part and result["size"] == [32, 48] and result["batch_size"] == 2
+        assert result.get("windows", 5) >= 5
+    run = parts["run"]
+    assert 0 < run["startup_seconds"] < run["seconds"] and run["whole_images_per_second"] > 0
+    assert run["steps"] == 4 - 3  # an epoch of four steps, the first three not counted
+    rows = [line.split("  ")[0] for line in done.stdout.splitlines()[2:]]
+    assert rows[:4] == ["data, synthetic data", "train, random data", "run, synthetic data", "inference, random data"]
+    assert rows[4:6] == ["one picture of 256x256", "one picture of 512x1024"] and str(file) in rows[6]
 
 
 @pytest.mark.slow
@@ -148,7 +183,7 @@ def test_a_data_set(part, tmp_path, tiny_dataset):
 
 def test_wrong_usage_is_one_line():
     for arguments, hint in (
-        ("--part=trian", "train, inference, latency, data, run"),
+        ("--part=trian", "train, inference, latency, data, run, all"),
         ("--export=x", "--part=inference"),
         ("--second=3", "--seconds"),
     ):

@@ -1,8 +1,11 @@
 """tools/benchmark_cost.py: exponents by hand, points that do not fit, a small run of the tool."""
 
 import csv
+import importlib
+import itertools
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -23,6 +26,16 @@ def test_exponents_are_of_neighbours_on_a_curve():
     assert found == [None, 1.0, None, None, 2.0, None]
 
 
+@pytest.mark.parametrize("window", [0.0, 0.02])
+def test_no_cost_rests_on_fewer_than_five_windows(window, monkeypatch):
+    measuring = importlib.import_module("_benchmark.measuring")
+    work = importlib.import_module("_benchmark.work")
+    monkeypatch.setattr(measuring, "WINDOW", window)
+    endless = work.Work(itertools.repeat(None), lambda batch: time.sleep(0.01), batch_size=1, devices=())
+    found = measuring.measure(endless, seconds=0.0, label="nothing", begun=time.perf_counter())
+    assert found["windows"] == 5 and found["steps"] >= 5
+
+
 def test_a_point_that_takes_too_much_is_ended_and_said():
     found = cost._measured(["--part=train", "--seconds=0", "--data.crop_size=32,32"], limit=0.05)
     assert found == {"note": "does not fit 0.05 GiB"}
@@ -30,7 +43,7 @@ def test_a_point_that_takes_too_much_is_ended_and_said():
 
 
 def test_reading_of_two_sizes(tmp_path):
-    options = ("--axes=samples", "--samples=100,200", "--seconds=0.2", f"--output={tmp_path}")
+    options = ("--axes=samples", "--samples=100,200", "--seconds=0", f"--output={tmp_path}")
     done = subprocess.run(
         [sys.executable, str(ROOT / "tools" / "benchmark_cost.py"), *options], capture_output=True, text=True
     )
@@ -44,6 +57,9 @@ def test_reading_of_two_sizes(tmp_path):
         ("image", "200"),
     ]
     assert all(float(each["ms"]) > 0 for each in rows)
+    assert [each["windows"] for each in rows[::2]] == ["1", "1"] and all(
+        int(each["windows"]) >= 5 for each in rows[1::2]
+    )
     assert rows[0]["exponent"] == "" and rows[2]["exponent"] != ""
     assert (tmp_path / "cost.png").stat().st_size > 10_000 and (tmp_path / "cost.json").exists()
 

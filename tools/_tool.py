@@ -6,8 +6,10 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the package need not be installed
 
+from mtl_tf import config as configuration  # noqa: E402
 from mtl_tf import flags  # noqa: E402
 from mtl_tf.errors import exit_status  # noqa: E402
+from mtl_tf.options import format_value  # noqa: E402
 
 
 def run_tool(job, own=None, argv=None) -> int:
@@ -27,3 +29,10 @@ def run_tool(job, own=None, argv=None) -> int:
             job(parsed)
 
     return exit_status(run)
+
+
+def given_options(parsed: flags.Parsed, without: tuple[str, ...] = ()) -> list[str]:
+    """The options of main.py that a command line names, as arguments for another process."""
+    given = parsed.given - set(without)
+    values = configuration.values(parsed.config).items()
+    return [f"--{name}={format_value(value)}" for name, value in values if name in given]

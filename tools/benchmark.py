@@ -6,6 +6,8 @@ latency: the same for one picture of 256x256 and one of 512x1024.
 data: the training batches that the input pipeline prepares, without a network.
 run: a whole `main.py train` with these options, in a temporary run directory: how long until the first step is done,
     images a second, share of the time that waits for input. --seconds does not bound it, --train.epochs does.
+all: data, train, run (of one epoch without --train.epochs), inference and latency, each in a process of its own, as one
+    table and one file. Data sets are rendered scenes where --data.name names no other. JAX has no data and run.
 
 Pictures and labels are random and stand ready in memory, so that train and inference measure the network alone. With
 --data.name they come from that data set instead, and the time spent waiting for them is reported; data and run always
@@ -25,8 +27,9 @@ import pathlib
 import sys
 import time
 
+from _benchmark.all_parts import measure_all
 from _benchmark.measuring import measure, measure_latency, take_turns
-from _benchmark.table import table
+from _benchmark.table import table, table_of_parts
 from _benchmark.work import SIZE, parameters_of
 from _tool import run_tool
 
@@ -36,12 +39,14 @@ from mtl_tf.options import Section, option
 from mtl_tf.quiet import start_tensorflow
 from mtl_tf.training.run_directory import environment
 
+PARTS = ("train", "inference", "latency", "data", "run", "all")
+
 
 @dataclasses.dataclass(frozen=True)
 class Options(Section):
     """The tool's own options."""
 
-    part: str = option("train", "What is measured.", choices=("train", "inference", "latency", "data", "run"))
+    part: str = option("train", "What is measured.", choices=PARTS)
     backend: str = option("tensorflow", "What computes.", choices=("tensorflow", "jax"))
     seconds: float = option(20.0, "For how long, after the warm-up.", minimum=0.0)
     json: str = option("", "File to write the result to; empty = print only.")
@@ -61,10 +66,14 @@ def benchmark(parsed):
     real = own.part in ("data", "run") or "data.name" in parsed.given
     if own.export and own.part not in ("inference", "latency"):
         raise UsageError(f"--export is measured by --part=inference and --part=latency, not by --part={own.part}")
-    if own.turns and own.part in ("latency", "run"):
+    if own.turns and own.part in ("latency", "run", "all"):
         raise UsageError(f"--turns is there for --part=train, inference and data, not for --part={own.part}")
     if own.task_count and (own.part != "train" or real):
         raise UsageError("--task_count is there for --part=train on random data (without --data.name)")
+    if own.part == "all":
+        parts = measure_all(parsed)
+        _tell(own, {"part": "all", "parts": parts}, table_of_parts(parts))
+        return
     measured = _measured(config, own, real)
     if measured is None:
         return
@@ -79,11 +88,15 @@ def benchmark(parsed):
         "size": config.data.crop_size or config.data.image_size or (() if real else SIZE),
         "batch_size": config.train.batch_size,
         **measured,
-        "versions": environment(),
     }
-    print(table(result))
+    _tell(own, result, table(result))
+
+
+def _tell(own, result, text):
+    """Prints the table; writes the JSON file, where there is to be one."""
+    print(text)
     if own.json:
-        write_json(pathlib.Path(own.json), result)
+        write_json(pathlib.Path(own.json), result | {"versions": environment()})
         print(f"written to {own.json}")
 
 
@@ -123,7 +136,7 @@ def _start(name):
         start_tensorflow()
     elif importlib.util.find_spec("jax") is None:
         raise UsageError("--backend=jax needs JAX: pip install jax (on GPUs jax[cuda13])")
-    return importlib.import_module(f"_benchmark.on_{name}")
+    return importlib.import_module(f"_benchmark.on_{name}")  # noqa: TID251 (ours)
 
 
 def _floating_point(backend, work, config, images_per_second):

@@ -8,7 +8,8 @@ samples: reading from packed data sets of 100 to 1,000,000 random samples of 16x
     batch, and milliseconds an image from then on. The data sets are written to a temporary folder first.
 
 Options of main.py say what network is measured, and the size and batch that the other axes keep. FOLDER gets cost.csv,
-cost.json and cost.png. Beside each point stands the exponent from the one before it: log of the ratio of costs over
+cost.json and cost.png. A cost is the median of at least five windows of 0.2 s, or of five steps, where one is longer; a
+first batch there is once. Beside each point stands the exponent from the one before it: log of the ratio of costs over
 log of the ratio of work, 1 where the cost is linear, 0 where it stays. A point that needs more than --memory GiB is
 ended, and said not to fit; so are larger ones of its axis.
 """
@@ -22,12 +23,11 @@ import sys
 import tempfile
 import time
 
-from _tool import ROOT, run_tool
+from _tool import ROOT, given_options, run_tool
 
-from mtl_tf import config as configuration
 from mtl_tf.atomic import write_json
 from mtl_tf.errors import UsageError
-from mtl_tf.options import Section, format_value, option
+from mtl_tf.options import Section, option
 from mtl_tf.training.run_directory import environment, write_table
 
 AXES = ("size", "batch", "tasks", "samples")
@@ -64,11 +64,7 @@ def cost(parsed):
     config, own = parsed.config, parsed.own
     if not config.output:
         raise UsageError("--output=FOLDER is missing: it gets cost.csv, cost.json and cost.png")
-    given = [
-        f"--{name}={format_value(value)}"
-        for name, value in configuration.values(config).items()
-        if name in parsed.given and name != "output"
-    ]
+    given = given_options(parsed, without=("output",))
     folder = pathlib.Path(config.output)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="mtl_tf_cost_") as temporary:
@@ -118,8 +114,8 @@ def points(own: Options, temporary: pathlib.Path):
 
 
 def rows_of(point: Point, found: dict) -> list[dict]:
-    """The rows of a point: one of its cost, or one of each of its two."""
-    costs = {point.curve: found.get("step_ms")}
+    """The rows of a point: one of its cost, or one of each of its two; a first batch there is only once."""
+    costs, windows = {point.curve: found.get("step_ms")}, found.get("windows")
     if point.axis == "samples":
         each = found["step_ms"] / READ_BATCH if "step_ms" in found else None
         costs = {"first batch": found.get("first_batch_seconds", 0) * 1e3 or None, "image": each}
@@ -129,6 +125,7 @@ def rows_of(point: Point, found: dict) -> list[dict]:
             "curve": curve,
             "work": point.work,
             "ms": value,
+            "windows": windows and (1 if curve == "first batch" else windows),
             "images_per_second": found.get("images_per_second"),
             "peak_memory_mb": found.get("peak_memory_mb"),
             "exponent": None,

@@ -13,11 +13,11 @@ from mtl_tf.progress import Progress
 WARM_UP = 3  # batches: compiling, choosing kernels, filling queues
 WINDOW = 0.2  # seconds: a pipeline delivers in bursts, so that single batches of a few milliseconds say little
 LATENCY_SIZES = ((256, 256), (512, 1024))  # pixels, from small to large: a process' peak memory never falls
-FEWEST_ANSWERS = 5
+FEWEST = 5  # windows, and answers: a median of fewer says little
 
 
 def measure(work: Work, seconds: float, label: str, begun: float) -> dict:
-    """Median, best and worst over windows of at least `WINDOW` seconds, for `seconds` and at least one window.
+    """Median, best and worst over windows of at least `WINDOW` seconds, for `seconds` and at least `FEWEST` of them.
 
     `first_batch_seconds` is the time from `begun` (of `time.perf_counter`) until the first batch is done.
     """
@@ -30,7 +30,7 @@ def measure(work: Work, seconds: float, label: str, begun: float) -> dict:
     start = window_start = time.perf_counter()
     cpu = time.process_time()
     waited, steps, in_window, windows = 0.0, 0, 0, []
-    while not windows or window_start - start < seconds:
+    while len(windows) < FEWEST or window_start - start < seconds:
         before = time.perf_counter()
         batch = next(work.batches)
         waited += time.perf_counter() - before
@@ -47,6 +47,7 @@ def measure(work: Work, seconds: float, label: str, begun: float) -> dict:
     return {
         **speeds(work.batch_size, windows),
         "images_per_cpu_second": round(steps * work.batch_size / cpu, 4),
+        "windows": len(windows),
         "steps": steps,
         "first_batch_seconds": round(first, 3),
         "seconds": round(window_start - start, 3),
@@ -79,7 +80,7 @@ def measure_latency(answer, seconds: float, peak_memory) -> dict:
         for _ in range(WARM_UP):
             answer(image)
         times, start = [], time.perf_counter()
-        while len(times) < FEWEST_ANSWERS or time.perf_counter() - start < seconds:
+        while len(times) < FEWEST or time.perf_counter() - start < seconds:
             before = time.perf_counter()
             answer(image)
             times.append((time.perf_counter() - before) * 1e3)

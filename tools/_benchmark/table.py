@@ -23,6 +23,31 @@ def table(result: dict) -> str:
     return "\n".join(lines)
 
 
+def table_of_parts(results: dict[str, dict]) -> str:
+    """A line for each part, and for each size of single pictures."""
+    train = results["train"]
+    network = "{architecture} {encoder}, {parameters:,} parameters, {precision}, {backend}".format(**train)
+    columns = ("images/s", "ms", "best", "worst", "waiting", "peak MiB", "of machine")
+    lines = [
+        f"{network} on {', '.join(train['devices'])}, batch {train['batch_size']}",
+        f"{'':<24}" + "".join(f"{name:>11}" for name in columns),
+    ]
+    for part, result in results.items():
+        rows = {f"{part}, {result['data']} data": result}
+        if "latency" in result:
+            rows = {f"one picture of {size}": found for size, found in result["latency"].items()}
+        lines += [f"{name:<24}{_cells(found)}".rstrip() for name, found in rows.items()]
+    return "\n".join(lines)
+
+
+def _cells(found):
+    share, waiting = (f"{found[name]:.1%}" if name in found else "" for name in ("machine_share", "wait_share"))
+    took = [found.get(f"step_ms{name}", found.get(f"{name[1:] or 'median'}_ms")) for name in ("", "_best", "_worst")]
+    speed = found.get("images_per_second", 1e3 / took[0])
+    numbers = "".join(f"{value:>11.2f}" if value else f"{'':>11}" for value in (speed, *took))
+    return f"{numbers}{waiting:>11}{found['peak_memory_mb']:>11.0f}{share:>11}"
+
+
 def _network(result, network):
     if result["export"]:
         return f"SavedModel {result['export']}"
@@ -33,7 +58,10 @@ def _speeds(result):
     yield f"{', '.join(result['devices']):<12}{'median':>10}{'best':>10}{'worst':>10}"
     for label, name in (("images/s", "images_per_second"), ("ms a batch", "step_ms")):
         yield f"{label:<12}" + "".join(f"{result[name + suffix]:>10.2f}" for suffix in ("", "_best", "_worst"))
-    line = f"{result['steps']} batches in {result['seconds']:.1f} s, {result['wait_share']:.1%} waiting for input"
+    windows = f" in {result['windows']} windows" if "windows" in result else ""
+    line = (
+        f"{result['steps']} batches{windows} in {result['seconds']:.1f} s, {result['wait_share']:.1%} waiting for input"
+    )
     if "startup_seconds" in result:
         line += (
             f"; first step done after {result['startup_seconds']:.1f} s, from then on "
