@@ -1,5 +1,6 @@
 """What docs/scaling.md gives for Kubernetes and Slurm: right by schema, and every worker gets its own TF_CONFIG."""
 
+import copy
 import os
 import pathlib
 import re
@@ -10,17 +11,20 @@ import pytest
 from mtl_tf.training.cluster import Cluster, cluster
 from tests.helpers import ROOT
 
-validator = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
-yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
-
 MANIFEST = ROOT / "docs" / "kubernetes" / "train.yaml"
 PAGE = ROOT / "docs" / "scaling.md"
 VERSION = "1.37"
 
 
 @pytest.fixture(scope="module")
+def validator():
+    return pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
+
+
+@pytest.fixture(scope="module")
 def parts() -> dict[str, dict]:
     """Kind -> object of the manifest."""
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
     return {part["kind"]: part for part in yaml.safe_load_all(MANIFEST.read_text(encoding="utf-8"))}
 
 
@@ -54,7 +58,7 @@ def read(config: str, monkeypatch) -> Cluster:
 # === Kubernetes ===
 
 
-def test_every_object_is_right_by_the_schema(parts):
+def test_every_object_is_right_by_the_schema(parts, validator):
     assert list(parts) == ["Service", "NetworkPolicy", "PersistentVolumeClaim", "Job"]
     for part in parts.values():
         assert validator.validate(part, VERSION, strict=True) == VERSION
@@ -63,8 +67,8 @@ def test_every_object_is_right_by_the_schema(parts):
 @pytest.mark.parametrize(
     ("path", "wrong"), [(("parallelism",), "four"), (("completionMode",), 3), (("template", "spec", "subdomains"), "a")]
 )
-def test_the_schema_finds_mistakes(parts, path, wrong):
-    job = yaml.safe_load(yaml.safe_dump(parts["Job"]))
+def test_the_schema_finds_mistakes(parts, validator, path, wrong):
+    job = copy.deepcopy(parts["Job"])
     place = job["spec"]
     for name in path[:-1]:
         place = place[name]
@@ -90,8 +94,10 @@ def test_the_parts_name_one_another(parts):
     assert mounts == {volume["name"] for volume in pod["volumes"]}
     assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
-    codes = [rule["onExitCodes"] for rule in job["podFailurePolicy"]["rules"] if "onExitCodes" in rule]
-    assert {code["containerName"] for code in codes} == {container["name"]}
+    rules = [rule for rule in job["podFailurePolicy"]["rules"] if "onExitCodes" in rule]
+    codes = {rule["action"]: rule["onExitCodes"] for rule in rules}
+    expected = {"containerName": container["name"], "operator": "In"}
+    assert codes == {"Ignore": expected | {"values": [4]}, "FailJob": expected | {"values": [3]}}
     # A pod failure policy is for pods that are not restarted in place.
     assert pod["restartPolicy"] == "Never" and job["podReplacementPolicy"] == "Failed"
 
@@ -104,20 +110,35 @@ def test_each_pod_is_a_worker_of_its_own(parts, programs, monkeypatch):
         (config,), given = run(command, JOB_COMPLETION_INDEX=str(index), **environment)
         assert read(config, monkeypatch) == Cluster(4, index)
         assert names(config) == [f"mtl-train-{worker}.mtl-train:12345" for worker in range(4)]
-        assert given.startswith("main.py train --flagfile=configs/miniscapes_joint.flags --train.batch_size=256 --run")
+        assert given.startswith(
+            "main.py train --flagfile=configs/miniscapes_joint.flags --train.batch_size=256 --optim"
+        )
     assert (ROOT / "configs" / "miniscapes_joint.flags").is_file()
 
 
 # === Slurm ===
 
 
-def test_each_node_is_a_worker_of_its_own(programs, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("ends", "status", "again"),
+    [("0 0 0", 0, False), ("4 4 4", 4, True), ("4 2 4", 12, False), ("3 3 3", 13, False), ("137 4 4", 147, False)],
+)
+def test_each_node_is_a_worker_of_its_own_and_the_job_starts_again_where_it_may(
+    programs, monkeypatch, tmp_path, ends, status, again
+):
     page = PAGE.read_text(encoding="utf-8")
     script = re.search(r"## Slurm\n+```bash\n(.*?)```", page, re.DOTALL)[1]
     (tmp_path / "job.sh").write_text(script, encoding="utf-8")
-    write_program(programs / "scontrol", '[ "$*" = "show hostnames node[1-3]" ] && printf "node1\\nnode2\\nnode3\\n"')
-    write_program(programs / "srun", 'for SLURM_NODEID in 0 1 2; do export SLURM_NODEID; "$@"; done')
-    configs, given = run(["bash", "-eu", tmp_path / "job.sh"], SLURM_JOB_NODELIST="node[1-3]")
+    write_program(programs / "python", 'echo "$TF_CONFIG"; echo "$*" >&2; set -- $ENDS; exit ${@:SLURM_NODEID + 1:1}')
+    hosts = 'if [ "$*" = "show hostnames node[1-3]" ]; then printf "node%s\\n" 1 2 3; else echo "scontrol $*" >&2; fi'
+    write_program(programs / "scontrol", hosts)
+    # As Slurm's, it ends with the highest status of a task.
+    each = 'export SLURM_NODEID; "$@"; last=$?; [ $last -le $most ] || most=$last'
+    write_program(programs / "srun", f"shift; most=0; for SLURM_NODEID in 0 1 2; do {each}; done; exit $most")
+    told = dict(SLURM_JOB_NODELIST="node[1-3]", SLURM_JOB_ID="77", SLURM_CPUS_PER_TASK="8", ENDS=ends)
+    found = subprocess.run(["bash", "-u", tmp_path / "job.sh"], env=os.environ | told, capture_output=True, text=True)
+    configs, given = found.stdout.splitlines(), found.stderr
     assert [read(config, monkeypatch) for config in configs] == [Cluster(3, index) for index in range(3)]
     assert names(configs[0]) == ["node1:12345", "node2:12345", "node3:12345"]
     assert given.count("main.py train --flagfile=configs/miniscapes_joint.flags") == 3
+    assert found.returncode == status and ("scontrol requeue 77" in given) == again
