@@ -2,8 +2,9 @@
 
 For trying out on one machine what several would do: each process is a worker of TensorFlow's
 MultiWorkerMirroredStrategy, told by TF_CONFIG; all run `main.py` with the same options and divide each batch. The
-chief's lines appear as they are, those of worker 1, 2, ... behind their name. Ends with the chief's exit status; when a
-worker dies the others end by themselves with status 4, and the same command continues.
+chief's lines appear as they are, those of worker 1, 2, ... behind their name. When a worker dies the others end by
+themselves with status 4, and the same command continues. Ends with the most telling status of a worker: 3 diverged,
+2 something must be changed, 1 a crash (a line names a signal), 4 stopped.
 """
 
 import json
@@ -41,6 +42,7 @@ def start(count: int, arguments: list[str]) -> list[subprocess.Popen]:
             stdout=pipe,
             stderr=None if index == 0 else subprocess.STDOUT,
             text=True,
+            start_new_session=True,  # Ctrl-C reaches this tool only, which passes it on; a second one would kill
         )
         workers.append(process)
         if index:
@@ -70,15 +72,28 @@ def wait(workers: list[subprocess.Popen]) -> int:
     failed_at = None
     while any(worker.poll() is None for worker in workers):
         time.sleep(0.2)
-        failed = [worker.returncode for worker in workers if worker.returncode]
-        if failed and failed_at is None:
+        if failed_at is None and any(worker.returncode for worker in workers):
             failed_at = time.monotonic()
         if failed_at and time.monotonic() - failed_at > PATIENCE:
-            for worker in workers:
-                worker.kill()
-    # A negative status is the number of the signal that ended the process.
-    statuses = [worker.returncode if worker.returncode >= 0 else 4 for worker in workers]
-    return statuses[0] or max(statuses)
+            for index, worker in enumerate(workers):
+                if worker.poll() is None:
+                    worker.kill()
+                    print(f"worker {index} did not end within {PATIENCE} s after another and was killed", flush=True)
+                    worker.wait()
+    statuses = [worker.returncode for worker in workers]
+    if any(statuses):
+        print(f"exit status of worker 0, 1, ...: {', '.join(map(_named, statuses))}", flush=True)
+    return most_telling(statuses)
+
+
+def _named(status):
+    return signal.Signals(-status).name if status < 0 else str(status)
+
+
+def most_telling(statuses: list[int]) -> int:
+    """The exit status of all, given that of each: 3, 2, a crash (1, or the negative number of a signal), 4, 0."""
+    found = {status if status in (0, 2, 3, 4) else 1 for status in statuses}
+    return next(status for status in (3, 2, 1, 4, 0) if status in found)
 
 
 def main(argv: list[str]) -> int:

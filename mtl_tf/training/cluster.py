@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import re
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -17,14 +18,13 @@ from mtl_tf.errors import StoppedError, UsageError
 VARIABLE = "TF_CONFIG"
 _ADDRESS = re.compile(r"[^\s:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 _EXAMPLE = '{"cluster": {"worker": ["host0:12345", "host1:12345"]}, "task": {"type": "worker", "index": 0}}'
-# What TensorFlow raises when another process has gone, depending on what it was waiting for.
-_LOST = (
-    tf.errors.UnavailableError,
-    tf.errors.AbortedError,
-    tf.errors.CancelledError,
-    tf.errors.DeadlineExceededError,
-    tf.errors.InternalError,
-    tf.errors.FailedPreconditionError,
+# What TensorFlow says when another process has gone, depending on what it was waiting for. Its kind of error does not
+# tell: a fault of this process' own GPU is an InternalError too.
+_LOST = re.compile(
+    r"stopped sending heartbeats|heartbeat timeout|coordination (service|leader)|error reported from /job:"
+    r"|from remote target|failed to connect to all addresses|connection re(set|fused)|socket closed"
+    r"|remote process exited",
+    re.IGNORECASE,
 )
 
 
@@ -77,7 +77,7 @@ def join() -> tf.distribute.MultiWorkerMirroredStrategy:
     """
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
-    except (*_LOST, tf.errors.UnknownError, RuntimeError) as error:
+    except (tf.errors.OpError, RuntimeError) as error:
         text = " ".join(str(error).split())[:200]
         raise UsageError(
             f"this worker cannot join the cluster of {VARIABLE} ({text}); start all workers, each on a free port"
@@ -85,12 +85,29 @@ def join() -> tf.distribute.MultiWorkerMirroredStrategy:
 
 
 @contextlib.contextmanager
-def noticing_lost_workers(run_dir: str):
-    """Inside, the error that TensorFlow raises when another worker has gone becomes a StoppedError."""
+def noticing_lost_workers(processes: Cluster, run_dir: str, where: Callable[[], str]):
+    """Inside, the error that TensorFlow raises when another worker has gone becomes a StoppedError.
+
+    Args:
+        processes: of the run.
+        run_dir: its folder.
+        where: says how far the run is, once it has happened.
+    """
     try:
         yield
-    except _LOST as error:
+    except tf.errors.OpError as error:
+        reason = _why_lost(error)
+        if processes.workers == 1 or not reason:
+            raise
         raise StoppedError(
-            f"a worker of {run_dir} was lost ({type(error).__name__}); start the same command on all workers again, it "
-            "continues from the last checkpoint"
+            f"a worker of {run_dir} was lost; worker {processes.worker} of {processes.workers} noticed it {where()} "
+            f"({type(error).__name__}: {reason}); start the same command on all workers again, it continues from there"
         ) from None
+
+
+def _why_lost(error: tf.errors.OpError) -> str:
+    """The line of an error that says that another worker has gone; "" where none does."""
+    lines = (line.strip() for line in str(error).splitlines())
+    # Between the lines of a graph's error stand the places in this code where the operation was made.
+    line = next((line for line in lines if _LOST.search(line) and not line.startswith("File ")), "")
+    return re.sub(r"^{{.*?}} ", "", line)[:300]

@@ -64,17 +64,26 @@ def broken_variable(variables: Iterable) -> str:
     return ""
 
 
-def reason_of(batch: dict[str, np.ndarray], samples: Sequence[str], loss: float, gradient: str) -> str:
-    """What is not finite at a step, of the first that can be: the batch, the loss, a gradient.
+def broken_sample(batch: dict[str, np.ndarray], samples: Sequence[str]) -> str:
+    """What is not finite in a batch, and of which sample; "" where all is.
 
     Args:
-        batch: of the step, as arrays.
+        batch: as arrays.
         samples: their ids.
-        loss: of the step.
-        gradient: the variable whose gradient is not finite.
     """
     for name, values in batch.items():
         for sample, value in zip(samples, values, strict=True):
             if not np.isfinite(value).all():
                 return f"{name} of sample {sample}"
-    return f"gradient of {gradient}" if math.isfinite(loss) else "loss"
+    return ""
+
+
+def reason_of(in_batch: Iterable[str], loss: float, gradient: str) -> str:
+    """What is not finite at a step, of the first that can be: the batch, the loss, a gradient.
+
+    Args:
+        in_batch: of the share of each process, what `broken_sample` says.
+        loss: of the step.
+        gradient: the variable whose gradient is not finite.
+    """
+    return next(filter(None, in_batch), f"gradient of {gradient}" if math.isfinite(loss) else "loss")

@@ -130,14 +130,10 @@ class RunDirectory:
         return self._flag_file.exists() and any((self.path / "checkpoints").glob("*.index"))
 
     def _refuse_changes(self, before: Config):
-        changed = configuration.differences(before, self.config)
+        changed = _told_changes(before, self.config, "was", "now")
         if changed:
-            named = "; ".join(
-                f"--{name} was {format_value(old) or 'empty'}, now {format_value(new) or 'empty'}"
-                for name, (old, new) in changed.items()
-            )
             raise UsageError(
-                f"--run_dir={self.path} was made with another configuration ({named}); "
+                f"--run_dir={self.path} was made with another configuration ({changed}); "
                 "use the old values, another folder, or --train.fresh to delete it and start anew"
             )
 
@@ -205,12 +201,25 @@ class FollowerDirectory(RunDirectory):
         file = self.home / "run.flags"
         if not file.is_file():
             raise UsageError(f"--run_dir={self.home} is not the chief's: it has no run.flags; share one folder")
-        self._refuse_changes(flags.read_run_flags(file))
+        changed = _told_changes(flags.read_run_flags(file), self.config, "is", "here")
+        if changed:
+            raise UsageError(
+                f"this worker's configuration is not that of the chief of --run_dir={self.home} ({changed}); start all "
+                "workers with the same options"
+            )
         self._refuse_other_samples(samples or {})
 
     def close(self):
         """Deletes the folder."""
         self._folder.cleanup()
+
+
+def _told_changes(before: Config, now: Config, then: str, today: str) -> str:
+    """The options in which two configurations differ, with both values and the words that stand before them."""
+    return "; ".join(
+        f"--{name} {then} {format_value(old) or 'empty'}, {today} {format_value(new) or 'empty'}"
+        for name, (old, new) in configuration.differences(before, now).items()
+    )
 
 
 def open_directory(config: Config, chief: bool) -> RunDirectory:

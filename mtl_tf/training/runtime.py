@@ -2,11 +2,13 @@
 
 import contextlib
 import dataclasses
+import json
 import resource
 import sys
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from mtl_tf.config import Config
@@ -15,6 +17,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.training.cluster import ALONE, Cluster, join
 
 MOST_CPU_DEVICES = 16  # logical ones, for trying out what several GPUs would do
+_BLOCK = 1024  # bytes; processes exchange texts of so many sizes only, since a sum is compiled for each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,14 +47,31 @@ class Runtime:
         share = Share(self.cluster.worker, self.cluster.workers, len(self.devices))
         return self.strategy.distribute_datasets_from_function(lambda context: make(share))
 
-    def wait_for_all(self):
-        """Returns when every process has come here."""
-        if self.cluster.workers > 1:
-            self._meet().numpy()
+    def exchange(self, value) -> list:
+        """What every process gives, once all have come here.
+
+        Args:
+            value: of this process, as JSON can hold it.
+
+        Returns:
+            The values in the order of the workers.
+        """
+        if self.cluster.workers == 1:
+            return [value]
+        text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+        blocks = -(-int(self._table([len(text)]).max()) // _BLOCK)
+        table = self._table(np.pad(text, (0, blocks * _BLOCK - len(text))))
+        return [json.loads(row.tobytes().rstrip(b"\0")) for row in table.astype(np.uint8)]
+
+    def _table(self, row):
+        """The rows of all processes: every device adds its share of its process' row to what is zero elsewhere."""
+        table = np.zeros((self.cluster.workers, len(row)), np.float32)
+        table[self.cluster.worker] = row
+        return np.rint(self._sum(tf.constant(table / len(self.devices))).numpy()).astype(np.int64)
 
     @tf.function(autograph=False)
-    def _meet(self):
-        return self.strategy.reduce("SUM", self.strategy.run(lambda: tf.constant(1.0)), axis=None)
+    def _sum(self, value):
+        return self.strategy.reduce("SUM", self.strategy.run(tf.identity, args=(value,)), axis=None)
 
 
 def start(config: Config, processes: Cluster = ALONE, training: bool = True) -> Runtime:

@@ -66,7 +66,7 @@ class Summaries:
 
 
 def as_arrays(strategy: tf.distribute.Strategy, batch: dict) -> dict[str, np.ndarray]:
-    """A (distributed) batch as arrays of the whole global batch."""
+    """A (distributed) batch as arrays: of the global batch, where there are several processes of this one's share."""
     return {
         name: np.concatenate([part.numpy() for part in strategy.experimental_local_results(value)])
         for name, value in batch.items()

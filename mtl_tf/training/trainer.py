@@ -21,7 +21,7 @@ from mtl_tf.training import runtime
 from mtl_tf.training.checkpoints import Checkpoints
 from mtl_tf.training.cluster import Cluster, cluster, noticing_lost_workers
 from mtl_tf.training.memory import naming_what_to_lower
-from mtl_tf.training.nonfinite import FILE_NAME, LOSS_SCALE, Skipped, broken_variable, reason_of
+from mtl_tf.training.nonfinite import FILE_NAME, LOSS_SCALE, Skipped, broken_sample, broken_variable, reason_of
 from mtl_tf.training.run_directory import RunDirectory, Table, open_directory
 from mtl_tf.training.schedules import learning_rate_at
 from mtl_tf.training.step import build_step
@@ -41,10 +41,14 @@ def train(config: Config) -> dict:
     """
     processes = cluster()
     with open_directory(config, chief=not processes.worker) as run, StopSignal() as stop:
-        if processes.workers == 1:
-            return _Training(config, run, stop, processes).run()
-        with noticing_lost_workers(config.run_dir):
-            return _Training(config, run, stop, processes).run()
+        training = None
+
+        def where():
+            return training.where() if training else "before the first step"
+
+        with noticing_lost_workers(processes, config.run_dir, where):
+            training = _Training(config, run, stop, processes)
+            return training.run()
 
 
 class _Training:
@@ -78,7 +82,7 @@ class _Training:
         for turn in (chief, not chief):
             if turn:
                 run.claim(descriptor, samples)
-            self.runtime.wait_for_all()
+            self.runtime.exchange(None)
 
         # === State: all that continuing needs besides the network ===
         self.step = self.saved_step = 0
@@ -116,6 +120,7 @@ class _Training:
         else:
             self._start_weights()
             self.averaging.start()
+        self._demand_one_start()
         if self._complete() and (self.run_directory.home / "metrics.json").exists():
             print(f"{self.run_directory.home} is finished: {self.step} steps; --train.fresh starts it anew")
             return {}
@@ -125,12 +130,22 @@ class _Training:
         self.skipped = Skipped(self.run_directory.path, self.run_directory.home, self.step)
         self.summaries = Summaries(self.run_directory.path / "events", self.config.log.tensorboard)
         (self.run_directory.path / "diverged.json").unlink(missing_ok=True)
-        with contextlib.closing(self.summaries), naming_what_to_lower(self.config, self._where):
+        with contextlib.closing(self.summaries), naming_what_to_lower(self.config, self.where):
             self._train()
         result = self._result()
         write_json(self.run_directory.path / "metrics.json", result)
-        self.runtime.wait_for_all()
+        self.runtime.exchange(None)
         return result
+
+    def _demand_one_start(self):
+        """Each process has taken the newest checkpoint that it can read."""
+        steps = self.runtime.exchange(self.step)
+        if len(set(steps)) > 1:
+            raise UsageError(
+                f"the workers of {self.run_directory.home} have read different checkpoints, workers 0, 1, ... those of "
+                f"steps {', '.join(map(str, steps))} (0: none); see that all find the same files there, then run the "
+                "same command on all again"
+            )
 
     def _start_weights(self):
         report = load_pretrained(self.model, self.config.model)
@@ -257,9 +272,11 @@ class _Training:
         """A step that changed no weight, since its loss or a gradient is not finite: noted, or the end of the run."""
         self._demand_finite_weights()
         arrays = as_arrays(self.strategy, batch)
-        samples = [self.data.source.ids[index] for index in arrays["index"].tolist()]
+        share = [self.data.source.ids[index] for index in arrays["index"].tolist()]
+        shares = self.runtime.exchange([share, broken_sample(arrays, share)])  # every process comes here
+        samples = [sample for share, _ in shares for sample in share]
         gradient = self.step_function.trained(self._frozen())[broken].path
-        reason = reason_of(arrays, samples, losses["loss"], gradient)
+        reason = reason_of([found for _, found in shares], losses["loss"], gradient)
         named = ", ".join(f"{name} {value}" for name, value in losses.items())
         told = f"non-finite {reason} at step {self.step + 1} ({named}), samples {', '.join(samples)}"
         if self.skipped.in_a_row(self.step) < self.config.train.skip_non_finite:
@@ -361,7 +378,7 @@ class _Training:
         if self.together:
             self.stop.leave_if_asked(f"after step {self.step} of {self.steps}, saved; the same command continues")
 
-    def _where(self):
+    def where(self):
         """For messages: the step under way, and what is kept of those before."""
         kept = f"step {self.saved_step} is the last that is saved" if self.saved_step else "none is saved yet"
         return f"at step {self.step + 1}; {kept}"
@@ -376,6 +393,8 @@ class _Training:
         rows, seconds, best_epoch = self.metrics_table.rows(), self.usage.seconds(), self.validation.best_epoch
         speeds = [row["images_per_second"] for row in self.steps_table.rows()]
         bad = self.usage.bad_files(self._bad_files())
+        for share in self.runtime.exchange(bad):
+            bad.update(share)
         skipped = self.skipped.counts()
         if bad:
             print(f"skipped {len(bad)} bad files: {', '.join(sorted(bad))}")
