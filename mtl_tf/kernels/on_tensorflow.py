@@ -31,9 +31,9 @@ def normalise(inputs, gamma, beta, mean, variance, epsilon: float):
 def normalise_by_batch(inputs, gamma, beta, epsilon: float):
     """Batch normalisation by the statistics of the global batch, on any number of replicas.
 
-    On one replica it is TensorFlow's fused kernel. On several the replicas' means and variances are merged exactly
-    (Chan et al., "Updating formulae and a pairwise algorithm for computing sample variances", 1979, eq. 2.1), also
-    where they hold different numbers of images.
+    On one replica it is TensorFlow's fused kernel. On several the mean is that of all images, however many each replica
+    holds, and the variance that of the deviations from it (in two passes, since the mean of squares less the square of
+    the mean would cancel): as many numbers as channels, and one, go between the replicas, whatever their number.
 
     Args:
         inputs: (B, H, W, C).
@@ -56,20 +56,17 @@ def normalise_by_batch(inputs, gamma, beta, epsilon: float):
 
 
 def _synchronised(inputs, gamma, beta, epsilon, context):
-    count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)
-    mean = tf.math.divide_no_nan(tf.reduce_sum(inputs, [0, 1, 2]), count)
-    deviation = tf.reduce_sum(tf.math.squared_difference(inputs, mean), [0, 1, 2])
-    mine = tf.concat([tf.stack([count]), mean, deviation], 0)
-    # A sum over replicas of matrices with one row filled gathers all of them, differentiably.
-    replica = tf.one_hot(context.replica_id_in_sync_group, context.num_replicas_in_sync)
-    everyone = context.all_reduce(tf.distribute.ReduceOp.SUM, replica[:, None] * mine[None, :])
-    counts, means, deviations = tf.split(everyone, [1, mean.shape[0], mean.shape[0]], axis=1)
-    total = tf.reduce_sum(counts)
-    merged_mean = tf.reduce_sum(counts * means, 0) / total
-    merged = tf.reduce_sum(deviations + counts * tf.math.squared_difference(means, merged_mean), 0)
-    scale = gamma * tf.math.rsqrt(merged / total + epsilon)
-    outputs = inputs * scale + (beta - merged_mean * scale)
-    return outputs, merged_mean, merged / tf.maximum(total - 1.0, 1.0)
+    def total(values):
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, values)  # differentiable
+
+    channels = inputs.shape[-1]
+    own = tf.cast(tf.size(inputs) // channels, tf.float32)
+    sums = total(tf.concat([tf.reduce_sum(inputs, [0, 1, 2]), own[None]], 0))
+    count, mean = sums[channels], sums[:channels] / sums[channels]
+    deviations = total(tf.reduce_sum(tf.math.squared_difference(inputs, mean), [0, 1, 2]))
+    scale = gamma * tf.math.rsqrt(deviations / count + epsilon)
+    outputs = inputs * scale + (beta - mean * scale)
+    return outputs, mean, deviations / tf.maximum(count - 1.0, 1.0)
 
 
 # === Convolution ===

@@ -34,7 +34,7 @@ def forward_and_backward(layer, images, upstream):
 
 
 def compare(split, policy="float32"):
-    """Largest absolute differences between two devices, given `split` images each, and one."""
+    """Largest differences between two devices, given `split` images each, and one; of the largest value above 1."""
     random = np.random.default_rng(0)
     images = tf.constant(random.normal(3.0, 2.0, (sum(split), 6, 7, CHANNELS)), keras.DTypePolicy(policy).compute_dtype)
     upstream = tf.constant(random.normal(size=images.shape), tf.float32)
@@ -62,14 +62,16 @@ def compare(split, policy="float32"):
         sum(part.numpy() for part in strategy.experimental_local_results(gradient)) for gradient in (by_gamma, by_beta)
     ]
     names = ("outputs", "image_gradient", "gamma_gradient", "beta_gradient")
-    differences = {
-        name: float(np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64)).max())
-        for name, a, b in zip(names, found, expected, strict=True)
-    }
+    differences = {name: difference(a, b) for name, a, b in zip(names, found, expected, strict=True)}
     for name in ("moving_mean", "moving_variance"):
         copies = strategy.experimental_local_results(getattr(layer, name).value)
-        differences[name] = max(float(np.abs(copy.numpy() - getattr(alone, name).numpy()).max()) for copy in copies)
+        differences[name] = max(difference(copy, getattr(alone, name)) for copy in copies)
     return differences
+
+
+def difference(found, expected):
+    found, expected = (np.asarray(value, np.float64) for value in (found, expected))
+    return float(np.abs(found - expected).max() / max(1, np.abs(expected).max()))
 
 
 def stochastic_depth():

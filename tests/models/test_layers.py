@@ -113,7 +113,7 @@ def test_two_devices_normalise_as_one():
     assert set(differences) == {"even", "uneven", "empty", "bfloat16"}
     for split, found in differences.items():
         for name, value in found.items():
-            assert value < (0.05 if split == "bfloat16" else 5e-5), (split, name)
+            assert value < (0.05 if split == "bfloat16" else 1e-5), (split, name)
 
 
 # === Convolution ===
