@@ -119,6 +119,10 @@ class TrainConfig(Section):
     resume: bool = option(True, "Continue an existing run directory.", free=True)
     fresh: bool = option(False, "Delete what the run directory holds and start anew.", free=True)
 
+    def encoder_frozen(self, epoch: int) -> bool:
+        """Whether the encoder stays as it is in an epoch (from 1)."""
+        return self.freeze_encoder < 0 or epoch <= self.freeze_encoder
+
 
 @dataclasses.dataclass(frozen=True)
 class LogConfig(Section):

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from mtl_tf.config import TrainConfig
+from mtl_tf.models.layers import DropPath
 
 
 class Averaging:
@@ -63,9 +64,12 @@ class Averaging:
         return self._config.average == "ema"
 
     def takes_epoch(self, epoch: int) -> bool:
-        """Whether the weights at the end of this epoch (from 1) enter the average."""
-        first = 1 + int(self._config.swa_start * self._config.epochs)
-        return self._config.average == "swa" and epoch >= min(first, self._config.epochs)
+        """Whether the weights at the end of this epoch (from 1) enter the average, and have not yet.
+
+        They have where a run was stopped while the average was validated.
+        """
+        first = min(1 + int(self._config.swa_start * self._config.epochs), self._config.epochs)
+        return self._config.average == "swa" and int(self._count.numpy()) <= epoch - first
 
     def there_is_one(self) -> bool:
         """Whether anything has been averaged yet."""
@@ -96,11 +100,14 @@ class Averaging:
     @contextlib.contextmanager
     def swapped_in(self) -> Iterator[None]:
         """Inside, the model has the averaged weights; afterwards those that are trained again, bit for bit."""
-        trained = [variable.numpy() for variable in self._model.variables]
+        parts = tf.train.TrackableView(self._model).descendants()
+        # What is drawn inside must not change what training draws afterwards.
+        variables = [*self._model.variables, *(part.draws for part in parts if isinstance(part, DropPath))]
+        trained = [variable.numpy() for variable in variables]
         for variable, average in zip(self._model.variables, self._averages, strict=True):
             variable.assign(average.numpy())
         try:
             yield
         finally:
-            for variable, value in zip(self._model.variables, trained, strict=True):
+            for variable, value in zip(variables, trained, strict=True):
                 variable.assign(value)

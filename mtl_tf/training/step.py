@@ -6,7 +6,7 @@ by SUM, whatever the masks and however the batch was split, over replicas or int
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 import tensorflow as tf
@@ -28,6 +28,20 @@ def build_step(
     optimizer = build_optimizer(config.optim, rate_factors_of(config.optim, model))
     optimizer.build(model.trainable_variables)
     return TrainingStep(strategy, model, optimizer, tasks, config, Averaging(strategy, model, config.train))
+
+
+@contextlib.contextmanager
+def encoder_frozen(model: keras.Model, frozen: bool) -> Iterator[None]:
+    """While a pass is traced inside, it takes the encoder as it is, or trains it where `frozen` is False.
+
+    Batch norm that is not trainable normalises by its running statistics.
+    """
+    encoder = model.get_layer("encoder")
+    encoder.trainable = not frozen
+    try:
+        yield
+    finally:
+        encoder.trainable = True
 
 
 class TrainingStep:
@@ -86,7 +100,7 @@ class TrainingStep:
         """
         scale = tf.identity(self.loss_scale)
         statistics = [tf.identity(variable) for variable in self._statistics]
-        with self._encoder_frozen() if frozen else contextlib.nullcontext():
+        with encoder_frozen(self._model, frozen):
             losses, squares, gradients = self._strategy.run(self._gradients, args=(batch, scale, frozen))
         losses = {name: self._sum(value) for name, value in losses.items()}
         squares = self._sum(squares)
@@ -108,16 +122,6 @@ class TrainingStep:
 
     def _sum(self, per_replica):
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
-
-    @contextlib.contextmanager
-    def _encoder_frozen(self):
-        # Only while the step is traced: batch norm that is not trainable normalises by its running statistics.
-        encoder = self._model.get_layer("encoder")
-        encoder.trainable = False
-        try:
-            yield
-        finally:
-            encoder.trainable = True
 
     def trained(self, frozen: bool = False) -> list[keras.Variable]:
         """The variables that a step changes, in the order of its gradients."""
@@ -154,7 +158,11 @@ class TrainingStep:
         return losses, squares, gradients
 
     def _in_parts(self, batch, counts, scale, variables):
-        """Sums over the parts of a replica's batch, one after another so that only one is in memory."""
+        """Sums over the parts of a replica's batch, one after another so that only one is in memory.
+
+        A part takes every so manyth image: the same images, whose statistics batch norm takes, on any number of
+        replicas.
+        """
         losses, gradients = {}, []
 
         def compute(part, counts, scale):
@@ -162,14 +170,11 @@ class TrainingStep:
 
         if self._xla:
             compute = tf.function(compute, jit_compile=True, autograph=False)
-        size = tf.shape(batch["index"])[0] // self._parts
         for number in range(self._parts):
             with tf.control_dependencies(gradients):
                 part = batch
                 if self._parts > 1:
-                    part = {
-                        name: tf.identity(value[number * size : (number + 1) * size]) for name, value in batch.items()
-                    }
+                    part = {name: tf.identity(value[number :: self._parts]) for name, value in batch.items()}
             part_losses, part_gradients = compute(part, counts, scale)
             losses = {name: losses.get(name, 0.0) + value for name, value in part_losses.items()}
             gradients = (

@@ -16,12 +16,14 @@ from mtl_tf.errors import DivergedError, MtlError, UsageError
 from mtl_tf.evaluation import finite
 from mtl_tf.models import build_model
 from mtl_tf.models.weights import load_pretrained
+from mtl_tf.options import format_value
 from mtl_tf.progress import Progress, format_seconds
 from mtl_tf.training import runtime
 from mtl_tf.training.checkpoints import Checkpoints
 from mtl_tf.training.cluster import Cluster, cluster, noticing_lost_workers
 from mtl_tf.training.memory import naming_what_to_lower
 from mtl_tf.training.nonfinite import FILE_NAME, LOSS_SCALE, Skipped, broken_sample, broken_variable, reason_of
+from mtl_tf.training.profiling import Profile
 from mtl_tf.training.run_directory import RunDirectory, Table, open_directory
 from mtl_tf.training.schedules import learning_rate_at
 from mtl_tf.training.step import build_step
@@ -66,6 +68,11 @@ class _Training:
         samples = {"training": fingerprint(self.data.source), "validation": fingerprint(validated.source)}
         self.steps_per_epoch = self.data.steps_per_epoch
         self.steps = self.steps_per_epoch * config.train.epochs
+        if config.log.profile and config.log.profile[1] > self.steps:
+            raise UsageError(
+                f"log.profile={format_value(config.log.profile)} ends after the last step of the run, {self.steps}; "
+                "choose earlier steps"
+            )
 
         # === Network and optimiser ===
         with self.strategy.scope():
@@ -104,7 +111,7 @@ class _Training:
             **(averages if self.averaging.on else {}),
         )
         self.wait_seconds = self.step_seconds = 0.0
-        self.profiling = False
+        self.profile = Profile(run.path / "events", config.log.profile)
         # Whether all processes know that one was asked to stop: they leave at the end of a step, together.
         self.together = self.runtime.cluster.workers == 1
         self.usage = Usage(run.path / "timing.json", self.runtime.devices)
@@ -130,7 +137,7 @@ class _Training:
         self.skipped = Skipped(self.run_directory.path, self.run_directory.home, self.step)
         self.summaries = Summaries(self.run_directory.path / "events", self.config.log.tensorboard)
         (self.run_directory.path / "diverged.json").unlink(missing_ok=True)
-        with contextlib.closing(self.summaries), naming_what_to_lower(self.config, self.where):
+        with contextlib.closing(self.summaries), self.profile, naming_what_to_lower(self.config, self.where):
             self._train()
         result = self._result()
         write_json(self.run_directory.path / "metrics.json", result)
@@ -165,16 +172,16 @@ class _Training:
         )
 
     def _shares(self):
-        """What each of several processes does."""
-        workers, worker = self.runtime.cluster.workers, self.runtime.cluster.worker
-        if workers == 1:
-            return ""
-        size = self.config.train.batch_size
-        return (
-            f"; worker {worker} of {workers} ({'writes' if worker == 0 else 'follows'}): each step {size} images at "
-            f"{self.config.optim.learning_rate:g}, of which this one reads its {size // workers}, "
-            f"{size // self.runtime.replicas} for each device"
-        )
+        """The global batch and its rate, and what each of several processes and devices has of it."""
+        workers, worker, replicas = self.runtime.cluster.workers, self.runtime.cluster.worker, self.runtime.replicas
+        size, optim, augment = self.config.train.batch_size, self.config.optim, self.config.augment
+        told = f"; each step {size} images at learning rate {optim.learning_rate:g}"
+        if workers > 1:
+            # What is pasted may come from anywhere in the batch.
+            read = f"all, takes its {size // workers}" if augment.cutmix or augment.classmix else size // workers
+            role = "writes" if worker == 0 else "follows"
+            told += f"; worker {worker} of {workers} ({role}) reads {read} of them"
+        return told + (f", {size / replicas:g} for each device" if replicas > 1 else "")
 
     # === Steps ===
 
@@ -196,11 +203,10 @@ class _Training:
         return self.validated_epochs == self.config.train.epochs or (patience and waited >= patience)
 
     def _frozen(self):
-        epochs = self.config.train.freeze_encoder
-        return epochs < 0 or self.validated_epochs < epochs
+        return self.config.train.encoder_frozen(self.validated_epochs + 1)
 
     def _one_step(self, batches, progress):
-        self._profile()
+        self.profile.before(self.step + 1)
         rate = learning_rate_at(self.config.optim, self.step, self.steps_per_epoch, self.config.train.epochs)
         self.optimizer.learning_rate.assign(rate)
         before = time.perf_counter()
@@ -219,6 +225,7 @@ class _Training:
         elif not updated:
             self.skipped.add(self.step + 1, LOSS_SCALE)
         self.step += 1
+        self.profile.after(self.step)
         self.wait_seconds += waited
         self.step_seconds += seconds
         if good:
@@ -255,16 +262,6 @@ class _Training:
         if panels and self.step % panels == 0:
             arrays = as_arrays(self.strategy, batch)
             self.summaries.samples("train", self.tasks, arrays, self.validation.answers(arrays["image"]), self.step, 4)
-
-    def _profile(self):
-        """Starts or ends what TensorBoard shows under Profile."""
-        first, last = self.config.log.profile or (0, 0)
-        if self.step + 1 == first:
-            tf.profiler.experimental.start(str(self.run_directory.path / "events"))
-            self.profiling = True
-        elif self.profiling and self.step >= last:
-            tf.profiler.experimental.stop()
-            self.profiling = False
 
     # === What is not finite ===
 

@@ -19,11 +19,13 @@ from mtl_tf.tasks import Task
 from mtl_tf.training.averaging import Averaging
 from mtl_tf.training.checkpoints import save_weights
 from mtl_tf.training.runtime import Runtime
+from mtl_tf.training.step import encoder_frozen
 from mtl_tf.training.summaries import Summaries
 
 # What stands in metrics.csv of the averaged weights, beside the same of those that are trained.
 AVERAGED_SCORES = ("averaged.total", "averaged.semseg.miou", "averaged.depth.si_log_rmse", "averaged.depth.abs_rel")
-STATISTICS_BATCHES = 100  # after as many the old running statistics weigh 0.9^100 = 3e-5
+# After as many the average of the running statistics weighs 0.9^100 = 3e-5; in a training of fewer steps it weighs in.
+STATISTICS_BATCHES = 100
 
 
 class Validation:
@@ -99,7 +101,7 @@ class Validation:
             return dict.fromkeys(AVERAGED_SCORES)
         with self._averaging.swapped_in():
             if not self._averaging.after_each_step:
-                self._measure_statistics()
+                self._measure_statistics(epoch, after_batch)
             evaluation = self._measure(f"validating the average of epoch {epoch}", after_batch)
             score = self._score(evaluation)
             if score >= float(self.best_averaged[0]):
@@ -125,16 +127,22 @@ class Validation:
         save_weights(self._model, folder / f"{prefix}weights.h5")
         write_json(folder / f"{prefix}metrics.json", {"epoch": epoch, **evaluation.scores})
 
-    def _measure_statistics(self):
+    def _measure_statistics(self, epoch, after_batch):
         """Batch norm's running statistics of the weights in place, from training batches (SWA, section 3.2)."""
-        for batch in self._machine.distribute(lambda share: self._training.dataset(0, share).take(STATISTICS_BATCHES)):
-            self._forward(batch["image"])
+        frozen = self._config.train.encoder_frozen(epoch)
+        with self._training.naming_errors():
+            batches = self._machine.distribute(lambda share: self._training.dataset(0, share).take(STATISTICS_BATCHES))
+            for batch in batches:
+                self._forward(batch["image"], frozen)
+                after_batch()
 
     @tf.function(autograph=False)
-    def _forward(self, images):
-        self._machine.strategy.run(
-            lambda images: self._model(tf.cast(images, tf.float32), training=True), args=(images,)
-        )
+    def _forward(self, images, frozen):
+        def forward(images):
+            self._model(tf.cast(images, tf.float32), training=True)
+
+        with encoder_frozen(self._model, frozen):
+            self._machine.strategy.run(forward, args=(images,))
 
     # === Pictures ===
 

@@ -45,19 +45,23 @@ class Smooth(keras.layers.Layer):
         return keras.ops.softplus(4 * inputs) / 4
 
 
-def main(devices, optimizer, architecture, path):
+METHODS = {
+    "clipped": {"optim.learning_rate": 0.1, "optim.clip_norm": 0.5, "optim.encoder_rate": 0.5},
+    "in_parts": {"optim.learning_rate": 0.01, "train.accumulate": 2},
+    "adam": {"optim.name": "adam", "optim.learning_rate": 1e-4},
+}
+
+
+def main(devices, method, architecture, path):
     keras.layers.ReLU = Smooth
     config = configuration.from_values(
         {
             "train.devices": int(devices),
             "train.batch_size": 6,
-            "optim.name": optimizer,
-            "optim.learning_rate": 1e-3 if optimizer == "sgd" else 1e-4,
-            "optim.clip_norm": 0.5 if optimizer == "sgd" else 0.0,
-            "optim.encoder_rate": 0.5 if optimizer == "sgd" else 1.0,
             "train.average": "ema",
             "model.architecture": architecture,
             "model.encoder": "resnet18",
+            **METHODS[method],
         }
     )
     machine = runtime.start(config, cluster())
@@ -65,7 +69,8 @@ def main(devices, optimizer, architecture, path):
     with strategy.scope():
         model = build_model(config.model, cityscapes_tasks())
         step = build_step(strategy, model, cityscapes_tasks(), config)
-    arrays = list(batches(6, 6, 5))  # the last is ragged
+    arrays = list(batches(6, 6, 6 if config.train.accumulate > 1 else 5))  # the last is ragged, where it may be
+    first = {variable.path: variable.numpy() for variable in model.variables}
 
     def part(share):
         parts = [
@@ -78,12 +83,13 @@ def main(devices, optimizer, architecture, path):
     losses = []
     for batch in machine.distribute(part):
         found = step(batch)
-        losses.append([float(found[name]) for name in ("loss", "loss_semseg", "loss_depth")])
+        losses.append([float(found[name]) for name in found if name.startswith("loss") or name == "gradient_norm"])
     outputs = model(arrays[0]["image"], training=False)
     saved = {f"output/{name}": value.numpy() for name, value in outputs.items()}
-    saved |= {f"weight/{variable.path}": variable.numpy() for variable in model.variables}
+    saved |= {f"change/{variable.path}": variable.numpy() - first[variable.path] for variable in model.variables}
     with step.averaging.swapped_in():
-        saved |= {f"weight/average/{variable.path}": variable.numpy() for variable in model.variables}
+        averages = {variable.path: variable.numpy() for variable in model.variables}
+    saved |= {f"change/average/{path}": value - first[path] for path, value in averages.items()}
     if machine.cluster.worker == 0:
         np.savez(path, losses=np.array(losses), **saved)
 

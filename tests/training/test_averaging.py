@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from mtl_tf.config import TrainConfig
+from mtl_tf.models.layers import DropPath
 from mtl_tf.training.averaging import Averaging
 
 
@@ -54,6 +55,22 @@ def test_swa_is_the_mean_of_the_last_epochs():
 def test_the_epochs_of_swa(start, epochs, expected):
     _, found = averaging("swa", swa_start=start, epochs=epochs)
     assert [epoch for epoch in range(1, epochs + 1) if found.takes_epoch(epoch)] == expected
+
+
+def test_an_epoch_is_taken_once():
+    """A run that was stopped while the average was validated comes to the end of the same epoch again."""
+    _, found = averaging("swa", swa_start=0.5, epochs=4)
+    found.add()
+    assert [epoch for epoch in range(1, 5) if found.takes_epoch(epoch)] == [4]
+
+
+def test_what_is_drawn_with_the_average_in_place_changes_no_later_draw():
+    model = keras.Sequential([keras.Input((1,)), DropPath(0.5)])
+    found = Averaging(tf.distribute.get_strategy(), model, TrainConfig(average="swa"))
+    with found.swapped_in():
+        first = model(np.ones((64, 1)), training=True).numpy()
+    np.testing.assert_array_equal(model(np.ones((64, 1)), training=True), first)
+    assert not np.array_equal(model(np.ones((64, 1)), training=True), first)
 
 
 def test_none_keeps_nothing():

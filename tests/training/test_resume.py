@@ -9,8 +9,10 @@ from unittest import mock
 import pytest
 
 from mtl_tf.commands import main
+from mtl_tf.config import OptimConfig
 from mtl_tf.training.averaging import Averaging
 from mtl_tf.training.run_directory import read_table
+from mtl_tf.training.schedules import learning_rate_at
 from tests.helpers import TINY, assert_same_run, command, start_command, write_dataset
 
 STEPS = 12
@@ -84,8 +86,14 @@ def test_a_signal_saves_and_leaves_with_status_4(dataset, uninterrupted, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_signal_while_the_average_is_validated(dataset, uninterrupted, tmp_path):
-    """Its weights are in place of the trained ones then, and must not be saved as those."""
+@pytest.mark.parametrize("kind", ["ema", "swa"])
+def test_a_signal_while_the_average_is_validated(dataset, uninterrupted, tmp_path, kind):
+    """Its weights are in place of the trained ones then, and must not be saved as those; no epoch is taken twice."""
+    arguments, whole = _arguments(dataset, tmp_path / "run"), uninterrupted
+    if kind == "swa":
+        more = ("--train.average=swa", "--train.swa_start=0.34")
+        arguments, whole = [*arguments, *more], tmp_path / "whole"
+        assert main([*_arguments(dataset, whole), *more]) == 0
     swapped_in, asked = Averaging.swapped_in, []
 
     def ask_and_swap(self):
@@ -94,9 +102,9 @@ def test_a_signal_while_the_average_is_validated(dataset, uninterrupted, tmp_pat
         return swapped_in(self)
 
     with mock.patch.object(Averaging, "swapped_in", ask_and_swap):
-        assert main(_arguments(dataset, tmp_path / "run")) == 4
-    assert main(_arguments(dataset, tmp_path / "run")) == 0
-    assert_same_run(tmp_path / "run", uninterrupted)
+        assert main(arguments) == 4
+    assert main(arguments) == 0
+    assert_same_run(tmp_path / "run", whole)
 
 
 def test_a_finished_run_says_so_and_is_left_alone(dataset, uninterrupted, capsys):
@@ -123,6 +131,9 @@ def test_a_damaged_newest_checkpoint_is_passed_over(dataset, uninterrupted, tmp_
 def test_the_tables_hold_what_the_contract_says(uninterrupted):
     epochs = read_table(uninterrupted / "metrics.csv")
     assert [int(row["epoch"]) for row in epochs] == [1, 2, 3]
+    for row in epochs:  # the rate that the optimiser had in the epoch's last step
+        rate = learning_rate_at(OptimConfig(warmup_epochs=1.5), int(row["step"]) - 1, STEPS // 3, 3)
+        assert float(row["learning_rate"]) == pytest.approx(rate, rel=1e-6)
     wanted = {"train_loss", "val_loss", "val_loss_weighted", "total", "grader", "semseg.iou.left", "depth.si_log_rmse"}
     assert wanted <= epochs[0].keys()
     first = epochs[0]

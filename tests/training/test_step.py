@@ -16,8 +16,7 @@ from mtl_tf.models import build_model
 from mtl_tf.models.layers import BatchNorm
 from mtl_tf.tasks import cityscapes_tasks
 from mtl_tf.training import runtime
-from mtl_tf.training.optimisers import build_optimizer
-from mtl_tf.training.step import TrainingStep
+from mtl_tf.training.step import LOSS_SCALE_PATIENCE, build_step
 from tests.helpers import ROOT, tool_module
 from tests.training.replicas import batches
 
@@ -39,15 +38,15 @@ def _three_steps(tmp_path, devices, optimizer, architecture, workers=1):
 
 @pytest.mark.slow
 def test_two_devices_equal_one(tmp_path):
-    one, two = (_three_steps(tmp_path, devices, "sgd", "joint") for devices in (1, 2))
-    assert_same_steps(one, two, "sgd")
+    one, two = (_three_steps(tmp_path, devices, "clipped", "joint") for devices in (1, 2))
+    assert_same_steps(one, two, "clipped")
 
 
 @pytest.mark.slow
 def test_devices_and_processes_equal_one(tmp_path):
-    one = _three_steps(tmp_path, 1, "sgd", "distilled")
+    one = _three_steps(tmp_path, 1, "clipped", "distilled")
     for devices, workers in ((3, 1), (1, 2), (1, 3)):
-        assert_same_steps(one, _three_steps(tmp_path, devices, "sgd", "distilled", workers), "sgd")
+        assert_same_steps(one, _three_steps(tmp_path, devices, "clipped", "distilled", workers), "clipped")
 
 
 @pytest.mark.slow
@@ -71,9 +70,7 @@ def _step(**options):
     strategy = runtime.start(config).strategy
     tasks = tuple(task for task in cityscapes_tasks() if task.name in config.tasks)
     model = build_model(config.model, tasks)
-    optimizer = build_optimizer(config.optim)
-    optimizer.build(model.trainable_variables)
-    return model, TrainingStep(strategy, model, optimizer, tasks, config)
+    return model, build_step(strategy, model, tasks, config)
 
 
 def _tensors(batch):
@@ -148,6 +145,7 @@ def test_mixed_precision_learns_and_keeps_float32_weights(precision):
     (batch,) = batches(4)
     losses = [float(step(_tensors(batch))["loss"]) for _ in range(12)]
     assert losses[-1] < losses[0]
+    assert model.get_layer("encoder").compute_dtype == precision.removeprefix("mixed_")
     assert {str(variable.dtype) for variable in model.trainable_variables} == {"float32"}
 
 
@@ -160,6 +158,15 @@ def test_float16_halves_a_loss_scale_that_overflows_and_goes_on():
     assert bool(found["good"]) and float(step.loss_scale) == 2.0**125
     for variable, old in zip(model.trainable_variables, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), old)
+
+
+def test_float16_doubles_the_loss_scale_after_many_good_steps():
+    _, step = _step(train__precision="mixed_float16")
+    step.loss_scale.assign(1024.0)
+    step.good_steps.assign(LOSS_SCALE_PATIENCE - 2)
+    (batch,) = batches(4)
+    found = [(bool(step(_tensors(batch))["updated"]), float(step.loss_scale)) for _ in range(3)]
+    assert found == [(True, 1024.0), (True, 2048.0), (True, 2048.0)]
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
@@ -246,10 +253,32 @@ def test_a_frozen_encoder_stays_as_it_is_and_learns_afterwards():
     assert all(not np.array_equal(variable.numpy(), before[variable.path]) for variable in encoder.variables)
 
 
+def test_the_encoder_has_a_rate_of_its_own():
+    model, step = _step(optim__encoder_rate=0.0)
+    (batch,) = batches(4)
+    before = {variable.path: variable.numpy() for variable in model.trainable_variables}
+    step(_tensors(batch))
+    for variable in model.trainable_variables:
+        same = np.array_equal(variable.numpy(), before[variable.path])
+        assert same == variable.path.startswith("encoder/"), variable.path
+
+
+def test_deterministic_mode_is_asked_of_tensorflow(monkeypatch):
+    """On a CPU it changes no result; it stays on for the life of a process."""
+    asked = []
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: asked.append(True))
+    for deterministic, expected in ((False, []), (True, [True])):
+        runtime.start(configuration.replace(configuration.Config(), train__deterministic=deterministic))
+        assert asked == expected
+
+
 @pytest.mark.slow
 def test_xla_makes_the_same_step():
     plain, expected = _change({})
     compiled, found = _change(dict(train__xla=True))
+    _, step = _step(train__xla=True)
+    traced = step.__call__.get_concrete_function(_tensors(next(batches(4)))).graph.as_graph_def()
+    assert any(function.attr["_XlaMustCompile"].b for function in traced.library.function)
     assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
     # A ReLU at rounding distance from zero flips single gradients; the change is compared as a whole.
     assert np.linalg.norm(compiled - plain) < 5e-3 * np.linalg.norm(plain)

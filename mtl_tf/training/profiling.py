@@ -1,0 +1,40 @@
+"""What TensorBoard shows under Profile: where the time of some steps went."""
+
+import pathlib
+
+import tensorflow as tf
+
+
+class Profile:
+    """Profiles some steps. While entered, what it has begun is ended and written however the run ends.
+
+    Args:
+        folder: where TensorBoard looks.
+        steps: the first and the last of them, or nothing.
+    """
+
+    def __init__(self, folder: pathlib.Path, steps: tuple[int, ...]):
+        self._folder, (self._first, self._last) = folder, steps or (0, 0)
+        self._running = False
+
+    def before(self, step: int):
+        """To be called before each step."""
+        if step == self._first:
+            tf.profiler.experimental.start(str(self._folder))
+            self._running = True
+
+    def after(self, step: int):
+        """To be called after each step."""
+        if step >= self._last:
+            self._end()
+
+    def _end(self):
+        if self._running:
+            self._running = False
+            tf.profiler.experimental.stop()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._end()
