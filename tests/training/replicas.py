@@ -90,6 +90,7 @@ def main(devices, method, architecture, path):
     with step.averaging.swapped_in():
         averages = {variable.path: variable.numpy() for variable in model.variables}
     saved |= {f"change/average/{path}": value - first[path] for path, value in averages.items()}
+    saved |= {f"first/{path}": value for path, value in first.items()}
     if machine.cluster.worker == 0:
         np.savez(path, losses=np.array(losses), **saved)
 
