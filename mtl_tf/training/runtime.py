@@ -84,8 +84,8 @@ def start(config: Config, processes: Cluster = ALONE, training: bool = True) -> 
             devices, is not asked for.
 
     Raises:
-        UsageError: more devices are asked for than there are, the batch cannot be divided among several processes, or
-            XLA is asked for on several devices.
+        UsageError: more devices are asked for than there are or than there are images in a batch, the batch cannot be
+            divided among several processes, or XLA is asked for on several devices.
     """
     devices = _devices(config.train.devices, processes)
     if training:
@@ -107,10 +107,11 @@ def _check_step(config, processes, devices):
             f"--train.xla compiles the step of one device, but there are {replicas}: set --train.devices=1, or "
             "leave --train.xla out"
         )
-    parts = replicas * config.train.accumulate
-    if config.train.batch_size % parts and (processes.workers > 1 or config.train.accumulate > 1):
+    size, parts = config.train.batch_size, replicas * config.train.accumulate
+    # The devices of one machine may get unequal shares, but none nothing.
+    if size < replicas or (size % parts and (processes.workers > 1 or config.train.accumulate > 1)):
         raise UsageError(
-            f"train.batch_size={config.train.batch_size} cannot be cut into equal parts for {processes.workers} "
+            f"train.batch_size={size} cannot be cut into equal parts for {processes.workers} "
             f"process(es) with {len(devices)} device(s) and train.accumulate={config.train.accumulate}; use a multiple "
             f"of {parts}"
         )
