@@ -58,7 +58,7 @@ def test_devices_equal_one_with_adam(tmp_path):
 
 
 def assert_same_steps(one, two, method):
-    """Losses, outputs, and with SGD the change of every weight and average, to 1e-5 and the rounding of the weight."""
+    """Losses, outputs and with SGD weights and averages to 1e-5, and what has changed in each of these to 1e-4 of it."""
     np.testing.assert_allclose(two["losses"], one["losses"], rtol=1e-5)
     for name in one.files:
         if name.startswith("output/"):
@@ -66,9 +66,10 @@ def assert_same_steps(one, two, method):
         elif name.startswith("change/") and method != "adam":
             # Adam turns the rounding noise of zero gradients into weights.
             weight = one[f"first/{name.removeprefix('change/').removeprefix('average/')}"]
+            error = two[name] - one[name]
+            assert np.abs(error).max() <= 1e-5 * np.abs(weight + one[name]).max(), name
             rounding = np.finfo(np.float32).eps * np.linalg.norm(weight)
-            error, change = np.linalg.norm(two[name] - one[name]), np.linalg.norm(one[name])
-            assert error <= 1e-5 * change + rounding, name
+            assert np.linalg.norm(error) <= 1e-4 * np.linalg.norm(one[name]) + rounding, name
 
 
 def _step(**options):
