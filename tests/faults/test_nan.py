@@ -1,6 +1,7 @@
 """NaN in a batch, a gradient or a weight: the run stops and says where it is, or passes over it and counts."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from mtl_tf.training.run_directory import read_table
 from tests.faults import small
 from tests.faults.poison import poisoned
 from tests.faults.small import EPOCHS, STEPS
-from tests.helpers import ROOT, assert_same_run, state_of
+from tests.helpers import ROOT, assert_same_run, state_of, tool_module
 
 SAMPLE = 5  # poisoned: it is in one batch of each epoch
 
@@ -129,15 +130,29 @@ def test_a_weight_broken_just_before_it_would_be_saved(train, tmp_path, step, ke
 
 
 @pytest.mark.slow
-def test_two_devices_pass_over_what_one_does(dataset, tmp_path):
+def test_devices_and_processes_pass_over_what_one_does(tmp_path):
+    """The second process reads the poisoned sample in some batch, and alone a damaged validation file."""
+    dataset = small.small_dataset(tmp_path / "data")
+    damaged = dataset / "val" / "rgb" / "1.png"
+    damaged.write_bytes(b"not a picture")
     found = []
-    for devices in (1, 2):
-        run_dir = tmp_path / str(devices)
+    for devices, workers in ((1, 1), (2, 1), (1, 2)):
+        run_dir = tmp_path / f"{devices}_{workers}"
         options = [*small.OPTIONS, f"--data.root={dataset}", f"--run_dir={run_dir}", f"--train.devices={devices}"]
         command = [sys.executable, "-m", "tests.faults.poison", "batch", str(SAMPLE), "train", *options]
-        subprocess.run([*command, "--train.skip_non_finite=1"], cwd=ROOT, check=True, capture_output=True)
-        found.append((skipped(run_dir), result(run_dir)["skipped_steps"]))
-    assert found[0] == found[1] and len(found[0][0]) == EPOCHS
+        command += ["--train.skip_non_finite=1", "--data.skip_bad"]
+        addresses = [f"127.0.0.1:{port}" for port in tool_module("local_cluster").free_ports(workers)]
+        tasks = [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": n}} for n in range(workers)]
+        processes = [
+            subprocess.Popen(command, cwd=ROOT, env=os.environ | {"TF_CONFIG": json.dumps(task)}) for task in tasks
+        ]
+        assert [process.wait(300) for process in processes] == [0] * workers
+        assert list(result(run_dir)["bad_files"]) == [str(damaged)]
+        found.append((read_table(run_dir / "skipped.csv"), result(run_dir)["skipped_steps"]))
+    rows, counts = found[0]
+    assert found == [(rows, counts)] * 3 and len(rows) == EPOCHS
+    assert {row["reason"] for row in rows} == {f"image of sample {SAMPLE}"}
+    assert str(SAMPLE) in [row["samples"].split(", ")[1] for row in rows]
 
 
 @pytest.mark.slow
