@@ -118,6 +118,7 @@ def test_jax_without_tensorflow(tmp_path):
     assert set(results) == {"train", "inference", "latency"}
     for part, result in results.items():
         assert (result["part"], result["backend"], result["devices"]) == (part, "jax", ["CPU:0"])
+    assert "data and run are left out" in tool_module("benchmark").table_of_parts(results)
     check_latency(results.pop("latency")["latency"], ("32x32",))
     assert_rate(checked(results["train"]))
     assert "machine_share" not in checked(results["inference"])

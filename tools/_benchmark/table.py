@@ -37,6 +37,8 @@ def table_of_parts(results: dict[str, dict]) -> str:
         if "latency" in result:
             rows = {f"one picture of {size}": found for size, found in result["latency"].items()}
         lines += [f"{name:<24}{_cells(found)}".rstrip() for name, found in rows.items()]
+    if "data" not in results:
+        lines.append(f"data and run are left out: --backend={train['backend']} has no part that reads a data set")
     return "\n".join(lines)
 
 
