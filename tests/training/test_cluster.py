@@ -286,7 +286,8 @@ def test_a_run_of_two_processes_that_was_stopped_and_lost_each_ends_as_if_nothin
     whole = start(dataset, tmp_path / "whole")
     output, _ = whole.communicate(timeout=600)
     assert whole.returncode == 0, output
-    assert "worker 0 of 2 (writes): each step 2 images" in output and "[worker 1]" in output
+    assert "each step 2 images at learning rate 0.01; worker 0 of 2 (writes) reads 1 of them" in output, output
+    assert "worker 1 of 2 (follows) reads 1 of them" in output
     run_dir = tmp_path / "run"
 
     stopped = start(dataset, run_dir)
