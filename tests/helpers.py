@@ -1,7 +1,9 @@
 """What several tests need: a tiny data set, the smallest network, commands run as a user runs them."""
 
 import csv
+import functools
 import importlib
+import json
 import os
 import pathlib
 import subprocess
@@ -158,12 +160,12 @@ def memory_of(process="self") -> dict[str, int]:
     return {name: int(line.split()[1]) * 1024 for line in lines if (name := line.partition(":")[0]) in MEMORY}
 
 
-def weights_of(run_dir: pathlib.Path) -> dict[str, np.ndarray]:
+def weights_of(run_dir: pathlib.Path, name: str = "weights.h5") -> dict[str, np.ndarray]:
     """All tensors of a run's best weights."""
     import h5py
 
     found = {}
-    with h5py.File(run_dir / "best" / "weights.h5") as file:
+    with h5py.File(run_dir / "best" / name) as file:
         file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
     return found
 
@@ -186,12 +188,36 @@ def steps_of(run_dir: pathlib.Path) -> list[dict[str, str]]:
     return [{name: cell for name, cell in row.items() if name not in timed} for row in rows]
 
 
+def events_of(run_dir: pathlib.Path) -> list[tuple[int, str]]:
+    """Step and name of everything that TensorBoard shows of a run."""
+    import tensorflow as tf
+
+    files = [str(path) for path in (run_dir / "events").glob("events.out.tfevents.*")]
+    records = tf.data.TFRecordDataset(files).as_numpy_iterator() if files else ()
+    events = [tf.compat.v1.Event.FromString(record) for record in records]
+    return sorted((event.step, value.tag) for event in events for value in event.summary.value)
+
+
+def results_of(run_dir: pathlib.Path) -> dict:
+    """What a run has to tell in the end, as texts and JSON by file, without what a clock or memory has measured."""
+    found = {file.name: json.loads(file.read_text()) for file in (run_dir / "best").glob("*metrics.json")}
+    found["metrics.json"] = json.loads((run_dir / "metrics.json").read_text())
+    for name in ("seconds", "images_per_second", "peak_memory_mb", "data_wait_share"):
+        del found["metrics.json"][name]
+    skipped = run_dir / "skipped.csv"
+    found["skipped.csv"] = skipped.read_text() if skipped.exists() else ""
+    found["metrics.csv"] = (run_dir / "metrics.csv").read_text()
+    found["steps.csv"], found["events"] = steps_of(run_dir), events_of(run_dir)
+    return found
+
+
 def assert_same_run(one: pathlib.Path, other: pathlib.Path) -> None:
-    """Both runs ended bit for bit alike: best weights, full state, metrics of every epoch, losses of every step."""
-    for read in (weights_of, state_of):
+    """Both runs ended bit for bit alike: best weights, averaged ones too, full state, and all that they tell."""
+    names = [sorted(file.name for file in (run_dir / "best").glob("*.h5")) for run_dir in (one, other)]
+    assert names[0] == names[1]
+    for read in (state_of, *(functools.partial(weights_of, name=name) for name in names[0])):
         first, second = read(one), read(other)
         assert first.keys() == second.keys()
         for name, value in first.items():
             np.testing.assert_array_equal(value, second[name], err_msg=name)
-    assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
-    assert steps_of(one) == steps_of(other)
+    assert results_of(one) == results_of(other)

@@ -1,5 +1,6 @@
 """What a run shows in TensorBoard: scalars, depth histograms and picture panels."""
 
+import os
 import pathlib
 from collections.abc import Sequence
 
@@ -16,9 +17,12 @@ class Summaries:
     Args:
         directory: where the event files go.
         enabled: False writes nothing.
+        until: the step that the run continues after; what older files hold of later ones is cut off.
     """
 
-    def __init__(self, directory: pathlib.Path, enabled: bool):
+    def __init__(self, directory: pathlib.Path, enabled: bool, until: int):
+        for path in directory.glob("events.out.tfevents.*"):
+            _cut(path, until)
         self._writer = tf.summary.create_file_writer(str(directory)) if enabled else tf.summary.create_noop_writer()
 
     def scalars(self, values: dict[str, float | None], step: int):
@@ -63,6 +67,20 @@ class Summaries:
     def close(self):
         """Ends the event file."""
         self._writer.close()
+
+
+def _cut(path, until):
+    """Ends an event file before the first event of a later step: the steps in a file only grow."""
+    end, size = 0, path.stat().st_size
+    try:
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            if tf.compat.v1.Event.FromString(record).step > until:
+                break
+            end += len(record) + 16  # its length, and two checksums
+    except tf.errors.DataLossError:
+        pass  # half an event, from a process that was killed
+    if end < size:
+        os.truncate(path, end)
 
 
 def as_arrays(strategy: tf.distribute.Strategy, batch: dict) -> dict[str, np.ndarray]:

@@ -135,7 +135,7 @@ class _Training:
         self.metrics_table = Table(self.run_directory.path / "metrics.csv", self.validated_epochs, "epoch")
         self.steps_table = Table(self.run_directory.path / "steps.csv", self.step)
         self.skipped = Skipped(self.run_directory.path, self.run_directory.home, self.step)
-        self.summaries = Summaries(self.run_directory.path / "events", self.config.log.tensorboard)
+        self.summaries = Summaries(self.run_directory.path / "events", self.config.log.tensorboard, self.step)
         (self.run_directory.path / "diverged.json").unlink(missing_ok=True)
         with contextlib.closing(self.summaries), self.profile, naming_what_to_lower(self.config, self.where):
             self._train()
@@ -349,6 +349,7 @@ class _Training:
         best = self.validation.best_score, self.validation.best_epoch
         state = [self.step, self.validated_epochs, *best, *self.loss_sums]
         self.saved_state.assign(np.array(state))
+        self.summaries.flush()  # what a process holds back that is killed would be missing
         self.checkpoints.save()
         self.saved_step = self.step
         # Of what cannot be written any more the next checkpoint tells, and names the last good one.

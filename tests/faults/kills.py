@@ -1,9 +1,9 @@
 """`python -m tests.faults.kills 50`: a run that is killed with -9 so often ends as one that was let alone.
 
-A kill comes at a random moment: of the whole process, its start included ("any"), of training ("training"), or soon
-after the first sign that a checkpoint or the best weights are being written ("saving"). In the end weights, optimiser,
-all other state, metrics.csv and every row of steps.csv must be the same bit for bit. A run that is done before all
-kills are is compared, and another begun.
+A kill comes at a random moment: of the whole process, its start included ("any"), of training ("training"), or while a
+checkpoint or the best weights are being written ("saving"); as often of each kind. In the end weights, averaged ones,
+optimiser, all other state, scores and every row of the tables must be the same bit for bit. A run that is done before
+all kills are is compared, and another begun.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import dataclasses
 import os
 import pathlib
 import random
+import signal
 import subprocess
 import tempfile
 import time
@@ -33,7 +34,8 @@ OPTIONS = (
     "--optim.warmup_epochs=1.5",
     "--log.panels_every=0",
 )
-MOMENTS = ("any", "training", "training", "saving", "saving")  # so often each
+MOMENTS = ("any", "training", "saving")
+SAVES = ("a checkpoint", "best weights")
 
 
 @dataclasses.dataclass
@@ -67,6 +69,7 @@ class Harness:
     def __init__(self, folder: pathlib.Path, epochs: int, seed: int):
         self._folder, self._epochs, self._random = folder, epochs, random.Random(seed)
         self._dataset = write_dataset(folder / "data", {"train": 8, "val": 2})
+        self._moments: list[str] = []  # of the kills to come
         self._start_up = 10.0  # seconds until the first step, measured by the uninterrupted run
 
     def start(self, run_dir: pathlib.Path) -> subprocess.Popen:
@@ -86,7 +89,9 @@ class Harness:
 
     def kill(self, run_dir: pathlib.Path) -> Kill | None:
         """Starts the command and kills it; None where it was done before."""
-        moment, began = self._random.choice(MOMENTS), time.monotonic()
+        if not self._moments:
+            self._moments = self._random.sample(MOMENTS, len(MOMENTS))
+        moment, began = self._moments[-1], time.monotonic()
         process = self.start(run_dir)
         {"any": self._any_time, "training": self._in_training, "saving": self._at_a_save}[moment](process, run_dir)
         process.kill()
@@ -95,6 +100,7 @@ class Harness:
         if process.returncode == 0:
             return None
         assert process.returncode == -9, errors
+        self._moments.pop()
         return Kill(moment, seconds, _half_written(run_dir), last_step(run_dir), _saved_step(run_dir))
 
     def _any_time(self, process, run_dir):
@@ -114,16 +120,20 @@ class Harness:
             time.sleep(0.01)
 
     def _at_a_save(self, process, run_dir):
+        """Stops the process, to see whether it is still writing; else it goes on to the next save."""
         self._first_step(process, run_dir)
         saves, writing = self._random.randint(1, 4), False
         while process.poll() is None:
-            found = bool(_half_written(run_dir))
+            found = _half_written(run_dir) in SAVES
             saves -= found and not writing
             writing = found
-            if not saves:
-                break
+            if found and saves <= 0:
+                _wait(process, self._random.uniform(0, 0.01))
+                process.send_signal(signal.SIGSTOP)
+                if _half_written(run_dir) in SAVES:
+                    return
+                process.send_signal(signal.SIGCONT)
             time.sleep(0.0005)
-        _wait(process, self._random.uniform(0, 0.15))
 
 
 def run(kills: int, folder: pathlib.Path, epochs: int, seed: int, tell=print) -> list[Kill]:
@@ -198,15 +208,15 @@ def _saved_step(run_dir):
 
 
 def _half_written(run_dir):
-    """What is being written, or was when the process died: "a checkpoint", "best weights" or another file; or ""."""
+    """What is being written, or was when the process died: one of `SAVES`, another file, or ""."""
     try:
         names = os.listdir(run_dir / "checkpoints")
     except OSError:
         names = []
     whole = {name.removesuffix(".index") for name in names if name.endswith(".index")}
     if any(name.startswith("ckpt-") and name.partition(".")[0] not in whole for name in names):
-        return "a checkpoint"
-    for folder, what in ((run_dir / "best", "best weights"), (run_dir, "")):
+        return SAVES[0]
+    for folder, what in ((run_dir / "best", SAVES[1]), (run_dir, "")):
         try:
             half = [name for name in os.listdir(folder) if name.startswith(".") and name.endswith(".tmp")]
         except OSError:
