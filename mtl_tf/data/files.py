@@ -9,6 +9,7 @@ import contextlib
 import errno
 import io
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -107,7 +108,7 @@ def read(path: str) -> bytes:
         with open_file(path) as file, _as_local_errors(path):
             return file.read()
 
-    return _patiently(once, path)
+    return patiently(once, path)
 
 
 def read_range(path: str, start: int, length: int) -> bytes:
@@ -118,11 +119,15 @@ def read_range(path: str, start: int, length: int) -> bytes:
             file.seek(start)
             return file.read(length)
 
-    return _patiently(once, path)
+    return patiently(once, path)
 
 
 def size(path: str) -> int:
-    """The bytes that a file has."""
+    """The bytes that a file has; what fails for a moment is tried again."""
+    return patiently(lambda: _size(path), path)
+
+
+def _size(path):
     if not is_remote(path):
         return os.stat(path).st_size
     if _mounted(path):
@@ -133,7 +138,7 @@ def size(path: str) -> int:
 
 def listing(path: str) -> list[str]:
     """The names in a folder, sorted, a folder's without a slash at its end; what fails for a moment is tried again."""
-    return _patiently(lambda: _listing(path), path)
+    return patiently(lambda: _listing(path), path)
 
 
 def _listing(path):
@@ -149,23 +154,36 @@ def _listing(path):
 
 
 def is_folder(path: str) -> bool:
-    """Whether there is such a folder."""
+    """Whether there is such a folder; what fails for a moment is tried again."""
     if not is_remote(path):
-        return os.path.isdir(path)
+        return stat.S_ISDIR(_mode(path))
     if found := _mounted(path):
         return found[0].listing(found[1]) is not None
-    with _as_local_errors(path):
-        return _gfile().isdir(path)
+    return patiently(lambda: _remote_is(path, folder=True), path)
 
 
 def is_file(path: str) -> bool:
-    """Whether there is such a file."""
+    """Whether there is such a file; what fails for a moment is tried again."""
     if not is_remote(path):
-        return os.path.isfile(path)
+        return stat.S_ISREG(_mode(path))
     if found := _mounted(path):
         return found[0].has(found[1])
+    return patiently(lambda: _remote_is(path, folder=False), path)
+
+
+def _mode(path):
+    """What kind of thing a local path names, as os.stat says it; 0 for nothing that can be looked at."""
+    try:
+        return patiently(lambda: os.stat(path).st_mode, path)
+    except (OSError, ValueError) as error:  # a path may be too long, or hold what none may hold
+        if isinstance(error, OSError) and may_pass(error):
+            raise
+        return 0
+
+
+def _remote_is(path, folder):
     with _as_local_errors(path):
-        return _gfile().exists(path) and not _gfile().isdir(path)
+        return _gfile().exists(path) and _gfile().isdir(path) == folder
 
 
 def _gfile():
@@ -223,7 +241,12 @@ def may_pass(error: OSError) -> bool:
     return error.errno in _PASSING
 
 
-def _patiently(job: Callable[[], _Result], path) -> _Result:
+def patiently(job: Callable[[], _Result], path: str) -> _Result:
+    """What a job on a file gives; where it fails for a moment it is tried again, after growing pauses.
+
+    Raises:
+        OSError: it cannot be done, or not in so many tries.
+    """
     for pause in PAUSES:
         try:
             return job()

@@ -15,7 +15,10 @@ def fingerprint(source) -> dict:
 
     Returns:
         "samples", their number; "ids", sha256 of them in order; "labels", task name -> number; "sizes", id -> part ->
-        bytes of its file. A file that cannot be looked at has no size.
+        bytes of its file. A file that is not there has no size.
+
+    Raises:
+        OSError: a file cannot be looked at.
     """
     digest = hashlib.sha256()
     for name in source.ids:
@@ -26,7 +29,7 @@ def fingerprint(source) -> dict:
     def sizes(place):
         try:
             return source.sizes(place)
-        except OSError:
+        except FileNotFoundError:
             return {}
 
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:

@@ -52,11 +52,21 @@ def read_uint16(path: str, expected: str, window: Choose | None = None) -> np.nd
 
 
 def size_of(path: str) -> tuple[int, int] | None:
-    """Height and width by the header of a picture; None where it cannot be read."""
+    """Height and width by the header of a picture; None where it cannot be read, or is none."""
+
+    def once():
+        with files.open_file(path) as file:
+            try:
+                with Image.open(file) as image:
+                    return image.size[::-1]
+            except UNREADABLE as error:
+                if isinstance(error, OSError) and files.may_pass(error):
+                    raise
+                return None
+
     try:
-        with files.open_file(path) as file, Image.open(file) as image:
-            return image.size[::-1]
-    except UNREADABLE:
+        return files.patiently(once, path)
+    except (OSError, ValueError):
         return None
 
 
