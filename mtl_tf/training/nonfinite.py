@@ -67,19 +67,20 @@ def broken_variable(variables: Iterable) -> str:
 def broken_sample(batch: dict[str, np.ndarray], samples: Sequence[str]) -> str:
     """What is not finite in a batch, and of which sample; "" where all is.
 
+    Labels are not to blame: depth that is not finite is none.
+
     Args:
         batch: as arrays.
         samples: their ids.
     """
-    for name, values in batch.items():
-        for sample, value in zip(samples, values, strict=True):
-            if not np.isfinite(value).all():
-                return f"{name} of sample {sample}"
+    for sample, image in zip(samples, batch["image"], strict=True):
+        if not np.isfinite(image).all():
+            return f"image of sample {sample}"
     return ""
 
 
 def reason_of(in_batch: Iterable[str], loss: float, gradient: str) -> str:
-    """What is not finite at a step, of the first that can be: the batch, the loss, a gradient.
+    """What is not finite at a step, of the first that can be: a picture, the loss, a gradient.
 
     Args:
         in_batch: of the share of each process, what `broken_sample` says.

@@ -8,7 +8,9 @@ import sys
 import numpy as np
 import pytest
 
+from mtl_tf.tasks import cityscapes_tasks
 from mtl_tf.training import step as step_module
+from mtl_tf.training.nonfinite import broken_sample
 from mtl_tf.training.run_directory import read_table
 from tests.faults import small
 from tests.faults.poison import poisoned
@@ -45,6 +47,14 @@ def skipped(run_dir):
 
 def result(run_dir):
     return json.loads((run_dir / "metrics.json").read_text())
+
+
+def test_depth_that_is_nan_is_no_label_and_not_blamed():
+    batch = {"image": np.zeros((2, 4, 4, 3)), "depth": np.full((2, 4, 4), np.nan), "index": np.arange(2)}
+    assert broken_sample(batch, ["a", "b"]) == ""
+    assert not np.asarray(cityscapes_tasks()[1].valid(batch["depth"])).any()
+    batch["image"][1, 0, 0, 0] = np.inf
+    assert broken_sample(batch, ["a", "b"]) == "image of sample b"
 
 
 @pytest.mark.slow
