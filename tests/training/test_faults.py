@@ -14,7 +14,8 @@ from PIL import Image
 
 from mtl_tf.commands import main
 from mtl_tf.training.run_directory import read_table
-from tests.helpers import ROOT, TINY, command, one_line_error, state_of, write_dataset
+from tests.faults import small
+from tests.helpers import ROOT, TINY, assert_same_run, command, one_line_error, state_of, write_dataset
 
 
 def _train(dataset, run_dir, *more):
@@ -99,13 +100,21 @@ def test_an_empty_data_folder_and_a_split_without_images(tmp_path, capsys):
     assert "val/rgb" in capsys.readouterr().err
 
 
-def test_two_processes_cannot_use_one_run_directory(tiny_dataset, tmp_path):
-    from mtl_tf import config as configuration
-    from mtl_tf.training.run_directory import RunDirectory
+def test_a_second_process_on_a_run_directory_is_refused_and_the_first_unharmed(
+    tiny_dataset, tiny_run, tmp_path, capsys
+):
+    options = [f"--data.root={tiny_dataset}", "--data.image_size=32,48", f"--run_dir={tmp_path}"]
+    arguments = ["train", *TINY, *options, "--log.panels_every=3"]
 
-    with RunDirectory(configuration.replace(configuration.Config(), run_dir=str(tmp_path))):
-        done = command("train", *TINY, f"--data.root={tiny_dataset}", f"--run_dir={tmp_path}")
-    assert "another process is using" in one_line_error(done.returncode, done.stderr)
+    def intrude(_):
+        assert main(arguments) == 2
+        assert "another process is using" in capsys.readouterr().err
+        done = command(*arguments, "--train.fresh")
+        assert "another process is using" in one_line_error(done.returncode, done.stderr)
+
+    with small.after_step(2, intrude):
+        assert main(arguments) == 0
+    assert_same_run(tmp_path, tiny_run)
 
 
 @pytest.mark.slow
