@@ -48,7 +48,7 @@ def train(config: Config) -> dict:
         def where():
             return training.where() if training else "before the first step"
 
-        with noticing_lost_workers(processes, config.run_dir, where):
+        with noticing_lost_workers(processes, config.run_dir, where), naming_what_to_lower(config, where):
             training = _Training(config, run, stop, processes)
             return training.run()
 
@@ -137,7 +137,7 @@ class _Training:
         self.skipped = Skipped(self.run_directory.path, self.run_directory.home, self.step)
         self.summaries = Summaries(self.run_directory.path / "events", self.config.log.tensorboard, self.step)
         (self.run_directory.path / "diverged.json").unlink(missing_ok=True)
-        with contextlib.closing(self.summaries), self.profile, naming_what_to_lower(self.config, self.where):
+        with contextlib.closing(self.summaries), self.profile:
             self._train()
         result = self._result()
         write_json(self.run_directory.path / "metrics.json", result)

@@ -1,7 +1,8 @@
 """Puts NaN where something has broken: `python -m tests.faults.poison WHERE NUMBER train --option=value ...`.
 
 WHERE is "batch" (in the picture of training sample NUMBER), "gradient" (of the first weight, wherever that sample is in
-the batch) or "weight" (in the first weight, after step NUMBER, once).
+the batch) or "weight" (in the first weight, after step NUMBER, once). "memory" is no NaN: the step of that sample asks
+for more than a process can have.
 """
 
 import sys
@@ -15,10 +16,12 @@ from mtl_tf.data.pipeline import TrainingData
 from mtl_tf.training.step import TrainingStep
 from tests.faults.small import after_step
 
+TOO_MANY = tf.constant(2**46)  # numbers of four bytes: more than a process can address
+
 
 def poisoned(where: str, number: int):
-    """A context in which training meets NaN; see above."""
-    return {"batch": _in_batch, "gradient": _in_gradient, "weight": _in_weight}[where](number)
+    """A context in which training meets NaN, or has not enough memory; see above."""
+    return {"batch": _in_batch, "gradient": _in_gradient, "weight": _in_weight, "memory": _in_memory}[where](number)
 
 
 def _in_batch(sample):
@@ -32,12 +35,19 @@ def _in_batch(sample):
 
 
 def _in_gradient(sample):
+    return _added_to_gradient(sample, lambda hit: tf.where(hit, np.nan, 0.0))
+
+
+def _in_memory(sample):
+    return _added_to_gradient(sample, lambda hit: tf.reduce_sum(tf.fill([tf.where(hit, TOO_MANY, 1)], 0.0)))
+
+
+def _added_to_gradient(sample, of_hit):
     shares = TrainingStep._shares
 
     def spoil(self, batch, *arguments):
         losses, (first, *others) = shares(self, batch, *arguments)
-        hit = tf.reduce_any(batch["index"] == sample)
-        return losses, [first + tf.where(hit, np.nan, 0.0), *others]
+        return losses, [first + of_hit(tf.reduce_any(batch["index"] == sample)), *others]
 
     return mock.patch.object(TrainingStep, "_shares", spoil)
 

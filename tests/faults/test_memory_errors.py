@@ -1,13 +1,17 @@
 """A step for which memory does not suffice."""
 
+from unittest import mock
+
 import pytest
 import tensorflow as tf
 
 from mtl_tf import config as configuration
 from mtl_tf.errors import UsageError
+from mtl_tf.training import trainer
 from mtl_tf.training.memory import naming_what_to_lower
 from mtl_tf.training.step import TrainingStep
 from tests.faults import small
+from tests.faults.poison import TOO_MANY, poisoned
 from tests.helpers import assert_same_run, state_of
 
 OOM = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[8,64,512,1024] on GPU:0")
@@ -43,24 +47,40 @@ def test_a_full_disk_is_not_taken_for_it():
         raise error
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("error", [OOM, MemoryError("Unable to allocate 3.00 GiB")])
-def test_a_run_ends_with_status_2_and_continues_from_its_last_checkpoint(tmp_path, monkeypatch, capsys, error):
+def test_a_network_that_cannot_be_built_says_it_too(tmp_path, monkeypatch, capsys):
     dataset = small.small_dataset(tmp_path / "data")
-    assert small.train(dataset, tmp_path / "whole") == 0
+    monkeypatch.setattr(trainer, "build_model", lambda *_: tf.zeros([TOO_MANY]))
+    assert small.train(dataset, tmp_path / "run") == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "out of memory before the first step" in line and "--train.batch_size (now 2)" in line
+
+
+def failing_in_python():
     step, calls = TrainingStep.__call__, []
 
-    def fail_at_the_seventh(self, *arguments):
+    def fail_at_the_third(self, *arguments):
         calls.append(1)
-        if len(calls) == 7:
-            raise error
+        if len(calls) == 3:
+            raise MemoryError("Unable to allocate 3.00 GiB")
         return step.__get__(self, TrainingStep)(*arguments)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingStep, "__call__", fail_at_the_seventh)
+    return mock.patch.object(TrainingStep, "__call__", fail_at_the_third)
+
+
+def failing_in_tensorflow():
+    """An allocation that does fail, within the graph of the step."""
+    return poisoned("memory", 7)  # the sample is in the third step
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failing", [failing_in_python, failing_in_tensorflow])
+def test_a_run_ends_with_status_2_and_continues_from_its_last_checkpoint(tmp_path, capsys, failing):
+    dataset = small.small_dataset(tmp_path / "data")
+    assert small.train(dataset, tmp_path / "whole") == 0
+    with failing():
         assert small.train(dataset, tmp_path / "run", "--train.checkpoint_every=2") == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert "out of memory at step 7; step 6 is the last that is saved" in line and "--train.batch_size" in line
-    assert state_of(tmp_path / "run")["state/.ATTRIBUTES/VARIABLE_VALUE"][0] == 6
+    assert "out of memory at step 3; step 2 is the last that is saved" in line and "--train.batch_size" in line
+    assert state_of(tmp_path / "run")["state/.ATTRIBUTES/VARIABLE_VALUE"][0] == 2
     assert small.train(dataset, tmp_path / "run") == 0
     assert_same_run(tmp_path / "run", tmp_path / "whole")
