@@ -119,10 +119,13 @@ def load_weights(model: keras.Model, path: pathlib.Path):
                 shapes = {name: dataset.shape for name, dataset in found.items()}
             wrong = [v.path for v in model.variables if shapes.get(v.path) != tuple(v.shape)]
             if wrong:
-                raise UsageError(f"{path} holds the weights of another network: {len(wrong)} differ, e.g. {wrong[0]}")
+                raise UsageError(
+                    f"{path} holds the weights of another network: {len(wrong)} differ, e.g. {wrong[0]}; "
+                    "put back the file that the run wrote"
+                )
             values = [(variable, _value(variable, found[variable.path])) for variable in model.variables]
     except OSError as error:
-        raise UsageError(f"cannot read weights from {path}: {_reason(error)}") from None
+        raise UsageError(f"cannot read weights from {path}: {_reason(error)}; repair it and run again") from None
     except UnreadableError as error:
         raise UsageError(f"{path} {error}") from None
     for variable, value in values:

@@ -141,10 +141,11 @@ class RunDirectory:
         path = self.home / SAMPLES_FILE
         try:
             before = parse_json(path.read_text()) if path.exists() else {}  # older runs have none
-        except ValueError as error:
-            raise UsageError(f"{path}: {error}; remove it, and the samples are not compared") from None
-        for split, found in samples.items():
-            changed = difference(before[split], found) if split in before else ""
+            changes = {split: difference(before.get(split, found), found) for split, found in samples.items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            told = error if isinstance(error, ValueError) else "not what a run keeps of its samples"
+            raise UsageError(f"{path}: {told}; remove it, and the samples are not compared") from None
+        for split, changed in changes.items():
             if changed:
                 raise UsageError(
                     f"the {split} samples are not those that --run_dir={self.home} was made with ({changed}); restore "

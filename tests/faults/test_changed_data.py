@@ -10,6 +10,8 @@ from mtl_tf import config as configuration
 from mtl_tf.commands import main
 from mtl_tf.data.fingerprint import difference, fingerprint
 from mtl_tf.data.sets import describe, open_split, open_training
+from mtl_tf.errors import UsageError
+from mtl_tf.training.run_directory import RunDirectory
 from tests.faults import small
 from tests.helpers import TINY, assert_same_run, state_of, write_dataset
 
@@ -74,6 +76,24 @@ def test_all_kinds_of_sources_have_one(tmp_path):
     found = fingerprint(open_training(config, describe(config.data)))
     assert found["samples"] == 15 and found["labels"] == {"depth": 15}
     assert len(found["sizes"]) == 12 and {"rgb", "depth"} == set(found["sizes"]["4"])
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "[]",
+        '{"training": null}',
+        '{"training": {"samples": 6}}',
+        '{"training": {"samples": 6, "ids": "x", "labels": 3}}',
+    ],
+)
+def test_what_is_no_record_of_samples_is_told_in_a_line(tmp_path, kept):
+    (tmp_path / "run.flags").touch()
+    (tmp_path / "samples.json").write_text(kept)
+    found = {"samples": 6, "ids": "x", "labels": {"depth": 6}, "sizes": {}}
+    config = configuration.replace(configuration.Config(), run_dir=str(tmp_path))
+    with RunDirectory(config) as run, pytest.raises(UsageError, match=r"samples\.json: not what .* remove it"):
+        run._refuse_other_samples({"training": found})
 
 
 @pytest.mark.parametrize("change", ["removed", "a picture replaced"])

@@ -38,11 +38,15 @@ def numbers(name: str, tensor: Tensor) -> np.ndarray:
     """
     values = tensor.read()
     if values.dtype.name not in ("float32", "float64", "float16", "bfloat16"):
-        raise UnreadableError(f"holds {name} as {values.dtype.name}; weights must be floating-point numbers")
+        raise UnreadableError(
+            f"holds {name} as {values.dtype.name}; weights must be floating-point numbers: take another file"
+        )
     with np.errstate(over="ignore"):
         values = np.asarray(values, np.float32)
     if values.shape != tensor.shape or not np.isfinite(values).all():
-        raise UnreadableError(f"holds values in {name} that are not finite; it is damaged, or of a diverged run")
+        raise UnreadableError(
+            f"holds values in {name} that are not finite; it is damaged, or of a diverged run: take another"
+        )
     return values
 
 
