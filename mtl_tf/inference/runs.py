@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import pathlib
 
 import keras
@@ -112,6 +113,12 @@ def epoch_of_weights(config: Config) -> int | None:
         return parse_json(file.with_name(file.name.replace("weights.h5", "metrics.json")).read_text("utf-8"))["epoch"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def weights_checksum(config: Config) -> str:
+    """The sha256 of that file, by which scores are known to be of these weights."""
+    with open(weights_file(config), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def scores_suffix(config: Config) -> str:

@@ -12,7 +12,7 @@ from mtl_tf.data.pipeline import EvaluationData
 from mtl_tf.data.sets import open_split
 from mtl_tf.errors import UsageError
 from mtl_tf.evaluation import Evaluation, Evaluator, strategy_and_batch
-from mtl_tf.inference.runs import TrainedRun, open_run, scores_suffix
+from mtl_tf.inference.runs import TrainedRun, open_run, scores_suffix, weights_checksum
 from mtl_tf.progress import Progress
 from mtl_tf.tasks import Depth, Segmentation, Task
 from mtl_tf.training import runtime
@@ -40,15 +40,15 @@ def evaluate_run(config: Config) -> tuple[dict, dict | None]:
     strategy, batch = strategy_and_batch(started.strategy, config.train.batch_size, one_size)
     found = _evaluate(strategy, run.model, run.tasks, data, batch, f"evaluating {split}")
     folder = pathlib.Path(config.run_dir)
-    scores = {"split": split, **dict.fromkeys(TASKS), **found.scores}
+    scores = {"split": split, "weights_sha256": weights_checksum(config), **dict.fromkeys(TASKS), **found.scores}
     for task in run.tasks:
         if isinstance(task, Depth) and task.unit != "metres":
             scores["depth_unit"] = task.unit
     if data.bad:
         scores["bad_files"] = data.bad
-    write_json(folder / f"evaluation_{scores_suffix(config)}.json", scores)
     rows = [{"id": data.source.ids[row.pop("index")], **row} for row in found.images]
     write_table(folder / f"per_image_{scores_suffix(config)}.csv", rows)
+    write_json(folder / f"evaluation_{scores_suffix(config)}.json", scores)
     baseline = None
     if config.baseline:
         if not one_size:

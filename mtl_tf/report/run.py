@@ -11,7 +11,7 @@ from mtl_tf.config import Config
 from mtl_tf.data.pipeline import EvaluationData
 from mtl_tf.data.sets import open_split
 from mtl_tf.errors import UsageError
-from mtl_tf.inference.runs import open_run, scores_suffix, weights_file
+from mtl_tf.inference.runs import open_run, scores_suffix, weights_checksum, weights_file
 from mtl_tf.inference.scoring import evaluate_run
 from mtl_tf.metrics import selection_score
 from mtl_tf.report.document import Answer, Picture
@@ -30,7 +30,7 @@ def report_run(config: Config) -> str:
     """
     folder, split = pathlib.Path(config.run_dir), config.data.split
     suffix = scores_suffix(config)
-    if not _is_evaluated(config, suffix):
+    if not is_evaluated(config):
         evaluate_run(config)
     baseline_file = folder / f"baseline_{split}.json"
     baseline = json.loads(baseline_file.read_text()) if baseline_file.is_file() else None
@@ -40,13 +40,16 @@ def report_run(config: Config) -> str:
     return f"report written to {path}\n\n{results_table(scores, baseline or {})}"
 
 
-def _is_evaluated(config, suffix):
+def is_evaluated(config: Config) -> bool:
     """Whether the scores of the split are there, and of the present weights."""
-    folder, weights = pathlib.Path(config.run_dir), weights_file(config)
-    files = [folder / f"evaluation_{suffix}.json", folder / f"per_image_{suffix}.csv"]
-    return weights.is_file() and all(
-        file.is_file() and file.stat().st_mtime >= weights.stat().st_mtime for file in files
-    )
+    folder, suffix = pathlib.Path(config.run_dir), scores_suffix(config)
+    scores = folder / f"evaluation_{suffix}.json"
+    if not (scores.is_file() and weights_file(config).is_file() and (folder / f"per_image_{suffix}.csv").is_file()):
+        return False
+    try:
+        return json.loads(scores.read_text())["weights_sha256"] == weights_checksum(config)
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _pictures(config, run, folder, suffix):
@@ -64,7 +67,7 @@ def _pictures(config, run, folder, suffix):
             truth = {task.name: sample[task.name][0] for task in run.tasks}
             image = np.asarray(sample["image"][0])
             panel = pictures.sample_panel(image, run.tasks, truth, answers)
-            pictures.write_png(below(folder / "pictures", f"{suffix}_{rank}_{pathlib.Path(name).name}.png"), panel)
+            pictures.write_png(below(folder / "pictures", f"{suffix}_{rank}_{name}.png"), panel)
             answer = Answer(folder.resolve().name, answers, scores)
             shown.append(Picture(name, rank, image, truth, (answer,)))
     return shown
