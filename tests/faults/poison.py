@@ -16,7 +16,7 @@ from mtl_tf.data.pipeline import TrainingData
 from mtl_tf.training.step import TrainingStep
 from tests.faults.small import after_step
 
-TOO_MANY = tf.constant(2**46)  # numbers of four bytes: more than a process can address
+TOO_MANY = 2**46  # numbers of four bytes: more than a process can address
 
 
 def poisoned(where: str, number: int):
@@ -39,7 +39,10 @@ def _in_gradient(sample):
 
 
 def _in_memory(sample):
-    return _added_to_gradient(sample, lambda hit: tf.reduce_sum(tf.fill([tf.where(hit, TOO_MANY, 1)], 0.0)))
+    def count(hit):
+        return tf.where(hit, tf.constant(TOO_MANY), tf.constant(1, tf.int64))
+
+    return _added_to_gradient(sample, lambda hit: tf.reduce_sum(tf.fill([count(hit)], 0.0)))
 
 
 def _added_to_gradient(sample, of_hit):

@@ -49,7 +49,7 @@ def test_a_full_disk_is_not_taken_for_it():
 
 def test_a_network_that_cannot_be_built_says_it_too(tmp_path, monkeypatch, capsys):
     dataset = small.small_dataset(tmp_path / "data")
-    monkeypatch.setattr(trainer, "build_model", lambda *_: tf.zeros([TOO_MANY]))
+    monkeypatch.setattr(trainer, "build_model", lambda *_: tf.fill([TOO_MANY], 0.0))
     assert small.train(dataset, tmp_path / "run") == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert "out of memory before the first step" in line and "--train.batch_size (now 2)" in line
