@@ -65,7 +65,7 @@ class Checkpoints:
             latest = self._manager.latest_checkpoint
             kept = f"the last good one is {pathlib.Path(latest).name}" if latest else "there is none yet"
             raise UsageError(
-                f"cannot save a checkpoint in {self._directory} ({_reason(error)}); {kept}: "
+                f"cannot save a checkpoint in {self._directory} ({reason(error)}); {kept}: "
                 "make room and run the same command again"
             ) from None
 
@@ -125,7 +125,7 @@ def load_weights(model: keras.Model, path: pathlib.Path):
                 )
             values = [(variable, _value(variable, found[variable.path])) for variable in model.variables]
     except OSError as error:
-        raise UsageError(f"cannot read weights from {path}: {_reason(error)}; repair it and run again") from None
+        raise UsageError(f"cannot read weights from {path}: {reason(error)}; repair it and run again") from None
     except UnreadableError as error:
         raise UsageError(f"{path} {error}") from None
     for variable, value in values:
@@ -140,6 +140,7 @@ def _value(variable, dataset):
         return dataset.astype(variable.dtype)[()]
 
 
-def _reason(error) -> str:
+def reason(error: Exception) -> str:
+    """What an error of the system or of TensorFlow says, without TensorFlow's name for where."""
     text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
-    return " ".join(text.split())[:200]
+    return " ".join(text.rpartition("}}")[2].split())[:500]

@@ -1,5 +1,6 @@
 """What a run shows in TensorBoard: scalars, depth histograms and picture panels."""
 
+import contextlib
 import os
 import pathlib
 from collections.abc import Sequence
@@ -8,7 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from mtl_tf import pictures
+from mtl_tf.atomic import WriteError
+from mtl_tf.errors import is_out_of_memory
 from mtl_tf.tasks import Task
+from mtl_tf.training.checkpoints import reason
 
 
 class Summaries:
@@ -21,13 +25,14 @@ class Summaries:
     """
 
     def __init__(self, directory: pathlib.Path, enabled: bool, until: int):
+        self._directory = directory
         for path in directory.glob("events.out.tfevents.*"):
             _cut(path, until)
         self._writer = tf.summary.create_file_writer(str(directory)) if enabled else tf.summary.create_noop_writer()
 
     def scalars(self, values: dict[str, float | None], step: int):
         """Numbers by name; None is left out."""
-        with self._writer.as_default(step):
+        with self._writing(), self._writer.as_default(step):
             for name, value in values.items():
                 if value is not None:
                     tf.summary.scalar(name, value)
@@ -47,7 +52,7 @@ class Summaries:
             The panels, uint8 (h, w, 3).
         """
         panels = []
-        with self._writer.as_default(step):
+        with self._writing(), self._writer.as_default(step):
             for position in range(min(most, len(batch["image"]))):
                 truth = {task.name: batch[task.name][position] for task in tasks}
                 answer = {task.name: answers[task.name][position] for task in tasks}
@@ -61,12 +66,29 @@ class Summaries:
         return panels
 
     def flush(self):
-        """Makes everything written so far visible."""
-        self._writer.flush()
+        """Makes everything written so far visible.
+
+        Raises:
+            WriteError: it could not be written, here or by the other methods.
+        """
+        with self._writing():
+            self._writer.flush()
 
     def close(self):
-        """Ends the event file."""
-        self._writer.close()
+        """Ends the event file; what could not be written has been told."""
+        with contextlib.suppress(WriteError), self._writing():
+            self._writer.close()
+
+    @contextlib.contextmanager
+    def _writing(self):
+        try:
+            yield
+        except tf.errors.OpError as error:
+            if is_out_of_memory(error):
+                raise
+            raise WriteError(
+                f"cannot write events to {self._directory} ({reason(error)}); make room and run the same command again"
+            ) from None
 
 
 def _cut(path, until):
