@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from mtl_tf.config import ModelConfig
+from mtl_tf.models import build_model
 from mtl_tf.models.encoders import build_encoder
 from mtl_tf.tasks import cityscapes_tasks
 from tests.helpers import ROOT, TINY, command, one_line_error, tool_module
@@ -19,7 +21,7 @@ NUMBERS = (
     "peak_memory_mb",
 )
 
-
+SLOW = pytest.mark.slow
 SMALL = ("--data.crop_size=32,32", "--model.encoder=resnet18")
 
 
@@ -55,7 +57,7 @@ def check_latency(latency, sizes=("256x256", "512x1024")):
     assert 0 < latency[sizes[0]]["peak_memory_mb"] <= latency[sizes[-1]]["peak_memory_mb"]
 
 
-@pytest.mark.parametrize("part", ["train", "inference"])
+@pytest.mark.parametrize("part", ["train", pytest.param("inference", marks=SLOW)])
 def test_random_data(part, tmp_path):
     result = result_of(tmp_path, f"--part={part}", *SMALL)
     assert (result["part"], result["data"], result["size"]) == (part, "random", [32, 32])
@@ -71,13 +73,12 @@ def test_more_tasks_than_there_are(tmp_path):
     assert as_many(tasks, 0) == tasks and as_many(tasks, 1) == tasks[:1]
     assert [task.name for task in as_many(tasks, 5)] == ["semseg", "depth", "semseg2", "depth2", "semseg3"]
     assert as_many(tasks, 5)[4].weight == "semseg_weight"
-    options = (*SMALL, "--model.architecture=branched", "--norate")
-    two, three = (
-        result_of(tmp_path, "--part=train", *options, *more)["parameters"] for more in ((), ("--task_count=3",))
-    )
-    alone = result_of(tmp_path, "--part=train", *options, "--tasks=semseg")["parameters"]
+    options = ("--model.architecture=branched", "--task_count=3", "--norate")
+    measured = result_of(tmp_path, "--part=train", *SMALL, *options)["parameters"]
+    config = ModelConfig(encoder="resnet18", architecture="branched")
+    two, alone = (parameters_of(build_model(config, tasks[:count])) for count in (2, 1))
     # A third task, another segmentation, adds what one adds to an encoder.
-    assert three - two == alone - parameters_of(build_encoder("resnet18"))
+    assert measured - two == alone - parameters_of(build_encoder("resnet18"))
     done = benchmark("--part=inference", "--task_count=3")
     assert "--part=train" in one_line_error(done.returncode, done.stderr)
 
@@ -106,6 +107,7 @@ for part in ("train", "inference", "latency", "data"):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 def test_jax_without_tensorflow(tmp_path):
     options = ("--backend=jax", *SMALL, "--nomodel.aspp", "--train.batch_size=2", "--seconds=0")
@@ -174,7 +176,7 @@ def test_turns_are_one_window_a_line(tmp_path):
         assert window["images"] >= 2 and window["seconds"] >= 0.1 and window["cpu_seconds"] > 0
 
 
-@pytest.mark.parametrize("part", ["train", "inference", "data"])
+@pytest.mark.parametrize("part", ["data", pytest.param("train", marks=SLOW), pytest.param("inference", marks=SLOW)])
 def test_a_data_set(part, tmp_path, tiny_dataset):
     result = result_of(tmp_path, f"--part={part}", *TINY, f"--data.root={tiny_dataset}", "--norate")
     assert result["first_batch_seconds"] > 0

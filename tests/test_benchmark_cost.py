@@ -42,6 +42,7 @@ def test_a_point_that_takes_too_much_is_ended_and_said():
     assert "train, inference" in cost._measured(["--part=trian"], limit=8)["note"]
 
 
+@pytest.mark.slow
 def test_reading_of_two_sizes(tmp_path):
     options = ("--axes=samples", "--samples=100,200", "--seconds=0", f"--output={tmp_path}")
     done = subprocess.run(

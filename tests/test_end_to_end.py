@@ -170,6 +170,7 @@ assert "mtl_tf" not in sys.modules
     np.testing.assert_allclose(answer["depth"][0], expected.depth, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_sixteen_bit_answers_are_scored_predicted_and_exported(run, picture, tmp_path, capsys):
     """Of a network trained in float32: close to its own answers, and not the same."""
     sixteen = "--precision=mixed_bfloat16"

@@ -299,6 +299,7 @@ def test_a_depth_only_and_a_semseg_only_folder_train_both_tasks(roots, mixed_run
     assert scores["num_images"] == 3 and scores["semseg"]["miou"] is None and scores["depth"]["abs_rel"] > 0
 
 
+@pytest.mark.slow
 def test_a_run_on_a_mix_is_repeated_exactly_and_goes_on_elsewhere(roots, mixed_run, tmp_path, capsys):
     moved = {name: tmp_path / name for name in roots}
     for name, root in roots.items():

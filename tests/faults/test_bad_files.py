@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from mtl_tf.commands import main
@@ -10,6 +11,7 @@ from tests.faults import small
 from tests.helpers import write_dataset
 
 
+@pytest.mark.slow
 def test_one_percent_of_damaged_files(tmp_path, capsys):
     """Six of 600 files, each damaged in another way; the run is stopped on the way, and the count is that of all."""
     dataset = write_dataset(tmp_path / "data", {"train": 160, "val": 40})

@@ -100,6 +100,7 @@ def test_an_empty_data_folder_and_a_split_without_images(tmp_path, capsys):
     assert "val/rgb" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_second_process_on_a_run_directory_is_refused_and_the_first_unharmed(
     tiny_dataset, tiny_run, tmp_path, capsys
 ):

@@ -243,13 +243,15 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(monkeypatch, parts):
 def test_parts_must_be_equal():
     with pytest.raises(UsageError, match=r"train\.batch_size=4 cannot be cut into equal parts .* use a multiple of 3"):
         runtime.start(configuration.replace(configuration.Config(), train__accumulate=3))
+    assert runtime.start(configuration.replace(configuration.Config(), train__accumulate=3), training=False)
 
 
-def test_no_device_may_be_left_without_an_image(monkeypatch):
+def test_what_several_devices_cannot_do(monkeypatch):
     monkeypatch.setattr(runtime, "_devices", lambda count, processes: tuple(f"GPU:{index}" for index in range(8)))
     with pytest.raises(UsageError, match=r"train\.batch_size=4 cannot be cut .* 8 device.* use a multiple of 8"):
         runtime.start(configuration.Config())
-    assert runtime.start(configuration.replace(configuration.Config(), train__accumulate=3), training=False)
+    with pytest.raises(UsageError, match=r"--train\.xla compiles the step of one device, but there are 8: set"):
+        runtime.start(configuration.replace(configuration.Config(), train__xla=True))
 
 
 def test_a_frozen_encoder_stays_as_it_is_and_learns_afterwards():

@@ -79,6 +79,7 @@ def test_swa_is_the_mean_of_the_weights_at_the_ends_of_the_last_epochs(tiny_data
     assert json.loads((run / "metrics.json").read_text())["best_averaged_epoch"] == 3
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_kept_beside_and_used_by_choice(tiny_dataset, tmp_path, capsys):
     run = tmp_path / "run"
     assert train(tiny_dataset, run, "--train.average=ema", "--log.profile=5,6") == 0  # 6 is the last step
@@ -119,12 +120,6 @@ def test_averaged_weights_that_a_run_has_not(tiny_run, capsys):
 def test_a_profile_of_steps_that_there_are_not(tiny_dataset, tmp_path, capsys):
     assert train(tiny_dataset, tmp_path / "run", "--log.profile=5,7") == 2
     assert "log.profile=5,7 ends after the last step of the run, 6" in one_line_error(2, capsys.readouterr().err)
-
-
-def test_xla_on_several_devices_is_refused(tiny_dataset, tmp_path):
-    options = ("--train.xla", "--train.devices=2", f"--data.root={tiny_dataset}", f"--run_dir={tmp_path}")
-    done = command("train", *TINY, *options)
-    assert "compiles the step of one device, but there are 2" in one_line_error(done.returncode, done.stderr)
 
 
 @pytest.mark.slow

@@ -159,6 +159,7 @@ def test_training_starts_from_a_run(tiny_run, tiny_dataset, tmp_path, capsys):
             np.testing.assert_array_equal(value, stored[path], path)
 
 
+@pytest.mark.slow
 def test_the_tool_converts_and_reports(tmp_path):
     import subprocess
     import sys
