@@ -45,10 +45,10 @@ def test_devices_equal_one_in_parts(tmp_path):
 
 @pytest.mark.slow
 def test_devices_and_processes_equal_one(tmp_path):
-    one = _three_steps(tmp_path, 1, "clipped", "distilled")
+    one = _three_steps(tmp_path, 1, "clipped", "joint")
     assert (one["losses"][:, -1] > 0.5).all()  # the norm of the gradient: all steps are clipped
     for devices, workers in ((2, 1), (3, 1), (1, 2), (1, 3)):
-        assert_same_steps(one, _three_steps(tmp_path, devices, "clipped", "distilled", workers), "clipped")
+        assert_same_steps(one, _three_steps(tmp_path, devices, "clipped", "joint", workers), "clipped")
 
 
 @pytest.mark.slow
