@@ -189,13 +189,14 @@ def steps_of(run_dir: pathlib.Path) -> list[dict[str, str]]:
 
 
 def events_of(run_dir: pathlib.Path) -> list[tuple[int, str]]:
-    """Step and name of everything that TensorBoard shows of a run."""
+    """Step and name of everything that TensorBoard shows of a run, but for what a search adds to its trials."""
     import tensorflow as tf
 
     files = [str(path) for path in (run_dir / "events").glob("events.out.tfevents.*")]
     records = tf.data.TFRecordDataset(files).as_numpy_iterator() if files else ()
     events = [tf.compat.v1.Event.FromString(record) for record in records]
-    return sorted((event.step, value.tag) for event in events for value in event.summary.value)
+    found = sorted((event.step, value.tag) for event in events for value in event.summary.value)
+    return [each for each in found if not each[1].startswith("_hparams_")]
 
 
 def results_of(run_dir: pathlib.Path) -> dict:

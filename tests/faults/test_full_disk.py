@@ -55,7 +55,7 @@ def test_nothing_is_lost_and_the_same_command_goes_on_once_there_is_room(tmp_pat
 
     def train(run_dir, *more):
         status = small.train(dataset, run_dir, *options, *more)
-        return status, capsys.readouterr().err.splitlines()[-1]
+        return status, "".join(capsys.readouterr().err.splitlines()[-1:])
 
     assert train(tmp_path / "whole")[0] == 0
     with small_disk(tmp_path / "disk") as disk:
