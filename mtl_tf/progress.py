@@ -40,7 +40,7 @@ class Progress:
     def _line(self, note):
         elapsed = time.monotonic() - self._start
         rate = (self._done - self._before) / max(elapsed, 1e-9)
-        left = format_seconds((self._total - self._done) / rate) if rate else "?"
+        left = format_seconds(max(self._total - self._done, 0) / rate) if rate else "?"
         return f"{self._label} {self._done}/{self._total}  {note}  {rate:.1f} {self._unit}/s  {left} left"
 
     @staticmethod
