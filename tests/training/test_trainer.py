@@ -2,7 +2,6 @@
 
 import json
 
-import h5py
 import numpy as np
 import pytest
 
@@ -16,13 +15,6 @@ from tests.helpers import TINY, command, one_line_error, state_of, weights_of
 def train(dataset, run_dir, *more):
     options = ["--data.image_size=32,48", "--log.panels_every=0", "--log.observed=0"]
     return main(["train", *TINY, f"--data.root={dataset}", f"--run_dir={run_dir}", *options, *more])
-
-
-def tensors(path):
-    found = {}
-    with h5py.File(path) as file:
-        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
-    return found
 
 
 @pytest.fixture
@@ -58,7 +50,7 @@ def test_swa_is_the_mean_of_the_weights_at_the_ends_of_the_last_epochs(tiny_data
 
     def keep(model, path):
         save(model, path)
-        kept.append((path.name, tensors(path)))
+        kept.append((path.name, weights_of(path.parents[1], path.name)))
 
     monkeypatch.setattr(validation, "save_weights", keep)
     run = tmp_path / "run"
@@ -97,7 +89,7 @@ def test_averaged_weights_are_kept_beside_and_used_by_choice(tiny_dataset, tmp_p
             (run / "best" / ("metrics.json" if weights == "best" else "averaged_metrics.json")).read_text()
         )
         assert scored["depth"]["rmse"] == pytest.approx(best["depth"]["rmse"], rel=1e-5)
-    best, averaged = (tensors(run / "best" / name) for name in ("weights.h5", "averaged_weights.h5"))
+    best, averaged = (weights_of(run, name) for name in ("weights.h5", "averaged_weights.h5"))
     assert best.keys() == averaged.keys()
     assert any(not np.array_equal(best[name], averaged[name]) for name in best)
 
