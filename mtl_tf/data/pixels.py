@@ -11,6 +11,8 @@ from mtl_tf.data import files
 from mtl_tf.data.windows import Choose, cut, inside
 from mtl_tf.errors import UsageError
 
+# Pillow reads many more, some by programs of others (Ghostscript), whatever a file's name says.
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
 # What Pillow raises on damaged files, depending on where the damage is.
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
@@ -57,7 +59,7 @@ def size_of(path: str) -> tuple[int, int] | None:
     def once():
         with files.open_file(path) as file:
             try:
-                with Image.open(file) as image:
+                with Image.open(file, formats=FORMATS) as image:
                     return image.size[::-1]
             except UNREADABLE as error:
                 if isinstance(error, OSError) and files.may_pass(error):
@@ -74,13 +76,15 @@ def _open(path):
     """A decoded picture; `info["stored"]` is how its pixels are stored."""
     content = _content(path)
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             stored = image.tile[0][3] if image.tile else image.mode
             image.load()
             image.info["stored"] = stored if isinstance(stored, str) else stored[0]
             return image
     except Image.UnidentifiedImageError:
-        raise UsageError(f"{path}: not a picture (or damaged at its beginning); replace it") from None
+        raise UsageError(
+            f"{path}: not a picture in {', '.join(FORMATS)} (or damaged at its beginning); replace it"
+        ) from None
     except UNREADABLE as error:
         raise UsageError(f"{path}: cannot be decoded ({' '.join(str(error).split())}); replace it") from None
 

@@ -14,6 +14,7 @@ from mtl_tf.models.weights.tensors import Tensor, UnreadableError, damage
 # What h5py raises on damaged files, depending on where.
 DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
 _TRIAL = pathlib.Path(__file__).with_name("hdf5_trial.py")
+_ELSEWHERE = "is an HDF5 file whose numbers stand in other files; give one that holds them itself"
 _LARGEST_CHUNK = 2**28  # elements; a piece is read whole, even for a small tensor
 
 
@@ -50,6 +51,8 @@ def open_hdf5(path: pathlib.Path) -> Iterator[dict[str, Tensor]]:
     with open_file(path) as file:
         with damage("HDF5 file", *DAMAGED):
             if "model_weights" in file:  # Keras' old format, with the network beside the weights
+                if not isinstance(file.get("model_weights", getlink=True), h5py.HardLink):
+                    raise UnreadableError(_ELSEWHERE)
                 file = file["model_weights"]
             found = datasets(file)
             if "layers" in file:
@@ -95,7 +98,7 @@ def tensor_of(dataset: h5py.Dataset) -> Tensor:
         UnreadableError: its numbers stand in another file.
     """
     if dataset.external or dataset.is_virtual:
-        raise UnreadableError("is an HDF5 file whose numbers stand in other files; give one that holds them itself")
+        raise UnreadableError(_ELSEWHERE)
 
     def read():
         with damage("HDF5 file", *DAMAGED):

@@ -26,7 +26,7 @@ def visit(name: str, item):
     try:
         for key in item.attrs:
             item.attrs[key]
-        if isinstance(item, h5py.Dataset) and item.nbytes <= LARGEST:
+        if isinstance(item, h5py.Dataset) and item.nbytes <= LARGEST and not (item.external or item.is_virtual):
             item[()]
     except Exception:
         # Errors that come back are found where the file is used; only what does not come back is looked for here.

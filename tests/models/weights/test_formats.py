@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
 import zipfile
 
 import h5py
@@ -246,6 +247,35 @@ def test_numbers_in_another_file_are_not_followed(tmp_path):
     (tmp_path / "secret").write_bytes(bytes(64))
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("encoder/a", shape=(4,), dtype="f4", external=[(str(tmp_path / "secret"), 0, 16)])
+    assert "in other files" in refused(tmp_path / "a.h5")
+
+
+def test_other_files_are_not_even_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    opened = []
+
+    def write():
+        os.close(os.open(tmp_path / "pipe", os.O_WRONLY))  # waits until somebody reads
+        opened.append(True)
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("encoder/a", shape=(4,), dtype="f4", external=[(str(tmp_path / "pipe"), 0, 16)])
+    assert "in other files" in refused(tmp_path / "a.h5")
+    assert not opened
+    os.close(os.open(tmp_path / "pipe", os.O_RDONLY))
+    writer.join(timeout=10)
+    assert opened
+
+
+@pytest.mark.parametrize("link", [h5py.ExternalLink("secret.h5", "/"), h5py.SoftLink("/other")])
+def test_the_weights_of_an_old_file_stand_in_it(tmp_path, link):
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["encoder/a"] = np.ones(4, np.float32)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["other/encoder/a"] = np.ones(4, np.float32)
+        file["model_weights"] = link
     assert "in other files" in refused(tmp_path / "a.h5")
 
 
