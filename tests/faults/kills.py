@@ -1,13 +1,14 @@
 """`python -m tests.faults.kills 50`: a run that is killed with -9 so often ends as one that was let alone.
 
-A kill comes at a random moment: of the whole process, its start included ("any"), of training ("training"), or while a
-checkpoint or the best weights are being written ("saving"); as often of each kind. In the end weights, averaged ones,
-optimiser, all other state, scores and every row of the tables must be the same bit for bit. A run that is done before
-all kills are is compared, and another begun.
+A kill comes at a random moment: of the whole process, its start included ("any"), of training, some steps after the
+last checkpoint ("training"), or some steps later while a checkpoint or the best weights are being written ("saving");
+as often of each kind. In the end weights, averaged ones, optimiser, all other state, scores and every row of the tables
+must be the same bit for bit. A run that is done before all kills are is compared, and another begun.
 """
 
 import argparse
 import collections
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -91,7 +92,7 @@ class Harness:
         """Starts the command and kills it; None where it was done before."""
         if not self._moments:
             self._moments = self._random.sample(MOMENTS, len(MOMENTS))
-        moment, began = self._moments[-1], time.monotonic()
+        moment, began, date = self._moments[-1], time.monotonic(), time.time_ns()
         process = self.start(run_dir)
         {"any": self._any_time, "training": self._in_training, "saving": self._at_a_save}[moment](process, run_dir)
         process.kill()
@@ -101,39 +102,39 @@ class Harness:
             return None
         assert process.returncode == -9, errors
         self._moments.pop()
-        return Kill(moment, seconds, _half_written(run_dir), last_step(run_dir), _saved_step(run_dir))
+        return Kill(moment, seconds, _half_written(run_dir, date), last_step(run_dir), _saved_step(run_dir))
 
     def _any_time(self, process, run_dir):
         _wait(process, self._random.uniform(0, 1.5 * self._start_up))
 
     def _in_training(self, process, run_dir):
-        self._first_step(process, run_dir)
-        _wait(process, self._random.uniform(0, 2))
-
-    @staticmethod
-    def _first_step(process, run_dir):
-        """Waits for a new row of steps.csv; rows of steps that were not saved are cut off before it comes."""
-        saved, began = _saved_step(run_dir), time.time_ns()
-        while process.poll() is None:
-            if last_step(run_dir) > saved and (run_dir / "steps.csv").stat().st_mtime_ns > began:
-                return
-            time.sleep(0.01)
+        self._steps(process, run_dir, self._random.randint(1, 6))
+        _wait(process, self._random.uniform(0, 1))
 
     def _at_a_save(self, process, run_dir):
         """Stops the process, to see whether it is still writing; else it goes on to the next save."""
-        self._first_step(process, run_dir)
-        saves, writing = self._random.randint(1, 4), False
+        began = time.time_ns()
+        self._steps(process, run_dir, 1 + CHECKPOINT_EVERY * self._random.randint(0, 3))
         while process.poll() is None:
-            found = _half_written(run_dir) in SAVES
-            saves -= found and not writing
-            writing = found
-            if found and saves <= 0:
+            if _half_written(run_dir, began) in SAVES:
                 _wait(process, self._random.uniform(0, 0.01))
                 process.send_signal(signal.SIGSTOP)
-                if _half_written(run_dir) in SAVES:
+                if _half_written(run_dir, began) in SAVES:
                     return
                 process.send_signal(signal.SIGCONT)
             time.sleep(0.0005)
+
+    def _steps(self, process, run_dir, count):
+        """Waits for so many steps after the last that was saved; rows of others are cut off before new ones come."""
+        saved, began, first = _saved_step(run_dir), time.time_ns(), True
+        while process.poll() is None:
+            step = last_step(run_dir)
+            if step > saved and (run_dir / "steps.csv").stat().st_mtime_ns > began:
+                if first:
+                    self._start_up, first = (time.time_ns() - began) / 1e9, False
+                if step >= saved + count:
+                    return
+            time.sleep(0.01)
 
 
 def run(kills: int, folder: pathlib.Path, epochs: int, seed: int, tell=print) -> list[Kill]:
@@ -182,6 +183,7 @@ def summary(kills: list[Kill]) -> str:
     writing = collections.Counter(sorted(kill.saving for kill in kills if kill.saving))
     rows = {
         "kills with -9, each followed by a resume": len(kills),
+        "different steps at which they came": len({kill.step for kill in kills}),
         **{f"... in the middle of writing {what}": count for what, count in writing.items()},
         "steps computed again after a kill, at most": max(lost),
         "... in the mean": f"{sum(lost) / len(lost):.2f}",
@@ -207,23 +209,30 @@ def _saved_step(run_dir):
     return int(tf.train.load_variable(str(newest.with_suffix("")), "state/.ATTRIBUTES/VARIABLE_VALUE")[0])
 
 
-def _half_written(run_dir):
-    """What is being written, or was when the process died: one of `SAVES`, another file, or ""."""
-    try:
-        names = os.listdir(run_dir / "checkpoints")
-    except OSError:
-        names = []
+def _half_written(run_dir, since):
+    """What is being written, or was when the process died: one of `SAVES`, another file, or "".
+
+    Nothing that lay there before `since` (nanoseconds), left by a process that was killed earlier.
+    """
+    names = _written(run_dir / "checkpoints", since)
     whole = {name.removesuffix(".index") for name in names if name.endswith(".index")}
     if any(name.startswith("ckpt-") and name.partition(".")[0] not in whole for name in names):
         return SAVES[0]
     for folder, what in ((run_dir / "best", SAVES[1]), (run_dir, "")):
-        try:
-            half = [name for name in os.listdir(folder) if name.startswith(".") and name.endswith(".tmp")]
-        except OSError:
-            continue
-        if half:
+        if half := [name for name in _written(folder, since) if name.startswith(".") and name.endswith(".tmp")]:
             return what or half[0].split(".")[1]
     return ""
+
+
+def _written(folder, since):
+    """The names of what has been written in a folder since then."""
+    found = []
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                if entry.stat().st_mtime_ns > since:
+                    found.append(entry.name)
+    return found
 
 
 if __name__ == "__main__":
