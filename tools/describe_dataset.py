@@ -13,12 +13,11 @@ import sys
 
 import numpy as np
 from _tool import run_tool
-from PIL import Image
 
 from mtl_tf.config import Config, replace
 from mtl_tf.data import codecs, descriptors, files
 from mtl_tf.data.descriptors import Descriptor
-from mtl_tf.data.pixels import FORMATS, UNREADABLE, read_codes, read_uint16
+from mtl_tf.data.pixels import UNREADABLE, open_picture, read_codes, read_uint16
 from mtl_tf.data.samples import natural_order
 from mtl_tf.data.sets.folder import find_split, list_files, open_split, splits_in
 from mtl_tf.errors import UsageError
@@ -144,7 +143,7 @@ def _look_at_labels(paths):
 
 def _palette_of(path):
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with open_picture(path) as image:
             colours = image.getpalette("RGB") if image.mode == "P" else None
     except UNREADABLE:
         return {}
@@ -154,7 +153,7 @@ def _palette_of(path):
 def _look_at_depth(paths):
     if not paths:
         return 0, (0, 0)
-    with Image.open(paths[0], formats=FORMATS) as image:
+    with open_picture(paths[0]) as image:
         bits = 8 if image.mode in ("L", "P") else 16
     smallest, largest = [], []
     for path in paths:

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -59,7 +60,7 @@ def size_of(path: str) -> tuple[int, int] | None:
     def once():
         with files.open_file(path) as file:
             try:
-                with Image.open(file, formats=FORMATS) as image:
+                with open_picture(file) as image:
                     return image.size[::-1]
             except UNREADABLE as error:
                 if isinstance(error, OSError) and files.may_pass(error):
@@ -72,11 +73,20 @@ def size_of(path: str) -> tuple[int, int] | None:
         return None
 
 
+def open_picture(source: str | BinaryIO) -> Image.Image:
+    """Pillow's picture of a file in one of `FORMATS`, its pixels not read yet.
+
+    Raises:
+        One of `UNREADABLE`: it is in none of them, or damaged.
+    """
+    return Image.open(source, formats=FORMATS)
+
+
 def _open(path):
     """A decoded picture; `info["stored"]` is how its pixels are stored."""
     content = _content(path)
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with open_picture(io.BytesIO(content)) as image:
             stored = image.tile[0][3] if image.tile else image.mode
             image.load()
             image.info["stored"] = stored if isinstance(stored, str) else stored[0]

@@ -71,7 +71,7 @@ class Harness:
         self._folder, self._epochs, self._random = folder, epochs, random.Random(seed)
         self._dataset = write_dataset(folder / "data", {"train": 8, "val": 2})
         self._moments: list[str] = []  # of the kills to come
-        self._start_up = 10.0  # seconds until the first step, measured by the uninterrupted run
+        self._start_up = 10.0  # seconds until the first step, measured anew with each run
 
     def start(self, run_dir: pathlib.Path) -> subprocess.Popen:
         """Starts the training command."""
@@ -80,11 +80,8 @@ class Harness:
 
     def finish(self, run_dir: pathlib.Path):
         """Lets the command run to its end."""
-        process = self.start(run_dir)
-        before, began = last_step(run_dir), time.monotonic()
-        while process.poll() is None and last_step(run_dir) == before:
-            time.sleep(0.05)
-        self._start_up = time.monotonic() - began
+        began, process = time.time_ns(), self.start(run_dir)
+        self._steps(process, run_dir, began, 1)
         _, errors = process.communicate()
         assert process.returncode == 0, errors
 
@@ -92,29 +89,29 @@ class Harness:
         """Starts the command and kills it; None where it was done before."""
         if not self._moments:
             self._moments = self._random.sample(MOMENTS, len(MOMENTS))
-        moment, began, date = self._moments[-1], time.monotonic(), time.time_ns()
-        process = self.start(run_dir)
-        {"any": self._any_time, "training": self._in_training, "saving": self._at_a_save}[moment](process, run_dir)
+        moment = self._moments[-1]
+        wait = {"any": self._any_time, "training": self._in_training, "saving": self._at_a_save}[moment]
+        began, process = time.time_ns(), self.start(run_dir)
+        wait(process, run_dir, began)
         process.kill()
-        seconds = time.monotonic() - began
+        seconds = (time.time_ns() - began) / 1e9
         _, errors = process.communicate()
         if process.returncode == 0:
             return None
         assert process.returncode == -9, errors
         self._moments.pop()
-        return Kill(moment, seconds, _half_written(run_dir, date), last_step(run_dir), _saved_step(run_dir))
+        return Kill(moment, seconds, _half_written(run_dir, began), last_step(run_dir), _saved_step(run_dir))
 
-    def _any_time(self, process, run_dir):
+    def _any_time(self, process, run_dir, began):
         _wait(process, self._random.uniform(0, 1.5 * self._start_up))
 
-    def _in_training(self, process, run_dir):
-        self._steps(process, run_dir, self._random.randint(1, 6))
+    def _in_training(self, process, run_dir, began):
+        self._steps(process, run_dir, began, self._random.randint(1, 6))
         _wait(process, self._random.uniform(0, 1))
 
-    def _at_a_save(self, process, run_dir):
+    def _at_a_save(self, process, run_dir, began):
         """Stops the process, to see whether it is still writing; else it goes on to the next save."""
-        began = time.time_ns()
-        self._steps(process, run_dir, 1 + CHECKPOINT_EVERY * self._random.randint(0, 3))
+        self._steps(process, run_dir, began, 1 + CHECKPOINT_EVERY * self._random.randint(0, 3))
         while process.poll() is None:
             if _half_written(run_dir, began) in SAVES:
                 _wait(process, self._random.uniform(0, 0.01))
@@ -124,17 +121,12 @@ class Harness:
                 process.send_signal(signal.SIGCONT)
             time.sleep(0.0005)
 
-    def _steps(self, process, run_dir, count):
-        """Waits for so many steps after the last that was saved; rows of others are cut off before new ones come."""
-        saved, began, first = _saved_step(run_dir), time.time_ns(), True
-        while process.poll() is None:
-            step = last_step(run_dir)
-            if step > saved and (run_dir / "steps.csv").stat().st_mtime_ns > began:
-                if first:
-                    self._start_up, first = (time.time_ns() - began) / 1e9, False
-                if step >= saved + count:
-                    return
-            time.sleep(0.01)
+    def _steps(self, process, run_dir, began, count):
+        """Waits for so many steps after the last that was saved, and measures how long the first of them took."""
+        first = _saved_step(run_dir) + 1
+        _reach(process, run_dir, began, first)
+        self._start_up = (time.time_ns() - began) / 1e9
+        _reach(process, run_dir, began, first + count - 1)
 
 
 def run(kills: int, folder: pathlib.Path, epochs: int, seed: int, tell=print) -> list[Kill]:
@@ -183,13 +175,21 @@ def summary(kills: list[Kill]) -> str:
     writing = collections.Counter(sorted(kill.saving for kill in kills if kill.saving))
     rows = {
         "kills with -9, each followed by a resume": len(kills),
-        "different steps at which they came": len({kill.step for kill in kills}),
         **{f"... in the middle of writing {what}": count for what, count in writing.items()},
+        "different steps at which they came": len({kill.step for kill in kills}),
         "steps computed again after a kill, at most": max(lost),
         "... in the mean": f"{sum(lost) / len(lost):.2f}",
         f"... allowed by --train.checkpoint_every={CHECKPOINT_EVERY}": CHECKPOINT_EVERY,
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
+
+
+def _reach(process, run_dir, began, step):
+    """Waits for a step; rows of steps that were not saved are cut off before new ones come."""
+    while process.poll() is None:
+        if last_step(run_dir) >= step and (run_dir / "steps.csv").stat().st_mtime_ns > began:
+            return
+        time.sleep(0.01)
 
 
 def _wait(process, seconds):
