@@ -13,6 +13,7 @@ from mtl_tf.data import descriptors
 from tests.helpers import ROOT, one_line_error, tool_module
 
 tool = tool_module("describe_dataset")
+describing = tool_module("_describing.answers")
 
 
 def write_set(root, labels=(0, 1, 2, 255), palette=None, depth=(700, 8000), bits=16, counts=(("train", 3), ("val", 2))):
@@ -144,7 +145,7 @@ def test_a_fault_in_the_samples_is_shown(tmp_path, capsys):
     ("values", "ignore"), [((0, 1, 255), 255), ((0, 1, 2), 255), ((0, 1, 250), 250), ((3,), 255), ((0, 9), 255)]
 )
 def test_the_guess_of_the_value_without_a_class(values, ignore):
-    assert tool.guess_ignore(values) == ignore
+    assert describing.guess_ignore(values) == ignore
 
 
 def test_what_cannot_be_described_is_one_line(tmp_path, monkeypatch, capsys):
