@@ -101,7 +101,7 @@ def main(argv: list[str]) -> int:
     if not argv or argv[0].lstrip("-") in ("help", "helpshort", "h"):
         print(__doc__)
         return 0
-    if not argv[0].isdigit() or not 1 <= int(argv[0]) <= MOST or len(argv) < 2:
+    if not argv[0].isdecimal() or not 1 <= int(argv[0]) <= MOST or len(argv) < 2:
         raise UsageError(
             f"expected tools/local_cluster.py N train --option=value ..., N from 1 to {MOST}; got {' '.join(argv)!r}"
         )

@@ -22,7 +22,7 @@ def fingerprint(source) -> dict:
     """
     digest = hashlib.sha256()
     for name in source.ids:
-        digest.update(name.encode() + b"\n")
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\n")
     count = len(source)
     places = sorted({number * count // SAMPLES for number in range(SAMPLES)})
 

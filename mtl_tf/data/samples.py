@@ -2,6 +2,7 @@
 
 import functools
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -110,7 +111,8 @@ class FileSource:
         descriptor.check_has(tasks)
         self.descriptor = descriptor
         self.tasks = tuple(tasks)
-        self.files = {name: dict(found.get(name, {})) for name in ("rgb", *self.tasks)}
+        self.files = {"rgb": dict(found.get("rgb", {}))}
+        self.files |= {task: _by_image(found.get(task, {}), self.files["rgb"]) for task in self.tasks}
         self.readers = READERS | dict(readers or {})
         self.where = {task: f"put the labels into its folder {task}" for task in self.tasks} | dict(where or {})
         self._limit = limit
@@ -276,4 +278,21 @@ def check_size(path, size, image_path, image_size):
 def natural_order(name: str) -> tuple:
     """Sort key in which 10 stands after 9: runs of digits compare as numbers."""
     parts = re.split(r"(\d+)", name)
-    return tuple((0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts if part)
+    return tuple((0, int(part), part) if _is_number(part) else (1, 0, part) for part in parts if part)
+
+
+def _is_number(part):
+    """Whether int() reads it: digits of any script, but no superscripts, and not thousands of them."""
+    return part.isdecimal() and len(part) < 1000
+
+
+def _by_image(labels, images):
+    """Labels by the names of their images: one may be composed and the other decomposed, as Macs write names."""
+    if labels.keys() <= images.keys():
+        return dict(labels)
+    found = {name: path for name, path in labels.items() if name in images}
+    spelt = {unicodedata.normalize("NFC", name): name for name in images}
+    for name, path in labels.items():
+        image = spelt.get(unicodedata.normalize("NFC", name), name)
+        found.setdefault(name if image in labels else image, path)
+    return found

@@ -60,7 +60,7 @@ def figure_title(figure: Figure) -> str:
 def table_title(made: Made) -> str:
     """ "Table 1. Adam: learning rate"."""
     number = made.table.name.removeprefix("T")
-    return f"Table {number}. {made.table.title}" if number.isdigit() else made.table.title
+    return f"Table {number}. {made.table.title}" if number.isdecimal() else made.table.title
 
 
 def _wanted(plan, figure):

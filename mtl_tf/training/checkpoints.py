@@ -82,7 +82,7 @@ class Checkpoints:
 
 def checkpoints_in(directory: pathlib.Path) -> list[pathlib.Path]:
     """The complete checkpoints of a directory, from old to new (TensorFlow writes the index last)."""
-    indices = [file for file in directory.glob("ckpt-*.index") if file.stem.removeprefix("ckpt-").isdigit()]
+    indices = [file for file in directory.glob("ckpt-*.index") if file.stem.removeprefix("ckpt-").isdecimal()]
     return [file.with_suffix("") for file in sorted(indices, key=lambda file: int(file.stem.removeprefix("ckpt-")))]
 
 

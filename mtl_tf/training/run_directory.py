@@ -272,7 +272,7 @@ class Table:
         self._path = path
         self._columns: list[str] | None = None
         if path.exists():
-            kept = [row for row in read_table(path) if row[column].isdigit() and int(row[column]) <= until]
+            kept = [row for row in read_table(path) if row[column].isdecimal() and int(row[column]) <= until]
             self._columns = list(kept[0]) if kept else None
             write_text(path, _csv_text(self._columns, *(row.values() for row in kept)) if kept else "")
 

@@ -58,7 +58,7 @@ def role() -> Role:
             "(KERASTUNER_TUNER_ID=chief or tuner0, tuner1, ...), a search in one process none"
         )
     name, address, port = found.values()
-    if not port.isdigit() or not 0 < int(port) < 2**16:
+    if not port.isdecimal() or not 0 < int(port) < 2**16:
         raise UsageError(f"KERASTUNER_ORACLE_PORT takes a port from 1 to 65535, got {port!r}")
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
         raise UsageError(f"KERASTUNER_TUNER_ID takes letters, digits, - and _ (chief, tuner0, ...), got {name!r}")

@@ -71,7 +71,7 @@ def _of_layers(file, found):
     for path, dataset in found.items():
         folder, _, number = path.rpartition("/")
         layer = file[folder].attrs.get("name") if folder.endswith("/vars") else None
-        if not path.startswith("layers/") or "/seed_generator/" in path or not number.isdigit():
+        if not path.startswith("layers/") or "/seed_generator/" in path or not number.isdecimal():
             continue  # the state of the optimiser, or of random numbers
         if not isinstance(layer, str):
             raise UnreadableError(

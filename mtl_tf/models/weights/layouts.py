@@ -85,7 +85,7 @@ def _from_keras(tensors, ours):
         paths = layers.get(f"encoder/{layer}", [])
         if not paths and KERAS_ASIDE.fullmatch(layer):
             found.leave(layer)
-        elif variable.isdigit() and int(variable) < len(paths):
+        elif variable.isdecimal() and int(variable) < len(paths):
             found.put(paths[int(variable)], tensor)
         elif re.fullmatch(r"variable(_\d+)?", variable, re.IGNORECASE) and len(paths) == 1:
             found.put(paths[0], tensor)  # the factors of ConvNeXt's channels, which Keras leaves unnamed
