@@ -52,3 +52,11 @@ def tiny_run(tiny_dataset, tmp_path_factory) -> pathlib.Path:
     arguments = [f"--data.root={tiny_dataset}", "--data.image_size=32,48", f"--run_dir={run_dir}"]
     assert main(["train", *TINY, *arguments, "--log.panels_every=3"]) == 0
     return run_dir
+
+
+@pytest.fixture(scope="session")
+def field(tmp_path_factory) -> pathlib.Path:
+    """Small data sets as people have them, a folder each, and truth.npz; tests must not change them (copy them)."""
+    from tests.field.generator import write_all
+
+    return write_all(tmp_path_factory.mktemp("field"))
