@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mtl_tf.losses import loss_sum_and_count
+from mtl_tf.losses import loss_sum_and_count, raws_of
 from mtl_tf.metrics import measure, scores, total_scores
 from mtl_tf.progress import Progress
 from mtl_tf.tasks import Task
@@ -26,12 +26,14 @@ class Evaluation:
 
     Attributes:
         scores: {"num_images", task: {metric: value}, "total", "grader"}.
-        losses: mean loss of each task's last prediction.
+        losses: mean loss of each task as training has it, over the first answers too where the network has any.
+        last_losses: the same of the last answers alone.
         images: per image {"index", "TASK.METRIC": value}, in the order of the split.
     """
 
     scores: dict
     losses: dict[str, float]
+    last_losses: dict[str, float]
     images: list[dict]
 
 
@@ -64,7 +66,7 @@ class Evaluator:
             after_batch: called after each batch; may raise to leave.
         """
         totals: dict = {task.name: {} for task in self._tasks}
-        loss_sums = {task.name: np.zeros(2) for task in self._tasks}
+        loss_sums = {task.name: np.zeros(3) for task in self._tasks}
         images = []
         progress = Progress(label, steps, "batches")
         for batch in batches:
@@ -86,7 +88,8 @@ class Evaluator:
         by_task = {task.name: scores(task, totals[task.name]) for task in self._tasks} if images else {}
         return Evaluation(
             finite({"num_images": len(images), **by_task, **total_scores(by_task)}),
-            {name: float(total / count) if count else 0.0 for name, (total, count) in loss_sums.items()},
+            {name: _mean(total, count) for name, (total, _, count) in loss_sums.items()},
+            {name: _mean(total, count) for name, (_, total, count) in loss_sums.items()},
             [finite(row) for row in images],
         )
 
@@ -100,13 +103,23 @@ class Evaluator:
     def _measure(self, batch):
         outputs = self._model(tf.cast(batch["image"], tf.float32), training=False)
         statistics = {task.name: measure(task, outputs[task.name], batch[task.name]) for task in self._tasks}
-        losses = {task.name: loss_sum_and_count(task, outputs[task.name], batch[task.name]) for task in self._tasks}
-        return batch["index"], statistics, {name: [part[None] for part in pair] for name, pair in losses.items()}
+        losses = {task.name: _loss_sums(task, outputs, batch[task.name]) for task in self._tasks}
+        return batch["index"], statistics, {name: [part[None] for part in sums] for name, sums in losses.items()}
 
     def _gather(self, value) -> np.ndarray:
         """The rows of all replicas, which each has where there are several processes."""
         parts = [part.numpy() for part in self._strategy.experimental_local_results(value)]
         return parts[0] if self._several else np.concatenate(parts)
+
+
+def _loss_sums(task, outputs, target):
+    """The sum of a loss over all answers, that over the last ones, and what each counts."""
+    pairs = [loss_sum_and_count(task, raw, target) for raw in raws_of(task, outputs)]
+    return sum(total for total, _ in pairs) / len(pairs), *pairs[-1]
+
+
+def _mean(total, count):
+    return float(total / count) if count else 0.0
 
 
 def _add_image_scores(task, statistics, rows):

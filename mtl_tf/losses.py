@@ -20,6 +20,16 @@ def loss_weight(config: Config, task: Task) -> float:
     return getattr(config.loss, task.weight)
 
 
+def total_loss(config: Config, tasks: Sequence[Task], losses: dict[str, float]) -> float:
+    """What is minimised: the weighted sum of the losses of the tasks, by the task's name."""
+    return sum(loss_weight(config, task) * losses[task.name] for task in tasks)
+
+
+def raws_of(task: Task, outputs: dict[str, Tensor]) -> list[Tensor]:
+    """The raw heads that the loss of a task is the mean over: the first, where a network has such, and the last."""
+    return [outputs[name] for name in (f"{task.name}_initial", task.name) if name in outputs]
+
+
 def mean_losses(
     tasks: Sequence[Task], outputs: dict[str, Tensor], labels: dict[str, Tensor], counts: dict[str, Tensor]
 ) -> dict[str, Tensor]:
@@ -33,8 +43,7 @@ def mean_losses(
     """
     losses = {}
     for task in tasks:
-        raws = [outputs[name] for name in (f"{task.name}_initial", task.name) if name in outputs]
-        sums = [loss_sum_and_count(task, raw, labels[task.name])[0] for raw in raws]
+        sums = [loss_sum_and_count(task, raw, labels[task.name])[0] for raw in raws_of(task, outputs)]
         losses[task.name] = sum(sums) / len(sums) / ops.maximum(counts[task.name], 1.0)
     return losses
 

@@ -48,7 +48,7 @@ def test_tensorboard_holds_scalars_pictures_and_histograms(tiny_run):
         "train/loss",
         "learning_rate",
         "val/val_loss",
-        "val/val_loss_weighted",
+        "val/val_loss_unweighted",
         "val/semseg.iou.left",
         "val/depth.si_log_rmse",
         "val/depth.delta3",

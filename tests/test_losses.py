@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mtl_tf.losses import LOSSES, loss_sum_and_count
+from mtl_tf.evaluation import Evaluator
+from mtl_tf.losses import LOSSES, count, loss_sum_and_count, mean_losses
 from mtl_tf.tasks import Depth, Segmentation, cityscapes_tasks
 
 DEPTH_LOSSES = ("l2", "l1", "berhu", "silog")
@@ -364,3 +365,27 @@ def test_sixteen_bit_heads_are_added_up_in_float32(task, batch):
     total, count = loss_sum_and_count(task, half, tf.constant(target))
     assert total.dtype == count.dtype == tf.float32
     assert float(total) == pytest.approx(loss_of(task, tf.cast(half, tf.float32), target)[0], rel=1e-6)
+
+
+def test_validation_has_the_loss_of_training():
+    """Of a network with first answers too, whose loss is the mean over both."""
+    tasks = (SEMSEG, depth_task("l1"))
+    random = np.random.default_rng(0)
+    outputs = {
+        f"{task.name}{part}": tf.constant(random.normal(size=(2, 4, 4, task.channels)), tf.float32)
+        for task in tasks
+        for part in ("_initial", "")
+    }
+    batch = {
+        "image": tf.zeros((2, 4, 4, 3)),
+        "semseg": tf.constant(random.integers(0, 3, (2, 4, 4)), tf.int32),
+        "depth": tf.constant(random.uniform(1, 50, (2, 4, 4)), tf.float32),
+        "index": tf.constant([0, 1], tf.int64),
+    }
+    found = Evaluator(tf.distribute.get_strategy(), lambda image, training: outputs, tasks).run([batch])
+    trained = mean_losses(tasks, outputs, batch, {task.name: count(task, batch[task.name]) for task in tasks})
+    for task in tasks:
+        last, counted = loss_sum_and_count(task, outputs[task.name], batch[task.name])
+        assert found.losses[task.name] == pytest.approx(float(trained[task.name]), rel=1e-5)
+        assert found.last_losses[task.name] == pytest.approx(float(last / counted), rel=1e-5)
+        assert found.losses[task.name] != pytest.approx(found.last_losses[task.name])

@@ -4,7 +4,6 @@ Every section comes from a file of the run directory and is left out where that 
 still training has a page as well.
 """
 
-import csv
 import dataclasses
 import functools
 import json
@@ -22,6 +21,7 @@ from mtl_tf.report import embedding, scores
 from mtl_tf.report.document import Cell, Chart, DataTable, Figure, Line, Picture, render
 from mtl_tf.report.histogram import histogram
 from mtl_tf.tasks import Segmentation, Task
+from mtl_tf.training.run_directory import read_table
 
 LOG_FROM = 30.0  # positive values that span more than this factor get a log axis
 MOST_IMAGES = 2000  # rows of the table of all images; of a larger split it would outweigh the rest of the page
@@ -113,11 +113,9 @@ def _rows(path):
     """The rows of a CSV file: "id" as text, the rest as numbers or None. No file, no rows."""
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            {key: value if key == "id" else scores.number(value) for key, value in row.items() if key is not None}
-            for row in csv.DictReader(file)
-        ]
+    return [
+        {key: value if key == "id" else scores.number(value) for key, value in row.items()} for row in read_table(path)
+    ]
 
 
 def _options(path):
@@ -231,7 +229,7 @@ def _charts(epochs, steps, describe):
     metres = describe("depth.rmse").unit.strip()
     by_part = (("train", "loss"), ("semseg", "loss_semseg"), ("depth", "loss_depth"))
     charts = (
-        _log_where_wide(by_epoch("Loss", *loss("loss"), ("val, weighted", "val_loss_weighted"))),
+        _log_where_wide(by_epoch("Loss", *loss("loss"))),
         _log_where_wide(by_epoch("Segmentation loss", *loss("loss_semseg"))),
         _log_where_wide(by_epoch("Depth loss", *loss("loss_depth"))),
         score("Segmentation, %", "semseg.miou", *segmentation, zero=True),

@@ -7,7 +7,7 @@ from mtl_tf.report.document import Cell
 from mtl_tf.report.scores import MISSING
 from mtl_tf.study.declaration import Table
 from mtl_tf.study.plan import Plan
-from mtl_tf.study.results import COSTS, SCORES, Figure, ResultRow, result_rows
+from mtl_tf.study.results import COSTS, PUBLISHED_AS, SCORES, Figure, ResultRow, result_rows
 from mtl_tf.study.verdicts import noise_of, verdict
 
 
@@ -38,6 +38,7 @@ COLUMNS = {
     "delta_m": Column("delta_m, %"),
     "train_loss": Column("train loss", 4),
     "val_loss": Column("val loss", 4),
+    "val_loss_unweighted": Column("val loss, unweighted", 4),
     "loss": Column("loss", 4),
     "parameters": Column("parameters, M", 2, 1e6),
     "multiply_adds": Column("multiply-adds at 256x256, G", 2, 1e9),
@@ -113,7 +114,8 @@ def _name(plan, table, row):
 def _verdicts(plan, table, results, everything):
     if table.choose_from:
         return (_choice(plan, table),)
-    found = [verdict(column, list(results), noise_of(column, everything)) for column in table.rank_by]
+    columns = [PUBLISHED_AS.get(column, (column, 1.0))[0] for column in table.rank_by]
+    found = [verdict(column, list(results), noise_of(column, everything)) for column in columns]
     return tuple(sentence for sentence in found if sentence)
 
 

@@ -11,6 +11,7 @@ LABELS = {
     "si": "SI-logRMSE",
     "train_loss": "training loss",
     "val_loss": "validation loss",
+    "val_loss_unweighted": "validation loss, unweighted",
     "seconds": "run time",
     "checkpoint_mib": "checkpoint size",
 }

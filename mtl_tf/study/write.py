@@ -91,8 +91,9 @@ def _markdown(plan, tables, figures, facts):
     lines = [f"# Study {pathlib.Path(plan.base.run_dir).resolve().name}", "", "; ".join(facts) + ".", ""]
     lines += [
         "Ours is the mean over the seeds, ± the sample standard deviation where there are several; scores are those of "
-        "the best epoch by validation, losses those of the last epoch (validation loss unweighted). delta_m is the "
-        "mean relative gain over the single-task networks.",
+        "the best epoch by validation, losses those of the last epoch: the weighted sums that are minimised; the "
+        "unweighted one is the plain sum over the tasks, of the last answers, as in the report. delta_m is the mean "
+        "relative gain over the single-task networks.",
         "",
     ]
     for made in tables:

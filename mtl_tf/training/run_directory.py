@@ -297,7 +297,15 @@ class Table:
 def read_table(path: pathlib.Path) -> list[dict[str, str]]:
     """The rows of a CSV file."""
     with open(path, encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if None not in row.values()]
+        return [as_named_today(row) for row in csv.DictReader(file) if None not in row.values()]
+
+
+def as_named_today(row: dict) -> dict:
+    """A row of metrics.csv, of an older run too: there `val_loss` was the plain sum, beside `val_loss_weighted`."""
+    if "val_loss_weighted" not in row:
+        return row
+    today = {"val_loss": "val_loss_unweighted", "val_loss_weighted": "val_loss"}
+    return {today.get(name, name): value for name, value in row.items()}
 
 
 def write_table(path: pathlib.Path, rows: list[dict]):

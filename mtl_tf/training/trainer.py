@@ -133,6 +133,10 @@ class _Training:
             return {}
         print(*filter(None, [self._headline(restored), self.data.told()]), sep="\n", flush=True)
         self.metrics_table = Table(self.run_directory.path / "metrics.csv", self.validated_epochs, "epoch")
+        if self.config.train.best_metric == "loss" and self.validation.best_epoch:
+            # A run that an earlier version began has kept another sum.
+            best = next(row for row in self.metrics_table.rows() if row["epoch"] == self.validation.best_epoch)
+            self.validation.best_score = -best["val_loss"]
         self.steps_table = Table(self.run_directory.path / "steps.csv", self.step)
         self.skipped = Skipped(self.run_directory.path, self.run_directory.home, self.step)
         self.summaries = Summaries(self.run_directory.path / "events", self.config.log.tensorboard, self.step)

@@ -13,7 +13,7 @@ from mtl_tf.atomic import write_json
 from mtl_tf.config import Config
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
 from mtl_tf.evaluation import Evaluation, Evaluator, finite, strategy_and_batch
-from mtl_tf.losses import loss_weight
+from mtl_tf.losses import total_loss
 from mtl_tf.metrics import selection_score
 from mtl_tf.tasks import Task
 from mtl_tf.training.averaging import Averaging
@@ -87,8 +87,9 @@ class Validation:
             self.best_score, self.best_epoch = score, epoch
             self._keep("", epoch, evaluation)
         return {
-            "val_loss": sum(evaluation.losses.values()),
-            "val_loss_weighted": sum(loss_weight(self._config, t) * evaluation.losses[t.name] for t in self._tasks),
+            "val_loss": self._loss(evaluation),
+            # The validation loss of the study that is reproduced.
+            "val_loss_unweighted": sum(evaluation.last_losses.values()),
             **{f"val_loss_{name}": value for name, value in evaluation.losses.items()},
             **flatten(evaluation.scores),
             **(self._finish_average(epoch, after_batch) if self._averaging.on else {}),
@@ -119,8 +120,12 @@ class Validation:
             return self._evaluator.run(batches, self.data.steps(self._batch_size), label, after_batch)
 
     def _score(self, evaluation):
-        loss = sum(evaluation.losses.values())
-        return selection_score(finite({**evaluation.scores, "loss": loss}), self._config.train.best_metric)
+        measured = {**evaluation.scores, "loss": self._loss(evaluation)}
+        return selection_score(finite(measured), self._config.train.best_metric)
+
+    def _loss(self, evaluation):
+        """The same sum as the training loss, so that one may stand beside the other."""
+        return total_loss(self._config, self._tasks, evaluation.losses)
 
     def _keep(self, prefix, epoch, evaluation):
         folder = self._folder / "best"

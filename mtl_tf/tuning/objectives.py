@@ -10,6 +10,7 @@ from mtl_tf.options import format_value
 
 _SEMSEG = ("miou", "miou_all_classes", "pixel_accuracy")
 _DEPTH = ("si_log_rmse", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "mae", "delta1", "delta2", "delta3")
+_WEIGHTS, _KINDS = ("loss.semseg_weight", "loss.depth_weight"), ("loss.depth", "loss.depth_space", "tasks")
 _LARGER_IS_BETTER = ("total", "grader", "delta1", "delta2", "delta3")  # and all of semseg
 
 
@@ -27,7 +28,24 @@ def objectives(tasks: Iterable[str], classes: Iterable[str] = ()) -> list[str]:
         found += [f"semseg.{name}" for name in _SEMSEG] + [f"semseg.iou.{name}" for name in classes]
     if "depth" in tasks:
         found += [f"depth.{name}" for name in _DEPTH] + [f"depth.{name}_pixels" for name in _DEPTH]
-    return [*found, "val_loss", "val_loss_weighted"]
+    return [*found, "val_loss", "val_loss_unweighted"]
+
+
+def check_one_scale(objective: str, searched: Iterable[str]):
+    """Raises a UsageError where the objective is a loss that means something else in each trial.
+
+    Args:
+        objective: its name.
+        searched: the options that differ among the trials.
+    """
+    changes = {"val_loss": _WEIGHTS + _KINDS, "val_loss_unweighted": _KINDS}.get(objective, ())
+    for name in searched:
+        if name in changes:
+            other = "val_loss_unweighted or a score" if name in _WEIGHTS else "a score"
+            raise UsageError(
+                f"--objective={objective} cannot rank trials that differ in {name}, which changes what is summed up; "
+                f"choose {other}, such as total"
+            )
 
 
 def check_objective(objective: str, config: Config, task_sets: Iterable[tuple[str, ...]]):

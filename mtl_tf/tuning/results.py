@@ -12,7 +12,7 @@ from mtl_tf.training.run_directory import write_table
 from mtl_tf.tuning.search import STATE
 from mtl_tf.tuning.trial import DONE
 
-_SCORES = ("total", "semseg.miou", "depth.si_log_rmse", "train_loss", "val_loss", "val_loss_weighted")
+_SCORES = ("total", "semseg.miou", "depth.si_log_rmse", "train_loss", "val_loss", "val_loss_unweighted")
 _COSTS = ("parameters", "multiply_adds", "checkpoint_mib", "peak_memory_mib", "images_per_second", "seconds")
 _SHOWN = 20  # trials printed; trials.csv has all
 

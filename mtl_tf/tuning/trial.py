@@ -21,7 +21,7 @@ from mtl_tf.config import Config
 from mtl_tf.errors import DivergedError, MtlError, StoppedError
 from mtl_tf.options import Section, option
 from mtl_tf.quiet import start_tensorflow
-from mtl_tf.training.run_directory import existing_path
+from mtl_tf.training.run_directory import as_named_today, existing_path
 from mtl_tf.training.stopping import StopSignal
 
 DONE, DIVERGED, FAILED = "done", "diverged", "failed"
@@ -37,7 +37,7 @@ class Outcome:
         status: "done", "diverged" or "failed"; the first two are final, a failed trial is tried again.
         message: what went wrong, in a line; empty when done.
         scores: of the best weights by dotted name, `score` that the best weights are chosen by (larger is better;
-            single-task networks have one too), and `train_loss`, `val_loss`, `val_loss_weighted` of the last epoch.
+            single-task networks have one too), and `train_loss`, `val_loss`, `val_loss_unweighted` of the last epoch.
         costs: `parameters`, `multiply_adds` (at 256x256), `checkpoint_mib`, `peak_memory_mib`, `images_per_second`
             of training and its `seconds`, validation included.
     """
@@ -108,7 +108,8 @@ def _write_outcome(run_dir, outcome):
 def read_outcome(run_dir: pathlib.Path) -> Outcome | None:
     """The outcome that a run directory holds; None where there is none, or half of one."""
     with contextlib.suppress(OSError, ValueError, TypeError):
-        return Outcome(**json.loads((run_dir / "outcome.json").read_text(encoding="utf-8")))
+        found = Outcome(**json.loads((run_dir / "outcome.json").read_text(encoding="utf-8")))
+        return dataclasses.replace(found, scores=as_named_today(found.scores))
     return None
 
 
@@ -146,7 +147,8 @@ def _trial(config: Config, hyperparameters: dict) -> Outcome:
             _write_hyperparameters(run_dir, hyperparameters)
     scores, _ = evaluate_run(config)
     metrics = json.loads((run_dir / "metrics.json").read_text())
-    losses = {name: metrics["final"].get(name) for name in ("train_loss", "val_loss", "val_loss_weighted")}
+    final = as_named_today(metrics["final"])
+    losses = {name: final.get(name) for name in ("train_loss", "val_loss", "val_loss_unweighted")}
     measured = {name: value for name, value in scores.items() if value is not None}
     chosen_by = {"score": selection_score(measured | {"loss": losses["val_loss"]}, config.train.best_metric)}
     return Outcome(DONE, "", flatten(scores) | losses | chosen_by, _costs(config, metrics))

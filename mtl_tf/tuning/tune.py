@@ -11,7 +11,7 @@ from mtl_tf.options import coerce, format_value
 from mtl_tf.progress import format_seconds
 from mtl_tf.tuning import distributed, oracles
 from mtl_tf.tuning.directory import SearchDirectory, join
-from mtl_tf.tuning.objectives import check_objective, direction
+from mtl_tf.tuning.objectives import check_objective, check_one_scale, direction
 from mtl_tf.tuning.options import TuneOptions
 from mtl_tf.tuning.results import read_results, results_table, write_results
 from mtl_tf.tuning.search import TrialTuner, run_search
@@ -82,6 +82,7 @@ def _check(config, own, space):
     field = configuration.leaves()["tasks"]
     task_sets = [coerce(field, text) for text in tasks.values] if tasks else [config.tasks]
     check_objective(own.objective, config, task_sets)
+    check_one_scale(own.objective, space.names)
     if own.algorithm == "grid":
         next(space.combinations())
     if own.algorithm == "hyperband":
@@ -107,6 +108,8 @@ def _settings(own, space):
         for field in dataclasses.fields(own)
         if field.name not in free and field.name != "space"
     }
+    if own.objective == "val_loss":
+        named["the sum in val_loss"] = "weighted"  # by an earlier version plain
     return named | {f"space of {dimension.name}": dimension.text() for dimension in space.dimensions}
 
 

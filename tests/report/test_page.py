@@ -217,6 +217,14 @@ def test_a_run_in_training_shows_its_last_epoch(tmp_path):
     assert "best 41.25 % at epoch 3" in text
 
 
+def test_an_older_run_shows_the_loss_that_is_of_the_same_sum(tmp_path):
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    (run_dir / "metrics.csv").write_text("epoch,step,train_loss,val_loss,val_loss_weighted\n1,9,0.5,1.2,0.6\n")
+    loss = data(write_report(run_dir, []))["figures"][0]["charts"][0]["lines"]
+    assert [(line["label"], line["points"]["epoch"]["last"]) for line in loss] == [("train", 0.5), ("val", 0.6)]
+
+
 def test_one_task_alone(tmp_path):
     run_dir = tmp_path / "run"
     run_dir.mkdir()

@@ -9,7 +9,7 @@ from mtl_tf import atomic, flags
 from mtl_tf import config as configuration
 from mtl_tf.data.sets.miniscapes import MINISCAPES
 from mtl_tf.errors import UsageError
-from mtl_tf.training.run_directory import RunDirectory, Table
+from mtl_tf.training.run_directory import RunDirectory, Table, read_table
 
 
 def _config(path, **options):
@@ -135,3 +135,13 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         atomic.write_json(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_the_losses_of_an_older_run_are_read_and_continued_under_todays_names(tmp_path):
+    """There the validation loss beside the weighted training loss was the plain sum."""
+    path = tmp_path / "metrics.csv"
+    path.write_text("epoch,train_loss,val_loss,val_loss_weighted\n1,0.5,1.2,0.6\n")
+    assert read_table(path)[0]["val_loss"] == "0.6"
+    table = Table(path, 1, "epoch")
+    table.append({"epoch": 2, "train_loss": 0.4, "val_loss": 0.5, "val_loss_unweighted": 1.0})
+    assert path.read_text() == "epoch,train_loss,val_loss_unweighted,val_loss\n1,0.5,1.2,0.6\n2,0.4,1.0,0.5\n"

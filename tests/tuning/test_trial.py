@@ -1,5 +1,6 @@
 """A trial in a process of its own: done, diverged, failed, stopped, and gone with its parent."""
 
+import dataclasses
 import functools
 import json
 import pathlib
@@ -96,6 +97,9 @@ def test_an_outcome_that_was_half_written_is_none(tmp_path):
     assert read_outcome(tmp_path) is None
     (tmp_path / "outcome.json").write_text('{"status": "do')
     assert read_outcome(tmp_path) is None
+    old = Outcome("done", scores={"val_loss": 2.0, "val_loss_weighted": 1.0})
+    (tmp_path / "outcome.json").write_text(json.dumps(dataclasses.asdict(old)))
+    assert read_outcome(tmp_path).scores == {"val_loss_unweighted": 2.0, "val_loss": 1.0}
     (tmp_path / "outcome.json").write_text('{"status": "done", "colour": 1}')
     assert read_outcome(tmp_path) is None
     (tmp_path / "outcome.json").write_text('{"status": "done"}')

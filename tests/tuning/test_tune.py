@@ -1,5 +1,6 @@
 """`main.py tune` in one process with stubbed trials: order, completeness, resuming, failures, results."""
 
+import contextlib
 import json
 import math
 import os
@@ -8,9 +9,10 @@ import pytest
 
 from mtl_tf.commands import main
 from mtl_tf.config import values
-from mtl_tf.errors import StoppedError
+from mtl_tf.errors import StoppedError, UsageError
 from mtl_tf.flags import read_run_flags
 from mtl_tf.tuning import trial
+from mtl_tf.tuning.objectives import check_one_scale
 from tests.tuning.common import arguments, ran, rows, statuses
 from tests.tuning.stub import stub_trials
 
@@ -56,8 +58,8 @@ def test_a_grid_runs_every_combination_in_its_order(tmp_path, capsys):
 
 
 def test_the_least_of_a_loss_is_the_best(tmp_path):
-    assert main(arguments(tmp_path / "s", SMALL, "--algorithm=grid", "--objective=val_loss")) == 0
-    losses = [float(row["val_loss"]) for row in rows(tmp_path / "s")]
+    assert main(arguments(tmp_path / "s", SMALL, "--algorithm=grid", "--objective=val_loss_unweighted")) == 0
+    losses = [float(row["val_loss_unweighted"]) for row in rows(tmp_path / "s")]
     assert losses == sorted(losses)
 
 
@@ -220,7 +222,7 @@ def test_another_search_is_refused_and_fresh_deletes(tmp_path, capsys):
     for changed, words in (
         ("--optim.name=adam", ["--optim.name was sgd, now adam"]),
         ("--algorithm=random", ["--algorithm was grid, now random"]),
-        ("--objective=val_loss", ["--objective was total, now val_loss"]),
+        ("--objective=val_loss_unweighted", ["--objective was total, now val_loss_unweighted"]),
         ("--train.resume=false", ["--train.resume is false"]),
     ):
         error = error_of(capsys, [*given, changed])
@@ -269,7 +271,24 @@ def test_hyperband_has_the_epochs_to_itself(tmp_path, capsys):
 def test_tasks_that_are_searched_all_need_the_objective(tmp_path, capsys):
     given = arguments(tmp_path / "s", '"tasks" = ["semseg", "semseg,depth"]', "--algorithm=grid")
     assert "of tasks=semseg;" in error_of(capsys, given)
-    assert main([*given, "--objective=val_loss"]) == 0
+    assert "differ in tasks" in error_of(capsys, [*given, "--objective=val_loss"])
+    assert main([*given, "--objective=semseg.miou"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("objective", "searched", "refused"),
+    [
+        ("val_loss", "loss.semseg_weight", True),
+        ("val_loss", "loss.depth_space", True),
+        ("val_loss", "optim.learning_rate", False),
+        ("val_loss_unweighted", "loss.semseg_weight", False),
+        ("val_loss_unweighted", "loss.depth", True),
+        ("total", "loss.depth", False),
+    ],
+)
+def test_a_loss_ranks_no_trials_in_which_it_is_another_sum(objective, searched, refused):
+    with pytest.raises(UsageError, match=searched) if refused else contextlib.nullcontext():
+        check_one_scale(objective, ["train.batch_size", searched])
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ def run_trial(config, split="val", hyperparameters=None):
         outcome = trial.Outcome("diverged", "non-finite loss at step 7")
     else:
         total = -abs(math.log10(rate) + 2.5) - abs(config.loss.depth_weight - 0.6) + 0.01 * config.train.epochs
-        outcome = trial.Outcome("done", "", {"total": total, "val_loss": -total}, {"seconds": 1.0})
+        outcome = trial.Outcome(
+            "done", "", {"total": total, "semseg.miou": total, "val_loss_unweighted": -total}, {"seconds": 1.0}
+        )
     trial.write_json(run_dir / "outcome.json", trial.dataclasses.asdict(outcome))
     return outcome
