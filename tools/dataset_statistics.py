@@ -8,6 +8,7 @@ training reads with --data.statistics=FILE.
 
 import concurrent.futures
 import dataclasses
+import functools
 import math
 import os
 import sys
@@ -16,6 +17,7 @@ import numpy as np
 from _tool import run_tool
 
 from mtl_tf import config as configuration
+from mtl_tf.atomic import write_json
 from mtl_tf.data import descriptors, files
 from mtl_tf.data.sets import describe, open_split
 from mtl_tf.errors import UsageError
@@ -28,6 +30,7 @@ class Options(Section):
     """The tool's own options."""
 
     write: bool = option(False, "Write them into <data.root>/dataset.json; it is made where there is none.")
+    json: str = option("", "File to write the statistics and class shares to, as JSON; empty = print only.")
 
 
 def measure_and_report(parsed):
@@ -42,11 +45,14 @@ def measure_and_report(parsed):
         labelled = open_split(config, config.data.train_split, descriptor).labelled
         config = configuration.replace(config, tasks=tuple(t for t, n in labelled.items() if n) or config.tasks)
     source = open_split(config, config.data.train_split, descriptor)
-    sums = measure(source, config)
+    sums = measure(source, descriptor, config)
     described, frequencies = summarise(sums, descriptor)
     print(table(described, frequencies, len(source)))
     for path in targets:
         print(f"written to {descriptors.write_file(path, described)}")
+    if parsed.own.json:
+        write_json(parsed.own.json, as_json(sums, descriptor, config.data.train_split))
+        print(f"written to {parsed.own.json}")
 
 
 def _targets(parsed):
@@ -78,12 +84,18 @@ def _check_replaces(data, descriptor):
         )
 
 
-def measure(source, config):
-    """Sums over all samples: (count, sum, squares) of "rgb" (3, 3), "depth" and "log_depth" (3,); "classes" (256,)."""
+def measure(source, descriptor, config):
+    """Sums over all samples.
+
+    Returns:
+        (count, sum, squares) of "rgb" (3, 3), "depth" and "log_depth" (3,); "classes" (256,), the pixels of each label
+        value; "samples" (3,), how many have a picture, class ids and depth. What no sample has is left out.
+    """
     totals, skipped = {}, 0
     progress = Progress("measuring", len(source))
     with concurrent.futures.ThreadPoolExecutor(config.data.workers or os.cpu_count()) as pool:
-        for found in pool.map(lambda index: _sums(source, index, config.data.skip_bad), range(len(source))):
+        read = functools.partial(_sums, source, descriptor.ignore, config.data.skip_bad)
+        for found in pool.map(read, range(len(source))):
             skipped += not found
             for name, value in found.items():
                 totals[name] = totals.get(name, 0.0) + value
@@ -93,10 +105,13 @@ def measure(source, config):
         print(f"{skipped} samples that cannot be read are left out", file=sys.stderr)
     if not totals:
         raise UsageError("no sample can be read; tools/check_dataset.py says why")
+    for task, key, lacking in (("semseg", "classes", "a class"), ("depth", "depth", "a valid depth")):
+        if source.labelled.get(task) and key not in totals:
+            raise UsageError(f"no pixel of the split has {lacking}; tools/check_dataset.py says more")
     return totals
 
 
-def _sums(source, index, skip_bad):
+def _sums(source, ignore, skip_bad, index):
     try:
         sample = source.read(index)
     except UsageError:
@@ -104,11 +119,13 @@ def _sums(source, index, skip_bad):
             return {}
         raise
     found = {"rgb": _moments(sample["image"].reshape(-1, 3))}
-    if "depth" in sample:
-        depth = sample["depth"][sample["depth"] > 0].astype(np.float64)
+    # A sample without a label comes with one that is all invalid; its pixels are no part of the shares.
+    if (depth := sample.get("depth")) is not None and (depth > 0).any():
+        depth = depth[depth > 0].astype(np.float64)
         found["depth"], found["log_depth"] = _moments(depth), _moments(np.log(depth))
-    if "semseg" in sample:
-        found["classes"] = np.bincount(sample["semseg"].ravel(), minlength=256).astype(np.float64)
+    if (semseg := sample.get("semseg")) is not None and (semseg != ignore).any():
+        found["classes"] = np.bincount(semseg.ravel(), minlength=256).astype(np.float64)
+    found["samples"] = np.array([1, "classes" in found, "depth" in found])
     return found
 
 
@@ -130,8 +147,6 @@ def summarise(sums, descriptor):
     mean, std = mean_std(sums["rgb"])
     changes |= dict(rgb_mean=_rounded(mean), rgb_std=_rounded(std))
     if "depth" in sums:
-        if not sums["depth"][0]:
-            raise UsageError("no pixel of the split has a valid depth; tools/check_dataset.py says more")
         for prefix, name in (("depth_", "depth"), ("depth_log_", "log_depth")):
             mean, std = mean_std(sums[name])
             changes |= {f"{prefix}mean": _digits(mean), f"{prefix}std": _digits(std)}
@@ -139,6 +154,31 @@ def summarise(sums, descriptor):
         shares = sums["classes"] / sums["classes"].sum()
         frequencies = dict(zip(descriptor.classes, shares, strict=False)) | {"(ignore)": shares[descriptor.ignore]}
     return dataclasses.replace(descriptor, **changes), frequencies
+
+
+def as_json(sums, descriptor, split):
+    """The same figures for other programs, unrounded; "classes" and "depth" only where there are such labels.
+
+    Returns:
+        A dict: "samples" and "pixels" that each kind was measured on; "rgb" of values 0..255; "classes" and "ignore" in
+        percent of all pixels of the label maps; "depth" of valid pixels, in its "unit".
+    """
+    kinds = {"rgb": "rgb", "semseg": "classes", "depth": "depth"}
+    samples = {kind: int(count) for kind, count in zip(kinds, sums["samples"], strict=True) if kinds[kind] in sums}
+    found = {"name": descriptor.name, "split": split, "samples": samples, "pixels": {}}
+    for kind in samples:
+        figures = sums[kinds[kind]]
+        found["pixels"][kind] = int(figures.sum() if kind == "semseg" else np.ravel(figures)[0])
+        if kind == "semseg":
+            percent = 100 * figures / figures.sum()
+            found["classes"] = dict(zip(descriptor.classes, percent.tolist(), strict=False))
+            found["ignore"] = float(percent[descriptor.ignore])
+        else:
+            found[kind] = {name: value.tolist() for name, value in zip(("mean", "std"), mean_std(figures), strict=True)}
+    if "depth" in found:
+        mean, std = mean_std(sums["log_depth"])
+        found["depth"] |= {"log_mean": float(mean), "log_std": float(std), "unit": descriptor.depth_unit}
+    return found
 
 
 def _rounded(values):

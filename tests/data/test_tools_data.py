@@ -11,7 +11,7 @@ from PIL import Image
 
 from mtl_tf.data import descriptors
 from mtl_tf.data.sets.nyuv2 import NYUV2
-from tests.helpers import ROOT, one_line_error, write_dataset
+from tests.helpers import ROOT, one_line_error, tool_module, write_dataset
 
 
 @pytest.fixture
@@ -182,3 +182,101 @@ def test_a_bad_file_ends_the_statistics_unless_told_to_skip(root):
     done = statistics(root, "--data.skip_bad")
     assert done.returncode == 0
     assert "1 samples that cannot be read are left out" in done.stderr
+
+
+# === Statistics for other programs ===
+
+
+def statistics_as_json(root, *arguments):
+    """What --json writes, made in this process."""
+    measuring = tool_module("dataset_statistics")
+    target = root.parent / "made" / "statistics.json"
+    options = ["--data.name=folder", f"--data.root={root}", f"--json={target}", *arguments]
+    assert measuring.run_tool(measuring.measure_and_report, measuring.Options, options) == 0
+    assert [path.name for path in target.parent.iterdir()] == ["statistics.json"]
+    return json.loads(target.read_text(encoding="utf-8"), parse_constant=lambda name: pytest.fail(name))
+
+
+def small_set(root, samples, classes=("a", "b", "c"), **depth):
+    """Pictures of 2x2 pixels; each sample is (semseg values or None, stored depth or None)."""
+    depth = {
+        "depth_encoding": "uint16_scaled",
+        "depth_scale": 0.01,
+        "depth_minimum": 1.0,
+        "depth_maximum": 50.0,
+    } | depth
+    palette = tuple((index, 0, 0) for index in range(len(classes)))
+    for index, (semseg, stored) in enumerate(samples):
+        pictures = {"rgb": np.full((2, 2, 3), 10 * (index + 1), np.uint8)}
+        if semseg:
+            pictures["semseg"] = np.array(semseg, np.uint8).reshape(2, 2)
+        if stored:
+            pictures["depth"] = np.array(stored, np.uint16).reshape(2, 2)
+        for kind, pixels in pictures.items():
+            (root / "train" / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(root / "train" / kind / f"{index}.png")
+    descriptors.write(root, descriptors.Descriptor("small", classes=classes, palette=palette, **depth))
+    return root
+
+
+def test_json_holds_what_one_counts_by_hand(tmp_path):
+    # 0, 6000 are no depth (0, and beyond 50 m); the third sample has no labels and counts for its picture only
+    samples = [((0, 0, 0, 1), (100, 400, 0, 6000)), ((0, 1, 255, 255), None), (None, None)]
+    found = statistics_as_json(small_set(tmp_path / "set", samples))
+    assert found.pop("rgb") == {"mean": [20.0] * 3, "std": [pytest.approx(np.sqrt(200 / 3))] * 3}
+    logarithms = np.log([1.0, 4.0])
+    assert found.pop("depth") == {
+        "mean": pytest.approx(2.5, rel=1e-6),
+        "std": pytest.approx(1.5, rel=1e-6),
+        "log_mean": pytest.approx(logarithms.mean(), rel=1e-6),
+        "log_std": pytest.approx(logarithms.std(), rel=1e-6),
+        "unit": "metres",
+    }
+    assert found == {
+        "name": "small",
+        "split": "train",
+        "samples": {"rgb": 3, "semseg": 2, "depth": 1},
+        "pixels": {"rgb": 12, "semseg": 8, "depth": 2},
+        "classes": {"a": 50.0, "b": 25.0, "c": 0.0},
+        "ignore": 25.0,
+    }
+
+
+def test_json_of_one_task(tmp_path):
+    root = small_set(tmp_path / "set", [((0, 1, 1, 1), (100, 400, 400, 400))])
+    assert "depth" not in statistics_as_json(root, "--tasks=semseg", "--model.architecture=joint")
+    found = statistics_as_json(root, "--tasks=depth", "--model.architecture=joint")
+    assert "classes" not in found and "ignore" not in found and found["depth"]["mean"] == pytest.approx(3.25)
+
+
+def test_json_of_the_field_data(field):
+    with np.load(field / "truth.npz") as truth:
+        semseg, depth = (
+            np.stack([truth[name] for name in truth.files if name.startswith("train") and name.endswith(kind)])
+            for kind in ("semseg", "depth_mm")
+        )
+    found = statistics_as_json(field / "absent_class")
+    disc = 100 * semseg.mean()
+    assert found["classes"] == pytest.approx({"ground": 100 - disc, "disc": disc, "unicorn": 0.0})
+    metres = depth / 1000
+    expected = {"mean": metres.mean(), "std": metres.std()}
+    expected |= {"log_mean": np.log(metres).mean(), "log_std": np.log(metres).std()}
+    assert {name: found["depth"][name] for name in expected} == pytest.approx(expected, rel=1e-6)
+
+
+def test_json_of_rendered_scenes(tmp_path):
+    done = tool("dataset_statistics", "--data.limit=2", f"--json={tmp_path}/a.json", "--data.image_size=32,48")
+    assert done.returncode == 0, done.stderr
+    assert sum(json.loads((tmp_path / "a.json").read_text())["classes"].values()) > 90
+
+
+def test_labels_without_a_single_valid_pixel_are_an_error(tmp_path, capsys):
+    for samples, expected in (
+        ([((255,) * 4, (100,) * 4)], "no pixel of the split has a class"),
+        ([((0,) * 4, (9,) * 4)], "no pixel of the split has a valid depth"),
+    ):
+        root = small_set(tmp_path / expected[-5:].strip(), samples)
+        measuring = tool_module("dataset_statistics")
+        options = ["--data.name=folder", f"--data.root={root}", "--write"]
+        assert measuring.run_tool(measuring.measure_and_report, measuring.Options, options) == 2
+        assert expected in capsys.readouterr().err
