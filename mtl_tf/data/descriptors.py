@@ -1,21 +1,22 @@
 """What a data set is: classes and colours, how its depth is stored, its statistics. Built in, or in `dataset.json`."""
 
 import dataclasses
-import difflib
 import json
-import math
 import os
 import pathlib
 
 from mtl_tf import config as configuration
-from mtl_tf.atomic import leads_out, write_text
-from mtl_tf.data import codecs, files
+from mtl_tf.atomic import write_text
+from mtl_tf.data import codecs, files, keys
 from mtl_tf.errors import UsageError
 from mtl_tf.parsing import parse_json
 from mtl_tf.tasks import DEPTH_UNITS, Depth, Segmentation, Task
 
 FILE_NAME = "dataset.json"
-DEPTH_ENCODINGS = ("inverse_uint8", "uint16_scaled", "disparity")
+SEMSEG_ENCODINGS = ("index", "colour")
+OTHER, IGNORE = "other", "ignore"  # in semseg.values: every other stored value; no class
+DEPTH_CODES = {"inverse_uint8": 256, "uint8_scaled": 256, "uint16_scaled": 65536, "disparity": 65536}
+DEPTH_ENCODINGS = tuple(DEPTH_CODES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,10 +28,15 @@ class Descriptor:
         classes: names in the order of their ids; empty where the data set has no segmentation.
         palette: their colours, RGB 0..255.
         ignore: the label value of pixels without a class.
+        semseg_encoding: what a label file holds, one of `SEMSEG_ENCODINGS`: a number a pixel, or a colour of `palette`.
+        semseg_values: pairs of a stored value and what it means, a class or `IGNORE`; "R,G,B" stands for a colour,
+            `OTHER` for every value that is not listed. Empty = a number is its class or `ignore`. A stored number that
+            is not listed is an error; a colour may also be one of `palette`.
         depth_encoding: how depth is stored, one of `DEPTH_ENCODINGS`; empty where the data set has no depth.
             "disparity" (of a stereo pair) is turned into depth by the reader of a data set that has it.
         depth_unit: what the numbers of depth are, a key of `tasks.DEPTH_UNITS`; "metres" below is that unit.
-        depth_scale: metres a unit of `uint16_scaled`.
+        depth_scale: metres a unit of `uint16_scaled` and `uint8_scaled`.
+        depth_invalid: stored values besides 0 that say that nothing was measured.
         depth_minimum, depth_maximum: range of valid depth, metres; what lies outside has no label.
         depth_mean, depth_std: of depth over the training split, metres; None = not measured yet.
         depth_log_mean, depth_log_std: of its natural logarithm.
@@ -44,9 +50,12 @@ class Descriptor:
     classes: tuple[str, ...] = ()
     palette: tuple[tuple[int, int, int], ...] = ()
     ignore: int = 255
+    semseg_encoding: str = "index"
+    semseg_values: tuple[tuple[str, str], ...] = ()
     depth_encoding: str = ""
     depth_unit: str = "metres"
     depth_scale: float = 0.001
+    depth_invalid: tuple[int, ...] = ()
     depth_minimum: float = codecs.MINIMUM
     depth_maximum: float = codecs.MAXIMUM
     depth_mean: float | None = None
@@ -147,10 +156,16 @@ def write_file(path: str | os.PathLike, descriptor: Descriptor) -> pathlib.Path:
             "palette": [list(colour) for colour in descriptor.palette],
             "ignore": descriptor.ignore,
         }
+        if descriptor.semseg_encoding != "index":
+            content["semseg"]["encoding"] = descriptor.semseg_encoding
+        if descriptor.semseg_values:
+            content["semseg"]["values"] = dict(descriptor.semseg_values)
     if descriptor.depth_encoding:
         depth = {key: getattr(descriptor, f"depth_{key}") for key in _DEPTH_KEYS}
-        if descriptor.depth_encoding != "uint16_scaled":
+        if descriptor.depth_encoding not in ("uint16_scaled", "uint8_scaled"):
             del depth["scale"]
+        if not descriptor.depth_invalid:
+            del depth["invalid"]
         if descriptor.depth_unit == "metres":
             del depth["unit"]
         content["depth"] = {key: value for key, value in depth.items() if value is not None}
@@ -196,19 +211,19 @@ def read_file(path: str) -> Descriptor:
         ) from None
     except ValueError as error:
         raise UsageError(f"{path} {error}; correct it, or write the file anew with tools/describe_dataset.py") from None
-    top = _Keys(path, "", content, ("name", "splits", "crop_multiple", "semseg", "depth", "rgb"))
+    top = keys.Keys(path, "", content, ("name", "splits", "crop_multiple", "semseg", "depth", "rgb"), _EXAMPLES)
     found = dict(
-        name=top.take("name", _text, default=files.name_of(os.path.dirname(os.path.abspath(path)))),
-        splits=top.take("splits", _folders, default=()),
-        crop_multiple=top.take("crop_multiple", _whole, default=0),
+        name=top.take("name", keys.text, default=files.name_of(os.path.dirname(os.path.abspath(path)))),
+        splits=top.take("splits", keys.folders, default=()),
+        crop_multiple=top.take("crop_multiple", keys.whole, default=0),
     )
     if "semseg" in content:
-        found |= _read_semseg(top.below("semseg", ("classes", "palette", "ignore")))
+        found |= _read_semseg(top.below("semseg", _SEMSEG_KEYS))
     if "depth" in content:
         found |= _read_depth(top.below("depth", _DEPTH_KEYS))
     if "rgb" in content:
         rgb = top.below("rgb", ("mean", "std"))
-        found |= dict(rgb_mean=rgb.take("mean", _triple), rgb_std=rgb.take("std", _triple))
+        found |= dict(rgb_mean=rgb.take("mean", keys.triple), rgb_std=rgb.take("std", keys.triple))
         if min(found["rgb_std"]) == 0:
             rgb.fail("std", "three positive numbers", list(found["rgb_std"]))
     if not {"semseg", "depth"} & set(content):
@@ -238,7 +253,7 @@ def with_statistics(descriptor: Descriptor, path: str) -> Descriptor:
     return dataclasses.replace(descriptor, **{name: getattr(found, name) for name in _STATISTICS})
 
 
-_MEANING = ("name", "depth_encoding", "depth_unit", "depth_minimum", "depth_maximum")
+_MEANING = ("name", *(f"depth_{key}" for key in ("encoding", "unit", "scale", "invalid", "minimum", "maximum")))
 _STATISTICS = ("depth_mean", "depth_std", "depth_log_mean", "depth_log_std", "rgb_mean", "rgb_std")
 
 
@@ -252,126 +267,61 @@ def _elsewhere(root):
     return ""
 
 
-_DEPTH_KEYS = ("encoding", "unit", "scale", "minimum", "maximum", "mean", "std", "log_mean", "log_std")
+_SEMSEG_KEYS = ("classes", "palette", "ignore", "encoding", "values")
+_DEPTH_KEYS = ("encoding", "unit", "scale", "invalid", "minimum", "maximum", "mean", "std", "log_mean", "log_std")
 
 
-def _read_semseg(keys):
-    classes, palette = keys.take("classes", _names), keys.take("palette", _colours)
+def _read_semseg(entry):
+    classes, palette = entry.take("classes", keys.names), entry.take("palette", keys.colours)
     if not classes or len(classes) > 255:
-        keys.fail("classes", "1 to 255 names", f"{len(classes)} names")
+        entry.fail("classes", "1 to 255 names", f"{len(classes)} names")
     if len(palette) != len(classes):
-        keys.fail("palette", f"one colour for each of the {len(classes)} classes", f"{len(palette)} colours")
-    ignore = keys.take("ignore", _whole, default=255)
+        entry.fail("palette", f"one colour for each of the {len(classes)} classes", f"{len(palette)} colours")
+    ignore = entry.take("ignore", keys.whole, default=255)
     if not len(classes) <= ignore <= 255:
-        keys.fail("ignore", f"a value of no class, {len(classes)}..255", ignore)
-    return dict(classes=classes, palette=palette, ignore=ignore)
+        entry.fail("ignore", f"a value of no class, {len(classes)}..255", ignore)
+    encoding = entry.take("encoding", keys.text, default="index")
+    if encoding not in SEMSEG_ENCODINGS:
+        entry.fail("encoding", f"one of {', '.join(SEMSEG_ENCODINGS)}", encoding)
+    if encoding == "colour" and len(set(palette)) < len(palette):
+        entry.fail("palette", "different colours, since classes are read by colour", "one colour twice")
+    values = entry.take("values", keys.named, default=())
+    for value, name in values:
+        if value != OTHER and not _is_stored(value, encoding):
+            kind = 'whole numbers "0" to "65535"' if encoding == "index" else 'colours such as "128,64,128"'
+            entry.fail("values", f'an object whose keys are {kind}, or "{OTHER}"', value)
+        if name not in (*classes, IGNORE):
+            entry.fail("values", f'an object whose values are names of classes, or "{IGNORE}"', name)
+    if values and IGNORE in classes:
+        entry.fail("classes", f'names other than "{IGNORE}", which means no class in semseg.values', IGNORE)
+    return dict(classes=classes, palette=palette, ignore=ignore, semseg_encoding=encoding, semseg_values=values)
 
 
-def _read_depth(keys):
-    found = {"encoding": keys.take("encoding", _text)}
+def _is_stored(value, encoding):
+    """Whether a key of semseg.values is a number, or a colour, as a label file may hold."""
+    parts = value.split(",") if encoding == "colour" else [value]
+    most, count = (255, 3) if encoding == "colour" else (65535, 1)
+    return len(parts) == count and all(part in map(str, range(most + 1)) for part in parts)
+
+
+def _read_depth(entry):
+    found = {"encoding": entry.take("encoding", keys.text)}
     if found["encoding"] not in DEPTH_ENCODINGS:
-        keys.fail("encoding", f"one of {', '.join(DEPTH_ENCODINGS)}", found["encoding"])
-    found["unit"] = keys.take("unit", _text, default="metres")
+        entry.fail("encoding", f"one of {', '.join(DEPTH_ENCODINGS)}", found["encoding"])
+    found["unit"] = entry.take("unit", keys.text, default="metres")
     if found["unit"] not in DEPTH_UNITS:
-        keys.fail("unit", f"one of {', '.join(DEPTH_UNITS)}", found["unit"])
-    found["scale"] = keys.take("scale", _positive, default=0.001)
-    found["minimum"], found["maximum"] = keys.take("minimum", _positive), keys.take("maximum", _positive)
+        entry.fail("unit", f"one of {', '.join(DEPTH_UNITS)}", found["unit"])
+    if found["encoding"] == "uint8_scaled":  # whose steps are of no usual size
+        found["scale"] = entry.take("scale", keys.positive)
+    else:
+        found["scale"] = entry.take("scale", keys.positive, default=0.001)
+    found["invalid"] = entry.take("invalid", keys.wholes, default=())
+    largest = DEPTH_CODES[found["encoding"]] - 1
+    if any(code > largest for code in found["invalid"]):
+        entry.fail("invalid", f"a list of stored values, 0..{largest}", max(found["invalid"]))
+    found["minimum"], found["maximum"] = entry.take("minimum", keys.positive), entry.take("maximum", keys.positive)
     if found["minimum"] >= found["maximum"]:
-        keys.fail("maximum", f"more than minimum ({found['minimum']})", found["maximum"])
-    for key, kind in (("mean", _positive), ("std", _positive), ("log_mean", _number), ("log_std", _positive)):
-        found[key] = keys.take(key, kind, default=None)
+        entry.fail("maximum", f"more than minimum ({found['minimum']})", found["maximum"])
+    kinds = {"mean": keys.positive, "std": keys.positive, "log_mean": keys.number, "log_std": keys.positive}
+    found |= {key: entry.take(key, kind, default=None) for key, kind in kinds.items()}
     return {f"depth_{key}": value for key, value in found.items()}
-
-
-class _Keys:
-    """One object of the file: takes its values by key, and names file and key in every complaint."""
-
-    def __init__(self, path, prefix, content, known):
-        self.path, self.prefix, self.content = path, prefix, content
-        if not isinstance(content, dict):
-            example = _EXAMPLES.get(prefix.rstrip("."), '{"name": "mine", "depth": {...}}')
-            self.fail("", f"an object such as {example}", content)
-        for key in content:
-            if key not in known:
-                close = difflib.get_close_matches(key, known, n=1)
-                hint = f'rename it to "{close[0]}", or remove it' if close else "rename or remove it"
-                raise UsageError(f'{path}: unknown key "{prefix}{key}"; known here: {", ".join(known)}; {hint}')
-
-    def below(self, key, known):
-        return _Keys(self.path, f"{self.prefix}{key}.", self.content[key], known)
-
-    def take(self, key, kind, **default):
-        """The value under `key`, converted by `kind`, whose docstring says what it takes."""
-        if key not in self.content and default:
-            return default["default"]
-        try:
-            return kind(self.content[key])
-        except (KeyError, TypeError, ValueError, OverflowError):
-            self.fail(key, kind.__doc__, self.content.get(key))
-
-    def fail(self, key, expected, got):
-        where = f'"{self.prefix}{key}"' if key else f'"{self.prefix.rstrip(".")}"' if self.prefix else "the file"
-        came = "it is missing" if got is None else f"it is {got if isinstance(got, str) else json.dumps(got)}"
-        text = f"{self.path}: {where} should be {expected}; {came}: edit the file"
-        section = self.prefix.rstrip(".")
-        if section in _EXAMPLES and section not in expected and key:
-            text += f', for example "{section}": {_EXAMPLES[section]}'
-        raise UsageError(text)
-
-
-def _text(value):
-    """a text that is not empty"""
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError
-    return value
-
-
-def _names(value):
-    """a list of different names"""
-    if not isinstance(value, list) or len({_text(name) for name in value}) != len(value):
-        raise ValueError
-    return tuple(value)
-
-
-def _folders(value):
-    """a list of different names of folders in the data set"""
-    if any(leads_out(name) for name in _names(value)):
-        raise ValueError
-    return tuple(value)
-
-
-def _whole(value):
-    """a whole number, 0 or more"""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError
-    return value
-
-
-def _number(value):
-    """a number"""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError
-    return float(value)
-
-
-def _positive(value):
-    """a positive number"""
-    if _number(value) <= 0:
-        raise ValueError
-    return float(value)
-
-
-def _triple(value):
-    """three numbers, 0..255"""
-    if not isinstance(value, list) or len(value) != 3 or not all(0 <= _number(part) <= 255 for part in value):
-        raise ValueError
-    return tuple(map(float, value))
-
-
-def _colours(value):
-    """a list of RGB colours, each three whole numbers 0..255"""
-    if not isinstance(value, list) or not all(isinstance(colour, list) and len(colour) == 3 for colour in value):
-        raise ValueError
-    if any(_whole(part) > 255 for colour in value for part in colour):
-        raise ValueError
-    return tuple(map(tuple, value))

@@ -1,13 +1,89 @@
-"""Segmentation labels that data sets store as numbers of their own, or as colours, read as class ids."""
+"""Segmentation labels: numbers or colours as data sets store them, read as class ids by one table a data set."""
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
 
-from mtl_tf.data.pixels import read_codes, read_rgb
+from mtl_tf.data.descriptors import FILE_NAME, IGNORE, OTHER, Descriptor
+from mtl_tf.data.pixels import read_codes, read_colour_codes, read_label_codes
 from mtl_tf.errors import UsageError
 
 NO_CLASS = -1  # in a table of class ids: a value that does not occur in the data set
+
+
+def read_labels(path: str, descriptor: Descriptor) -> np.ndarray:
+    """Class ids of a label file, as the descriptor says that they are stored.
+
+    Args:
+        path: of the file.
+        descriptor: of the data set.
+
+    Returns:
+        int32 (H, W), class ids or the ignore value.
+
+    Raises:
+        UsageError: the file cannot be read, or holds a value that the descriptor gives no meaning.
+    """
+    if descriptor.semseg_encoding == "colour":
+        known, other = _colours(descriptor)
+        return _by_colour(path, read_colour_codes(path), known, other, _expected_colours(descriptor))
+    codes = read_label_codes(path, _EXPECTED_IDS)
+    return _by_number(path, codes, number_table(descriptor), lambda: _expected_numbers(descriptor))
+
+
+_EXPECTED_IDS = (
+    f"a class id per pixel: grey, palette or three equal channels (classes by colour: semseg.encoding in {FILE_NAME})"
+)
+
+
+@functools.lru_cache(maxsize=8)
+def number_table(descriptor: Descriptor) -> np.ndarray:
+    """The class id, ignore value or `NO_CLASS` of every stored number, int32 (65536,)."""
+    ids = _ids(descriptor)
+    named = dict(descriptor.semseg_values)
+    table = np.full(65536, ids[named.pop(OTHER)] if OTHER in named else NO_CLASS, np.int32)
+    if not descriptor.semseg_values:
+        table[: len(descriptor.classes)] = np.arange(len(descriptor.classes))
+        table[descriptor.ignore] = descriptor.ignore
+    for value, name in named.items():
+        table[int(value)] = ids[name]
+    return table
+
+
+@functools.lru_cache(maxsize=8)
+def _colours(descriptor):
+    """RGB colour -> class id or ignore value, and that of every other colour."""
+    ids = _ids(descriptor)
+    named = dict(descriptor.semseg_values)
+    other = ids[named.pop(OTHER)] if OTHER in named else NO_CLASS
+    known = {tuple(colour): number for number, colour in enumerate(descriptor.palette)}
+    return known | {tuple(map(int, value.split(","))): ids[name] for value, name in named.items()}, other
+
+
+def _ids(descriptor):
+    return {name: number for number, name in enumerate(descriptor.classes)} | {IGNORE: descriptor.ignore}
+
+
+def _expected_numbers(descriptor):
+    if not descriptor.semseg_values:
+        return (
+            f" is neither a class (0..{len(descriptor.classes) - 1}) nor ignore ({descriptor.ignore}); expected the "
+            f"labels of data set {descriptor.name}"
+        )
+    listed = ", ".join(value for value, _ in descriptor.semseg_values[:5])
+    listed += ", ..." if len(descriptor.semseg_values) > 5 else ""
+    return (
+        f" is not in semseg.values of data set {descriptor.name} ({listed}); add it to {FILE_NAME}, with a class or "
+        f'"{IGNORE}"'
+    )
+
+
+def _expected_colours(descriptor):
+    return (
+        f"a colour of semseg.palette of data set {descriptor.name}; add it to semseg.values in {FILE_NAME}, with a "
+        f'class or "{IGNORE}"'
+    )
 
 
 def read_numbers(path: str, classes: np.ndarray, expected: str) -> np.ndarray:
@@ -24,12 +100,15 @@ def read_numbers(path: str, classes: np.ndarray, expected: str) -> np.ndarray:
     Raises:
         UsageError: the file cannot be read, or holds a value that is `NO_CLASS`.
     """
-    codes = read_codes(path, expected)
-    labels = np.asarray(classes, np.int32)[codes]
+    return _by_number(path, read_codes(path, expected), np.asarray(classes, np.int32), lambda: f"; expected {expected}")
+
+
+def _by_number(path, codes, table, expected):
+    labels = table.take(codes)
     wrong = labels == NO_CLASS
     if wrong.any():
         values = np.unique(codes[wrong]).tolist()
-        raise UsageError(f"{path}: label value {_some(values)} ({wrong.sum()} pixels); expected {expected}")
+        raise UsageError(f"{path}: label value {_some(values)} ({wrong.sum()} pixels){expected()}")
     return labels
 
 
@@ -47,20 +126,20 @@ def read_colours(path: str, classes: Mapping[tuple[int, int, int], int], expecte
     Raises:
         UsageError: the file cannot be read, or holds a colour that is not in `classes`.
     """
+    return _by_colour(path, read_colour_codes(path), classes, NO_CLASS, expected)
+
+
+def _by_colour(path, pixels, classes, other, expected):
     # One number a colour, so that a binary search finds each pixel's.
-    pixels = _number(read_rgb(path).astype(np.int32))
-    known = sorted((int(_number(np.array(colour))), number) for colour, number in classes.items())
+    known = sorted((red << 16 | green << 8 | blue, number) for (red, green, blue), number in classes.items())
     numbers, ids = (np.array(column, np.int32) for column in zip(*known, strict=True))
     place = np.minimum(np.searchsorted(numbers, pixels), len(numbers) - 1)
-    wrong = numbers[place] != pixels
+    labels = np.where(numbers[place] == pixels, ids[place], np.int32(other))
+    wrong = labels == NO_CLASS
     if wrong.any():
         colours = [f"{value >> 16},{value >> 8 & 255},{value & 255}" for value in np.unique(pixels[wrong]).tolist()]
         raise UsageError(f"{path}: RGB colour {_some(colours)} ({wrong.sum()} pixels) is no class; expected {expected}")
-    return ids[place]
-
-
-def _number(rgb):
-    return rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
+    return labels
 
 
 def _some(values, most=3):

@@ -32,26 +32,95 @@ def read_rgb(path: str, window: Choose | None = None) -> np.ndarray:
 
 
 def read_codes(path: str, expected: str, window: Choose | None = None) -> np.ndarray:
-    """The values of an 8-bit grey or palette PNG, uint8 (H, W); of a palette PNG its indices.
+    """The values of an 8-bit picture with one number a pixel, uint8 (H, W); of a palette PNG its indices.
 
     Args:
-        path: of the file.
+        path: of the file: grey, palette, or RGB with three equal channels.
         expected: what it should hold, for the message.
         window: from its size to the part that is wanted, 0 outside; None = all.
     """
-    image = _open(path)
+    image = _open_exact(path, expected)
     # Pillow stretches grey values of 2 and 4 bits to 0..255, which would silently change labels.
-    if image.mode not in ("L", "P") or (image.mode == "L" and image.info["stored"] != "L"):
+    if image.mode == "L" and image.info["stored"] != "L":
+        raise _wrong_mode(path, image, expected)
+    if image.mode in ("RGB", "RGBA", "LA"):
+        image = _one_channel(path, image, expected)
+    if image.mode not in ("L", "P"):
         raise _wrong_mode(path, image, expected)
     return _pixels(image, window)
 
 
 def read_uint16(path: str, expected: str, window: Choose | None = None) -> np.ndarray:
-    """The values of a 16-bit grey PNG, (H, W); for `window` see `read_codes`."""
-    image = _open(path)
+    """The values of a 16-bit grey picture, (H, W); for `window` see `read_codes`."""
+    image = _open_exact(path, expected)
     if image.mode not in ("I;16", "I;16B"):
         raise _wrong_mode(path, image, expected)
     return _pixels(image, window)
+
+
+def read_label_codes(path: str, expected: str) -> np.ndarray:
+    """The number of every pixel of a label file, uint8 or uint16 (H, W).
+
+    Args:
+        path: of the file: grey of 1 to 16 bits, a palette picture (its indices), or three equal channels.
+        expected: what it should hold, for the message.
+    """
+    image = _open_exact(path, expected)
+    if image.mode in ("RGB", "RGBA", "LA"):
+        image = _one_channel(path, image, expected)
+    codes = np.asarray(image)
+    if image.mode == "1":
+        return codes.astype(np.uint8)
+    if image.mode == "L":
+        return codes // _STRETCHED.get(image.info.get("stored"), 1)
+    if image.mode == "P":
+        return codes
+    if not image.mode.startswith("I") or codes.min() < 0 or codes.max() > 65535:
+        raise _wrong_mode(path, image, expected)
+    return codes.astype(np.uint16)
+
+
+_STRETCHED = {"L;2": 85, "L;4": 17}  # by how much Pillow multiplies grey values of 2 and 4 bits
+
+
+def read_colour_codes(path: str) -> np.ndarray:
+    """The colour of every pixel of a label file as one number, red << 16 | green << 8 | blue: int32 (H, W)."""
+    expected = "a colour per pixel: an 8-bit RGB or palette picture"
+    image = _open_exact(path, expected)
+    if image.mode not in ("RGB", "L", "P", "RGBA", "1"):
+        raise _wrong_mode(path, image, expected)
+    if image.mode == "RGBA":
+        _demand_opaque(path, image)
+    rgb = np.asarray(image if image.mode == "RGB" else image.convert("RGB")).astype(np.int32)
+    return rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
+
+
+def _open_exact(path, expected):
+    """A picture whose values are those that were saved."""
+    image = _open(path)
+    if image.info["lossy"]:
+        raise UsageError(
+            f"{path}: expected {expected}, got a picture whose compression ({image.info['lossy']}) changes values; "
+            "make it again as PNG (a mask of two values: at a threshold)"
+        )
+    return image
+
+
+def _one_channel(path, image, expected):
+    """The grey picture that three equal channels hold."""
+    if image.mode in ("RGBA", "LA"):
+        _demand_opaque(path, image)
+    first, *others = image.split()[: len(image.mode.rstrip("A"))]
+    if any(first.tobytes() != other.tobytes() for other in others):
+        raise _wrong_mode(path, image, expected)
+    return first
+
+
+def _demand_opaque(path, image):
+    if len(set(image.getchannel("A").getextrema())) > 1:
+        raise UsageError(
+            f"{path}: some of its pixels are transparent, which may mean anything; save it without transparency"
+        )
 
 
 def size_of(path: str) -> tuple[int, int] | None:
@@ -83,13 +152,14 @@ def open_picture(source: str | BinaryIO) -> Image.Image:
 
 
 def _open(path):
-    """A decoded picture; `info["stored"]` is how its pixels are stored."""
+    """A decoded picture; of its info, "stored" is how its pixels are stored, "lossy" what has changed them or ""."""
     content = _content(path)
     try:
         with open_picture(io.BytesIO(content)) as image:
             stored = image.tile[0][3] if image.tile else image.mode
             image.load()
             image.info["stored"] = stored if isinstance(stored, str) else stored[0]
+            image.info["lossy"] = _lossy(image, content)
             return image
     except Image.UnidentifiedImageError:
         raise UsageError(
@@ -97,6 +167,13 @@ def _open(path):
         ) from None
     except UNREADABLE as error:
         raise UsageError(f"{path}: cannot be decoded ({' '.join(str(error).split())}); replace it") from None
+
+
+def _lossy(image, content):
+    """The name of a compression that does not keep values."""
+    if image.format == "WEBP":
+        return "" if b"VP8L" in content else "lossy WebP"
+    return "JPEG" if image.format == "JPEG" or image.info.get("compression") in ("jpeg", "tiff_jpeg") else ""
 
 
 def _content(path):

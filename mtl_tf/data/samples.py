@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from mtl_tf.data import codecs, files
-from mtl_tf.data.descriptors import Descriptor
+from mtl_tf.data.descriptors import DEPTH_CODES, Descriptor
+from mtl_tf.data.labels import read_labels
 from mtl_tf.data.pixels import read_codes, read_rgb, read_uint16, size_of
 from mtl_tf.data.windows import Choose, cut
 from mtl_tf.errors import UsageError
@@ -16,24 +17,15 @@ from mtl_tf.tasks import DEPTH_UNITS
 
 
 def read_semseg(path: str, descriptor: Descriptor, window: Choose | None = None) -> np.ndarray:
-    """Class ids, int32 (H, W); the value of a pixel is its id, in a palette PNG its index.
+    """Class ids, int32 (H, W), as the descriptor says that they are stored; see `labels.read_labels`.
 
     Args:
         path: of the file; all of it is checked.
         descriptor: of the data set.
         window: from its size to the part that is wanted, `ignore` outside; None = all.
     """
-    labels = read_codes(path, "a class id per pixel: an 8-bit grey or palette PNG")
-    wrong = (labels >= len(descriptor.classes)) & (labels != descriptor.ignore)
-    if wrong.any():
-        found = np.unique(labels[wrong])
-        values = ", ".join(map(str, found[:5])) + (", ..." if found.size > 5 else "")
-        raise UsageError(
-            f"{path}: label value {values} ({wrong.sum()} pixels) is neither a class "
-            f"(0..{len(descriptor.classes) - 1}) nor ignore ({descriptor.ignore}); expected the labels of data set "
-            f"{descriptor.name}"
-        )
-    return cut(labels, window and window(labels.shape), descriptor.ignore).astype(np.int32)
+    labels = read_labels(path, descriptor)
+    return cut(labels, window and window(labels.shape), descriptor.ignore)
 
 
 def read_depth(path: str, descriptor: Descriptor, window: Choose | None = None) -> np.ndarray:
@@ -44,21 +36,34 @@ def read_depth(path: str, descriptor: Descriptor, window: Choose | None = None) 
         descriptor: of the data set.
         window: from its size to the part that is wanted, 0 outside; None = all.
     """
+    return depth_table(descriptor).take(read_depth_codes(path, descriptor, window))
+
+
+def read_depth_codes(path: str, descriptor: Descriptor, window: Choose | None = None) -> np.ndarray:
+    """The stored values of a depth file, uint8 or uint16 (H, W); for `window` see `read_depth`."""
     if descriptor.depth_encoding == "inverse_uint8":
-        codes = read_codes(path, "inverse depth in an 8-bit grey PNG", window)
-    else:
-        codes = read_uint16(path, f"depth in steps of {descriptor.depth_scale:g} m in a 16-bit grey PNG", window)
-    return _metres(descriptor).take(codes)
+        return read_codes(path, "inverse depth in an 8-bit grey PNG", window)
+    expected = f"depth in steps of {descriptor.depth_scale:g} m in"
+    if descriptor.depth_encoding == "uint8_scaled":
+        return read_codes(path, f"{expected} an 8-bit grey PNG", window)
+    return read_uint16(path, f"{expected} a 16-bit grey PNG", window)
 
 
 @functools.lru_cache(maxsize=8)
-def _metres(descriptor):
-    """The metres, float32, of every code."""
+def depth_table(descriptor: Descriptor) -> np.ndarray:
+    """The metres, float32, of every stored value; 0 where it means no measurement or lies outside the range."""
+    return within_range(stored_metres(descriptor), descriptor)
+
+
+def stored_metres(descriptor: Descriptor) -> np.ndarray:
+    """The metres, float32, of every stored value, whether in range or not; 0 where it means no measurement."""
+    every = np.arange(DEPTH_CODES[descriptor.depth_encoding])
     if descriptor.depth_encoding == "inverse_uint8":
-        metres = codecs.decode_inverse_uint8(np.arange(256), descriptor.depth_minimum, descriptor.depth_maximum)
+        metres = codecs.decode_inverse_uint8(every, descriptor.depth_minimum, descriptor.depth_maximum)
     else:
-        metres = codecs.decode_uint16_scaled(np.arange(65536), descriptor.depth_scale)
-    return within_range(metres, descriptor)
+        metres = codecs.decode_uint16_scaled(every, descriptor.depth_scale)
+    metres[list(descriptor.depth_invalid)] = 0.0
+    return metres
 
 
 def within_range(metres: np.ndarray, descriptor: Descriptor) -> np.ndarray:

@@ -152,7 +152,7 @@ def test_what_cannot_be_described_is_one_line(tmp_path, monkeypatch, capsys):
     good = write_set(tmp_path / "good")
     bare = write_set(tmp_path / "bare", labels=(), depth=())
     colour = write_set(tmp_path / "colour", depth=())
-    Image.new("RGB", (6, 4)).save(colour / "train/semseg/0.png")
+    Image.new("RGB", (6, 4), (0, 0, 142)).save(colour / "train/semseg/0.png")
     dark = write_set(tmp_path / "dark", depth=(0, 0))
     faults = [
         ([""], "needs --data.root=FOLDER"),

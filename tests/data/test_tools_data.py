@@ -54,7 +54,7 @@ def test_every_fault_is_found_in_one_pass(root):
     depth.write_bytes(depth.read_bytes()[:-60])
     Image.new("L", (48, 32), 77).save(train / "semseg/2.png")
     Image.new("I;16", (10, 10)).save(train / "depth/3.png")
-    Image.new("RGB", (48, 32)).save(train / "semseg/3.png")
+    Image.new("RGB", (48, 32), (0, 0, 142)).save(train / "semseg/3.png")
     Image.new("L", (48, 32), 255).save(root / "val/semseg/1.png")
     done = check(root)
     line = one_line_error(done.returncode, done.stderr)

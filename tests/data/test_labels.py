@@ -1,0 +1,183 @@
+"""Label files of every kind that people have, read as dataset.json says that they are stored."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mtl_tf import config as configuration
+from mtl_tf.data import descriptors
+from mtl_tf.data.labels import read_labels
+from mtl_tf.data.mixture import Part
+from mtl_tf.data.samples import read_depth
+from mtl_tf.data.sets import describe, open_split
+from mtl_tf.errors import UsageError
+from tests.helpers import tool_module
+
+TRUTH = np.repeat([[0, 1, 1, 0, 1, 0]], 4, 0)
+COLOURS = np.array([[128, 64, 128], [0, 0, 142]], np.uint8)
+INDEX = descriptors.Descriptor("mine", ("road", "car"), tuple(map(tuple, COLOURS.tolist())))
+BY_COLOUR = dataclasses.replace(INDEX, semseg_encoding="colour")
+
+
+def with_values(descriptor=INDEX, **values):
+    return dataclasses.replace(descriptor, semseg_values=tuple((key.strip("_"), name) for key, name in values.items()))
+
+
+def palette_picture(indices, colours):
+    picture = Image.fromarray(indices.astype(np.uint8)).convert("P")
+    picture.putdata(indices.ravel().tolist())
+    picture.putpalette(np.asarray(colours, np.uint8).ravel().tolist())
+    return picture
+
+
+def saved(tmp_path, picture, name="label.png", **options):
+    if isinstance(picture, np.ndarray):
+        picture = Image.fromarray(picture)
+    picture.save(tmp_path / name, **options)
+    return str(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("picture", "descriptor"),
+    [
+        (TRUTH.astype(np.uint8), INDEX),
+        (TRUTH.astype(bool), INDEX),
+        (TRUTH.astype(np.uint16), INDEX),
+        (np.repeat(TRUTH[..., None], 3, 2).astype(np.uint8), INDEX),
+        (palette_picture(TRUTH, COLOURS), INDEX),
+        (palette_picture(TRUTH, COLOURS), BY_COLOUR),
+        (palette_picture(1 - TRUTH, COLOURS[::-1]), BY_COLOUR),
+        (COLOURS[TRUTH], BY_COLOUR),
+        ((255 * TRUTH).astype(np.uint8), with_values(_0="road", _255="car")),
+        ((999 * TRUTH + 1).astype(np.uint16), with_values(_1="road", _1000="car")),
+        ((TRUTH + 7).astype(np.uint8), with_values(_7="road", other="car")),
+    ],
+)
+def test_the_same_labels_in_every_kind_of_file(tmp_path, picture, descriptor):
+    labels = read_labels(saved(tmp_path, picture), descriptor)
+    assert labels.dtype == np.int32 and (labels == TRUTH).all()
+
+
+def test_values_without_a_class(tmp_path):
+    path = saved(tmp_path, np.array([[0, 1, 2, 255]], np.uint8))
+    assert read_labels(path, with_values(_0="ignore", _1="road", _2="car", _255="ignore")).tolist() == [
+        [255, 0, 1, 255]
+    ]
+    path = saved(tmp_path, np.array([[[0, 0, 142], [0, 0, 0], [9, 9, 9]]], np.uint8))
+    listed = dataclasses.replace(BY_COLOUR, semseg_values=(("0,0,0", "ignore"), ("other", "road")))
+    assert read_labels(path, listed).tolist() == [[1, 255, 0]]
+
+
+@pytest.mark.parametrize(
+    ("picture", "descriptor", "expected"),
+    [
+        (np.array([[0, 9]], np.uint8), with_values(_0="road"), 'label value 9 (1 pixels) is not in semseg.values'),
+        (np.array([[0, 9]], np.uint16), INDEX, "label value 9 (1 pixels) is neither a class (0..1) nor ignore (255)"),
+        (np.array([[[1, 2, 3]]], np.uint8), BY_COLOUR, "RGB colour 1,2,3 (1 pixels) is no class"),
+        (COLOURS[TRUTH], INDEX, "(classes by colour: semseg.encoding in dataset.json), got a RGB picture"),
+        (np.zeros((2, 2), np.float32), INDEX, "expected a class id per pixel"),
+        (np.array([[[0, 0, 0, 0], [0, 0, 0, 255]]], np.uint8), INDEX, "some of its pixels are transparent"),
+    ],
+)  # fmt: skip
+def test_what_has_no_meaning_is_named(tmp_path, picture, descriptor, expected):
+    path = saved(tmp_path, picture, "label.tiff" if picture.dtype == np.float32 else "label.png")
+    with pytest.raises(UsageError) as caught:
+        read_labels(path, descriptor)
+    assert expected in str(caught.value) and str(caught.value).startswith(path) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.jpg", "JPEG"), ("a.webp", "lossy WebP"), ("a.tif", "JPEG")])
+def test_compressions_that_change_values_are_refused(tmp_path, name, kind):
+    options = {"compression": "jpeg"} if kind == "JPEG" and name == "a.tif" else {}
+    grey = np.zeros((16, 16), np.uint8)
+    path = saved(tmp_path, grey if name != "a.webp" else np.repeat(grey[..., None], 3, 2), name, **options)
+    depth = dataclasses.replace(INDEX, depth_encoding="uint8_scaled", depth_scale=0.04)
+    for read, descriptor in ((read_labels, INDEX), (read_labels, BY_COLOUR), (read_depth, depth)):
+        with pytest.raises(UsageError, match=rf"compression \({kind}\) changes values; make it again as PNG"):
+            read(path, descriptor)
+
+
+def test_webp_without_losses_is_read(tmp_path):
+    path = saved(tmp_path, COLOURS[TRUTH], "a.webp", lossless=True)
+    assert (read_labels(path, BY_COLOUR) == TRUTH).all()
+
+
+def test_linear_8_bit_depth_and_codes_without_measurement(tmp_path):
+    linear = descriptors.Descriptor(
+        "mine", depth_encoding="uint8_scaled", depth_scale=10 / 255, depth_minimum=0.1, depth_maximum=10.0
+    )
+    path = saved(tmp_path, np.array([[0, 51, 128, 255]], np.uint8))
+    np.testing.assert_allclose(read_depth(path, linear), [[0, 2, 128 / 25.5, 10]], rtol=1e-6)
+    path = saved(tmp_path, np.repeat(np.array([[[51]]], np.uint8), 3, 2))
+    assert read_depth(path, dataclasses.replace(linear, depth_invalid=(255,))) == pytest.approx(2)
+    scaled = dataclasses.replace(linear, depth_encoding="uint16_scaled", depth_scale=0.001, depth_maximum=100.0)
+    path = saved(tmp_path, np.array([[2000, 65535]], np.uint16))
+    np.testing.assert_allclose(read_depth(path, scaled), [[2, 65.535]])
+    np.testing.assert_allclose(read_depth(path, dataclasses.replace(scaled, depth_invalid=(65535,))), [[2, 0]])
+
+
+DESCRIBED = {
+    "name": "mine",
+    "splits": ["train"],
+    "semseg": {
+        "classes": ["road", "car"],
+        "palette": COLOURS.tolist(),
+        "ignore": 255,
+        "values": {"0": "road", "255": "car", "7": "ignore"},
+    },
+    "depth": {"encoding": "uint8_scaled", "scale": 0.04, "invalid": [255], "minimum": 0.1, "maximum": 10.0},
+}
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Masks of 0, 7 and 255, and linear 8-bit depth in which 255 is no measurement."""
+    root = tmp_path / "mine"
+    pictures = {
+        "rgb": np.zeros((4, 6, 3), np.uint8),
+        "semseg": np.repeat(np.array([[0, 255, 255, 0, 255, 7]], np.uint8), 4, 0),
+        "depth": np.repeat(np.array([[50, 100, 255, 0, 200, 25]], np.uint8), 4, 0),
+    }
+    for kind, pixels in pictures.items():
+        (root / "train" / kind).mkdir(parents=True)
+        saved(root / "train" / kind, pixels, "0.png")
+    (root / "dataset.json").write_text(json.dumps(DESCRIBED))
+    return root
+
+
+def sample_of(name, root):
+    config = configuration.replace(configuration.Config(), data__name=name, data__root=str(root))
+    return open_split(config, "train", describe(config.data)).read(0)
+
+
+def test_packed_both_ways_the_labels_are_the_same(root, tmp_path):
+    expected = sample_of("folder", root)
+    assert expected["semseg"][0].tolist() == [0, 1, 1, 0, 1, 255]
+    np.testing.assert_allclose(expected["depth"][0], [2, 4, 0, 0, 8, 1])
+    pack = tool_module("pack_dataset")
+    for content in ("files", "pixels"):
+        packed = tmp_path / content
+        arguments = ["--data.name=folder", f"--data.root={root}", f"--output={packed}", f"--content={content}"]
+        assert pack.run_tool(pack.pack, pack.Options, [*arguments, "--verify"]) == 0
+        for name, pixels in sample_of("packed", packed).items():
+            np.testing.assert_array_equal(pixels, expected[name])
+
+
+def test_written_again_the_description_is_the_same(root, tmp_path):
+    assert json.loads(descriptors.write(tmp_path, descriptors.read(root)).read_text()) == DESCRIBED
+
+
+def test_a_mix_matches_what_the_values_mean(root):
+    other = json.loads(json.dumps(DESCRIBED))
+    other["semseg"] |= {"classes": ["car", "road"], "values": {"0": "car", "255": "road", "7": "ignore"}}
+    second = root.parent / "second"
+    shutil.copytree(root, second)
+    (second / "dataset.json").write_text(json.dumps(other))
+    own = descriptors.read(second)
+    config = configuration.replace(configuration.Config(), data__name="folder", data__root=str(second))
+    part = Part(open_split(config, "train", own), own, descriptors.read(root), ("semseg", "depth"))
+    assert part.read(0)["semseg"][0].tolist() == [1, 0, 0, 1, 0, 255]
