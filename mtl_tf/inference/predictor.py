@@ -45,7 +45,10 @@ class AnswerModule(tf.Module):
 
     def __init__(self, model: keras.Model, tasks: tuple[Task, ...], image_size: tuple[int, ...]):
         super().__init__()
-        self._model, self._tasks, self._image_size = model, tasks, image_size
+        # A variable that Keras tracks is exported together with a copy, and TensorFlow's loader in C++ restores one of
+        # the two only. The module therefore holds the plain variables; a bound method hides the model.
+        self.weights = [variable.value for variable in model.variables]
+        self._model, self._tasks, self._image_size = model.__call__, tasks, image_size
         pictures = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")
         self.fit = tf.function(self._fit, input_signature=[pictures], autograph=False)
         self.native = tf.function(self._native, input_signature=[pictures], autograph=False)
