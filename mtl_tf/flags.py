@@ -184,8 +184,10 @@ def run_flags(config: Config, header: str = "") -> str:
 
 
 def read_run_flags(path: str | pathlib.Path) -> Config:
-    """The configuration that a run.flags describes."""
-    return parse([f"--flagfile={path}"]).config
+    """The configuration that a run.flags describes; an option that is younger than it means what runs did then."""
+    before = {name: field.metadata["before"] for name, field in configuration.leaves().items()}
+    base = configuration.from_values({name: value for name, value in before.items() if value is not None})
+    return parse([f"--flagfile={path}"], base=base).config
 
 
 def help_text(usage: str, own: type[Section] | None = None) -> str:

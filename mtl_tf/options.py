@@ -10,7 +10,7 @@ from typing import Any
 from mtl_tf.errors import UsageError
 
 
-def option(default, help, *, choices=None, minimum=None, maximum=None, lengths=None, free=False):
+def option(default, help, *, choices=None, minimum=None, maximum=None, lengths=None, free=False, before=None):
     """One leaf of the configuration.
 
     Args:
@@ -20,8 +20,10 @@ def option(default, help, *, choices=None, minimum=None, maximum=None, lengths=N
         minimum, maximum: bounds, inclusive (of each element).
         lengths: the lengths that a tuple may have.
         free: whether an existing run may be continued or evaluated with another value.
+        before: what runs did that were made before there was this option, where that is not the default.
     """
-    metadata = dict(help=help, choices=choices, minimum=minimum, maximum=maximum, lengths=lengths, free=free)
+    limits = dict(choices=choices, minimum=minimum, maximum=maximum, lengths=lengths)
+    metadata = dict(help=help, free=free, before=before) | limits
     return dataclasses.field(default=default, metadata=metadata)
 
 

@@ -34,6 +34,7 @@ from _benchmark.work import SIZE, parameters_of
 from _tool import run_tool
 
 from mtl_tf.atomic import write_json
+from mtl_tf.data.sets.settle import settled
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.quiet import start_tensorflow
@@ -109,6 +110,7 @@ def _measured(config, own, real):
 
         return {**measure_run(config), "devices": ("main.py train",)}
     backend = _start(own.backend)
+    config = settled(config) if real else config
     if own.part == "latency":
         answer, model, devices = backend.answering(config, own.export)
         found = measure_latency(answer, own.seconds, lambda: backend.peak_memory(devices))

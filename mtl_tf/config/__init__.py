@@ -41,14 +41,19 @@ class Config(Section):
 
     run_dir: str = option("", "Run directory: all that a run writes.", free=True)
     seed: int = option(0, "Seed of weights, order and augmentation.", minimum=0)
-    tasks: tuple[str, ...] = option(TASKS, "Tasks to train, of semseg and depth.", choices=TASKS, lengths=(1, 2))
+    tasks: tuple[str, ...] = option(
+        (),
+        "Tasks to train, of semseg and depth; empty = those that the training data have labels of.",
+        choices=TASKS,
+        lengths=(0, 1, 2),
+    )
     input: str = option("", "predict: a picture, a folder or a glob; empty = the whole --data.split.", free=True)
     output: str = option(
         "", "predict, export: where to write, empty = inside the run directory; encoders: a Markdown file.", free=True
     )
     scale: str = option(
         "fit",
-        "predict: resize a picture to fit data.image_size, or take it as it is.",
+        "predict: bring a picture to data.image_size as the training did (data.fit), or take it as it is.",
         choices=("fit", "native"),
         free=True,
     )
@@ -77,6 +82,15 @@ class Config(Section):
         super().__post_init__()
         if len(set(self.tasks)) != len(self.tasks):
             raise UsageError(f"tasks={format_value(self.tasks)} names a task twice")
+        if self.tasks:
+            self._check_tasks()
+        if self.augment.cutmix + self.augment.classmix and self.train.batch_size < 2:
+            raise UsageError(
+                "augment.cutmix and augment.classmix paste from another sample of the batch, but "
+                f"train.batch_size={self.train.batch_size}; make it 2 or more"
+            )
+
+    def _check_tasks(self):
         task = {"miou": "semseg", "pixel_accuracy": "semseg"}.get(self.train.best_metric, "depth")
         if self.train.best_metric not in ("total", "grader", "loss") and task not in self.tasks:
             raise UsageError(
@@ -87,11 +101,6 @@ class Config(Section):
             raise UsageError(
                 f"augment.classmix={self.augment.classmix} pastes by class and needs semseg labels, but "
                 f"tasks={format_value(self.tasks)}: add semseg, or use augment.cutmix"
-            )
-        if self.augment.cutmix + self.augment.classmix and self.train.batch_size < 2:
-            raise UsageError(
-                "augment.cutmix and augment.classmix paste from another sample of the batch, but "
-                f"train.batch_size={self.train.batch_size}; make it 2 or more"
             )
         if self.model.architecture == "distilled" and len(self.tasks) < 2:
             raise UsageError(

@@ -42,9 +42,17 @@ class DataConfig(Section):
     )
     image_size: tuple[int, ...] = option(
         (),
-        "H,W in pixels that every sample is resized to; empty = as it is on disk.",
+        "H,W in pixels that every sample is resized to (data.fit says how); empty = as it is on disk.",
         minimum=8,
         lengths=(0, 2),
+    )
+    fit: str = option(
+        "auto",
+        "How a picture becomes data.image_size where its aspect is another one: stretch it; pad it (aspect kept, black "
+        "around it); crop it (aspect kept, its middle taken). auto = pad where the aspect of training pictures differs "
+        "by more than 2 %, else stretch. Predictions and exports do the same.",
+        choices=("auto", "stretch", "pad", "crop"),
+        before="stretch",
     )
     crop_size: tuple[int, ...] = option(
         (), "H,W in pixels of the training crop; empty = the whole image.", minimum=8, lengths=(0, 2)

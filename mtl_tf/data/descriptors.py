@@ -83,14 +83,18 @@ class Descriptor:
         return {name: getattr(self, f"depth_{name}") for name in ("mean", "std", "log_mean", "log_std")}
 
     def tasks(self, config: configuration.Config) -> tuple[Task, ...]:
-        """The tasks of `config.tasks`, in that order.
+        """The tasks of `config.tasks`, in that order; all that there are labels for where it is empty.
 
         Raises:
             UsageError: the data set has no such labels, or its depth has no statistics.
         """
-        self.check_has(config.tasks)
         makers = {"semseg": self._segmentation, "depth": self._depth}
-        return tuple(makers[name](config) for name in config.tasks)
+        return tuple(makers[name](config) for name in self.chosen(config.tasks))
+
+    def chosen(self, tasks: tuple[str, ...]) -> tuple[str, ...]:
+        """The same tasks; where none is named, all that the data set has labels for. Raises as `check_has`."""
+        self.check_has(tasks)
+        return tuple(tasks) or self.task_names
 
     def check_has(self, tasks: tuple[str, ...]) -> None:
         """Raises a UsageError if the data set has no labels of one of the tasks."""

@@ -97,6 +97,10 @@ class Part:
         """The bytes of each file of a sample."""
         return self.source.sizes(index)
 
+    def size(self, index: int) -> tuple[int, int] | None:
+        """Height and width of a picture, pixels; None where it cannot be read."""
+        return self.source.size(index)
+
     def one_size(self) -> bool:
         """Whether all pictures have the same size."""
         return self.source.one_size()
@@ -166,6 +170,11 @@ class Mixture:
         """The bytes of each file of a sample."""
         number, place = self.find(index)
         return self.parts[number].sizes(place)
+
+    def size(self, index: int) -> tuple[int, int] | None:
+        """Height and width of a picture, pixels; None where it cannot be read."""
+        number, place = self.find(index)
+        return self.parts[number].size(place)
 
     def one_size(self) -> bool:
         """Whether all pictures have the same size."""

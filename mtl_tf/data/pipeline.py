@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from mtl_tf.config import Config
 from mtl_tf.data import augment as augmentation
+from mtl_tf.data import geometry
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.pasting import paste
 from mtl_tf.data.reading import Reader
@@ -70,7 +71,7 @@ class TrainingData:
                 f"{config.data.name} has in split {config.data.train_split}; set a smaller --train.batch_size, or use "
                 "more samples"
             )
-        for task in config.tasks:
+        for task in source.tasks:
             if not source.labelled[task]:
                 where = getattr(source, "where", {}).get(task, "use data that has them")
                 raise UsageError(
@@ -129,8 +130,9 @@ class TrainingData:
             functools.partial(augmentation.window, config=augment, crop_size=data.crop_size) if cropped else None,
         )
         read, _ = sample.pop("index"), sample.pop("asked")
+        sample = geometry.resized(sample, data.image_size, data.fit)
         sample = augmentation.augment(
-            resize(sample, data.image_size),
+            geometry.in_frame(sample, data.image_size, data.fit, descriptor.ignore),
             seed,
             augment,
             data.crop_size,
@@ -200,21 +202,23 @@ class EvaluationData:
         positions = _positions(0, self.steps(batch_size), batch_size, share)
 
         def one(position):
-            sample = self._sample(position, count, size)
-            return eigen_crop(sample) if self.config.data.eigen_crop else sample
+            return self._sample(position, count, size, self.config.data.eigen_crop)
 
         samples = positions.map(_as_is(one), num_parallel_calls=self._reader.parallel, deterministic=True)
         batches = samples.batch(batch_size // (share.workers * share.replicas), drop_remainder=True)
         return batches.prefetch(self.config.data.prefetch)
 
-    def _sample(self, position, count, size):
+    def _sample(self, position, count, size, eigen=False):
+        data = self.config.data
         sample = self._reader.in_graph(tf.minimum(position, count - 1), size)
         index, real = sample.pop("index"), sample.pop("asked") & (position < count)
-        sample = resize(sample, self.config.data.image_size)
-        if not self.config.data.image_size:
+        sample = geometry.resized(sample, data.image_size, data.fit)
+        sample = eigen_crop(sample) if eigen else sample  # of the picture, not of what it is padded to
+        sample = geometry.in_frame(sample, data.image_size, data.fit, self.descriptor.ignore)
+        if not data.image_size:
             sample = top_left(sample, self.descriptor.crop_multiple)
         empty = {"semseg": self.descriptor.ignore, "depth": 0.0}
-        for task in self.config.tasks:
+        for task in self.source.tasks:
             sample[task] = tf.where(real, sample[task], tf.cast(empty[task], sample[task].dtype))
         return sample | {"image": tf.cast(sample["image"], tf.float32), "index": tf.where(real, index, -1)}
 
@@ -242,16 +246,6 @@ def _shared(batches, batch_size, share):
     begin = share.worker * mine
     batches = batches.map(lambda batch: {name: value[begin : begin + mine] for name, value in batch.items()})
     return batches if share.replicas == 1 else batches.unbatch().batch(mine // share.replicas, drop_remainder=True)
-
-
-def resize(sample, size):
-    """A sample at `size` (height, width), pixels; () = as is. RGB bilinear with anti-aliasing, labels the nearest."""
-    if not size:
-        return sample
-    result = {"image": tf.image.resize(sample["image"], size, antialias=True)}
-    for name in sample.keys() - {"image"}:
-        result[name] = tf.image.resize(sample[name][..., None], size, method="nearest")[..., 0]
-    return result
 
 
 def eigen_crop(sample):

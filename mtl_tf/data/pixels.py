@@ -6,7 +6,7 @@ import zlib
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from mtl_tf.data import files
 from mtl_tf.data.windows import Choose, cut, inside
@@ -124,13 +124,13 @@ def _demand_opaque(path, image):
 
 
 def size_of(path: str) -> tuple[int, int] | None:
-    """Height and width by the header of a picture; None where it cannot be read, or is none."""
+    """Height and width by the header of a picture, upright; None where it cannot be read, or is none."""
 
     def once():
         with files.open_file(path) as file:
             try:
                 with open_picture(file) as image:
-                    return image.size[::-1]
+                    return image.size if _lies(image) else image.size[::-1]
             except UNREADABLE as error:
                 if isinstance(error, OSError) and files.may_pass(error):
                     raise
@@ -151,13 +151,22 @@ def open_picture(source: str | BinaryIO) -> Image.Image:
     return Image.open(source, formats=FORMATS)
 
 
+def _lies(image):
+    """Whether a picture that is not loaded yet is turned by a quarter when it is (Pillow's size of a TIFF is so)."""
+    return image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+
+
 def _open(path):
-    """A decoded picture; of its info, "stored" is how its pixels are stored, "lossy" what has changed them or ""."""
+    """A decoded picture, upright by its EXIF orientation.
+
+    Of its info, "stored" is how its pixels are stored, "lossy" what has changed them or "".
+    """
     content = _content(path)
     try:
         with open_picture(io.BytesIO(content)) as image:
             stored = image.tile[0][3] if image.tile else image.mode
             image.load()
+            ImageOps.exif_transpose(image, in_place=True)  # upright, as every viewer shows it
             image.info["stored"] = stored if isinstance(stored, str) else stored[0]
             image.info["lossy"] = _lossy(image, content)
             return image

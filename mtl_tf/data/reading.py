@@ -28,7 +28,7 @@ class Reader:
 
     def __init__(self, source, config, ignore: int = 255):
         self.source, self.ignore = source, ignore
-        self.tasks = config.tasks
+        self.tasks = source.tasks
         self.skip_bad = config.data.skip_bad
         self.bad: dict[str, str] = {}
         self.parallel = config.data.workers or os.cpu_count() or 1

@@ -166,6 +166,10 @@ class FileSource:
         name = self.ids[index]
         return {modality: files.size(there[name]) for modality, there in self.files.items() if name in there}
 
+    def size(self, index: int) -> tuple[int, int] | None:
+        """Height and width of a picture by its header, pixels; None where it cannot be read."""
+        return size_of(self.path(index))
+
     @property
     def own_encodings(self) -> bool:
         """Whether all files are read by the descriptor alone, as the project's own layout is."""

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from mtl_tf.config import replace
+from mtl_tf.data import geometry
 from mtl_tf.errors import UsageError
 from mtl_tf.inference.runs import is_saved_model, open_run, read_configuration
 from mtl_tf.models.folding import fold_batch_norm
@@ -41,26 +42,30 @@ class AnswerModule(tf.Module):
         model: as `build_model` makes it, or folded (`models.folding`).
         tasks: what it predicts.
         image_size: (H, W) that it was trained at, or () for any.
+        fit: how pictures of another aspect became so (data.fit).
     """
 
-    def __init__(self, model: keras.Model, tasks: tuple[Task, ...], image_size: tuple[int, ...]):
+    def __init__(self, model: keras.Model, tasks: tuple[Task, ...], image_size: tuple[int, ...], fit: str = "stretch"):
         super().__init__()
         # A variable that Keras tracks is exported together with a copy, and TensorFlow's loader in C++ restores one of
         # the two only. The module therefore holds the plain variables; a bound method hides the model.
         self.weights = [variable.value for variable in model.variables]
-        self._model, self._tasks, self._image_size = model.__call__, tasks, image_size
+        self._model, self._tasks, self._image_size, self._how = model.__call__, tasks, image_size, fit
         pictures = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")
         self.fit = tf.function(self._fit, input_signature=[pictures], autograph=False)
         self.native = tf.function(self._native, input_signature=[pictures], autograph=False)
 
     def _fit(self, image):
-        """At the largest size that fits into the training size, its aspect kept."""
-        if not self._image_size:
+        """At the size of the training, as its pictures were brought to it; of a cropped one, all at its scale."""
+        frame, how = self._image_size, self._how
+        if not frame:
             return self._native(image)
         size = tf.shape(image)[1:3]
-        ratio = tf.reduce_min(tf.constant(self._image_size, tf.float64) / tf.cast(size, tf.float64))
-        inner = tf.maximum(tf.cast(tf.round(tf.cast(size, tf.float64) * ratio), tf.int32), 1)
-        raws = self._model(tf.image.resize(image, inner, antialias=True), training=False)
+        inner = geometry.scaled_size(size, frame, how)
+        scaled = tf.image.resize(image, inner, antialias=True)
+        raws = self._model(geometry.framed(scaled, frame) if how == "pad" else scaled, training=False)
+        if how == "pad":
+            raws = {task.name: geometry.unframed(raws[task.name], inner, frame) for task in self._tasks}
         return answers(self._tasks, {task.name: tf.image.resize(raws[task.name], size) for task in self._tasks})
 
     def _native(self, image):
@@ -85,8 +90,8 @@ class Predictor:
 
         Args:
             image: uint8 RGB, (H, W, 3) or (B, H, W, 3).
-            scale: "fit" resizes to the largest size inside `data.image_size` of the training, aspect kept, and the
-                answers back; "native" does not.
+            scale: "fit" brings the picture to `data.image_size` as the training did (data.fit), and the answers back to
+                its own size; "native" does not.
 
         Raises:
             UsageError: the picture is of another type or shape.
@@ -130,7 +135,7 @@ def answer_module(
     """The functions of a run's best (or averaged) weights, batch norm folded, whatever it was trained in."""
     config = replace(read_configuration(run_dir), run_dir=str(run_dir), weights=weights, precision=precision)
     run = open_run(replace(config, model__recompute=False))
-    return AnswerModule(fold_batch_norm(run.model), run.tasks, config.data.image_size), run.tasks
+    return AnswerModule(fold_batch_norm(run.model), run.tasks, config.data.image_size, config.data.fit), run.tasks
 
 
 def _from_saved_model(path):

@@ -190,10 +190,18 @@ class Plan:
 
 
 def identity(config: Config) -> str:
-    """The options that make two runs the same: all but those that may change on an existing run."""
-    free = {name for name, field in configuration.leaves().items() if field.metadata["free"]}
+    """The options that make two runs the same: all but those that may change on an existing run.
+
+    What a run did before there was an option is left out, so that older studies find their runs.
+    """
+    values = configuration.values(config)
+    left_out = {
+        name
+        for name, field in configuration.leaves().items()
+        if field.metadata["free"] or values[name] == field.metadata["before"]
+    }
     lines = flags.run_flags(config).splitlines()
-    return "\n".join(line for line in lines if line.removeprefix("--").partition("=")[0] not in free)
+    return "\n".join(line for line in lines if line.removeprefix("--").partition("=")[0] not in left_out)
 
 
 def _file_name(text: str) -> str:

@@ -6,6 +6,7 @@ import pathlib
 import time
 
 from mtl_tf.config import Config, replace
+from mtl_tf.data.sets.settle import settled
 from mtl_tf.errors import StoppedError, UsageError
 from mtl_tf.options import format_value
 from mtl_tf.progress import format_seconds
@@ -15,7 +16,7 @@ from mtl_tf.study.oracle import OBJECTIVE, RUN, StudyOracle, config_of
 from mtl_tf.study.plan import PAGE, RESULTS, RUNS, Plan
 from mtl_tf.training.run_directory import existing_path
 from mtl_tf.tuning import distributed
-from mtl_tf.tuning.directory import SearchDirectory, join
+from mtl_tf.tuning.directory import SearchDirectory, continued, join
 from mtl_tf.tuning.search import TrialTuner, run_search
 from mtl_tf.tuning.trial import DONE, read_outcome
 from mtl_tf.tuning.tune import worker_arguments
@@ -38,7 +39,7 @@ def study(config: Config, own: StudyOptions) -> str:
     directory = existing_path(config)
     declaration = read(own.experiments)
     settings = _settings(declaration, own)
-    config = _with_weights(config)
+    config = _with_weights(settled(config, continued(config)))
     plan = Plan(declaration, replace(config, train__fresh=False, train__resume=True), own)
 
     def make_tuner():

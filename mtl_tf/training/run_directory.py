@@ -127,7 +127,7 @@ class RunDirectory:
 
     def _has_trained(self):
         """Whether there is anything that another configuration would spoil."""
-        return self._flag_file.exists() and any((self.path / "checkpoints").glob("*.index"))
+        return _has_trained(self.path)
 
     def _refuse_changes(self, before: Config):
         changed = _told_changes(before, self.config, "was", "now")
@@ -213,6 +213,20 @@ class FollowerDirectory(RunDirectory):
     def close(self):
         """Deletes the folder."""
         self._folder.cleanup()
+
+
+def continued(config: Config) -> Config | None:
+    """What the run in `run_dir` that a configuration continues was made with; None where it starts one.
+
+    Raises:
+        UsageError: no run directory is named, or its run.flags cannot be read.
+    """
+    path = existing_path(config)
+    return flags.read_run_flags(path / "run.flags") if _has_trained(path) and not config.train.fresh else None
+
+
+def _has_trained(path):
+    return (path / "run.flags").exists() and any((path / "checkpoints").glob("*.index"))
 
 
 def _told_changes(before: Config, now: Config, then: str, today: str) -> str:

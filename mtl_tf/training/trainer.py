@@ -12,6 +12,7 @@ from mtl_tf.config import Config
 from mtl_tf.data.fingerprint import fingerprint
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
 from mtl_tf.data.sets import describe_training, open_split, open_training
+from mtl_tf.data.sets.settle import settled, some_sizes, told_fit
 from mtl_tf.errors import DivergedError, MtlError, UsageError
 from mtl_tf.evaluation import finite
 from mtl_tf.models import build_model
@@ -24,7 +25,7 @@ from mtl_tf.training.cluster import Cluster, cluster, noticing_lost_workers
 from mtl_tf.training.memory import naming_what_to_lower
 from mtl_tf.training.nonfinite import FILE_NAME, LOSS_SCALE, Skipped, broken_sample, broken_variable, reason_of
 from mtl_tf.training.profiling import Profile
-from mtl_tf.training.run_directory import RunDirectory, Table, open_directory
+from mtl_tf.training.run_directory import RunDirectory, Table, continued, open_directory
 from mtl_tf.training.schedules import learning_rate_at
 from mtl_tf.training.step import build_step
 from mtl_tf.training.stopping import StopSignal
@@ -41,6 +42,7 @@ def train(config: Config) -> dict:
         DivergedError: a loss was not finite.
         StoppedError: a signal stopped it; everything is saved.
     """
+    config = settled(config, continued(config))
     processes = cluster()
     with open_directory(config, chief=not processes.worker) as run, StopSignal() as stop:
         training = None
@@ -131,7 +133,9 @@ class _Training:
         if self._complete() and (self.run_directory.home / "metrics.json").exists():
             print(f"{self.run_directory.home} is finished: {self.step} steps; --train.fresh starts it anew")
             return {}
-        print(*filter(None, [self._headline(restored), self.data.told()]), sep="\n", flush=True)
+        data = self.config.data
+        fit = told_fit(some_sizes(self.data.source), data.image_size, data.fit)
+        print(*filter(None, [self._headline(restored), fit, self.data.told()]), sep="\n", flush=True)
         self.metrics_table = Table(self.run_directory.path / "metrics.csv", self.validated_epochs, "epoch")
         if self.config.train.best_metric == "loss" and self.validation.best_epoch:
             # A run that an earlier version began has kept another sum.

@@ -86,6 +86,12 @@ class SearchDirectory:
         self.close()
 
 
+def continued(config: Config) -> Config | None:
+    """What the search in `run_dir` that a configuration continues starts from; None where it begins one."""
+    base = existing_path(config) / "base.flags"
+    return flags.read_run_flags(base) if base.exists() and not config.train.fresh else None
+
+
 def refuse_changes(path: pathlib.Path, config: Config, settings: dict[str, str]):
     """Raises a UsageError that names what differs from the search in a directory, if anything does."""
     before = json.loads((path / _IDENTITY).read_text(encoding="utf-8"))["settings"]

@@ -6,11 +6,12 @@ import time
 
 from mtl_tf import config as configuration
 from mtl_tf.config import Config, replace
+from mtl_tf.data.sets.settle import settled
 from mtl_tf.errors import UsageError
 from mtl_tf.options import coerce, format_value
 from mtl_tf.progress import format_seconds
 from mtl_tf.tuning import distributed, oracles
-from mtl_tf.tuning.directory import SearchDirectory, join
+from mtl_tf.tuning.directory import SearchDirectory, continued, join
 from mtl_tf.tuning.objectives import check_objective, check_one_scale, direction
 from mtl_tf.tuning.options import TuneOptions
 from mtl_tf.tuning.results import read_results, results_table, write_results
@@ -28,6 +29,7 @@ def tune(config: Config, own: TuneOptions):
         StoppedError: a signal stopped it; the same command continues.
     """
     space = read_space(own.space)
+    config = settled(config, continued(config))
     _check(config, own, space)
     settings = _settings(own, space)
     base = replace(config, run_dir="", train__fresh=False, train__resume=True)

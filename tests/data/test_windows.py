@@ -8,6 +8,7 @@ from PIL import Image
 from mtl_tf import config as configuration
 from mtl_tf.config import AugmentConfig
 from mtl_tf.data import augment as augmentation
+from mtl_tf.data import geometry
 from mtl_tf.data import pipeline, windows
 from mtl_tf.data.pipeline import TrainingData
 from mtl_tf.data.sets import describe, open_split
@@ -73,7 +74,7 @@ def test_batches_are_the_crops_of_whole_samples(root, options):
     for step, batch in enumerate(TrainingData(source, config, descriptor).dataset().as_numpy_iterator()):
         for position, index in enumerate(batch["index"]):
             expected = augmentation.augment(
-                pipeline.resize(source.read(index), config.data.image_size),
+                geometry.resized(source.read(index), config.data.image_size, "stretch"),
                 pipeline.fold(config.seed, 1, step // 3, index),
                 config.augment,
                 config.data.crop_size,

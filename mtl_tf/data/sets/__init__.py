@@ -1,5 +1,7 @@
 """The data sets, by `data.name`: one file each, its descriptor and how its files are found and read."""
 
+import dataclasses
+
 from mtl_tf.config import Config, DataConfig
 from mtl_tf.data import files, mixture
 from mtl_tf.data.descriptors import FILE_NAME, Descriptor, read, with_statistics
@@ -60,7 +62,7 @@ def open_split(config: Config, split: str, descriptor: Descriptor | None = None)
     """The samples of a split of the data set that data.name names.
 
     Args:
-        config: its data and tasks.
+        config: its data and tasks; no task = all that the descriptor has.
         split: name of the split.
         descriptor: what its labels are to mean; a run keeps the one it was trained with.
 
@@ -68,6 +70,7 @@ def open_split(config: Config, split: str, descriptor: Descriptor | None = None)
         UsageError: the data set or the split is not there.
     """
     data = config.data
+    config = _with_tasks(config, descriptor or describe(data))
     if descriptor and data.mix_names and not set(config.tasks) <= set(describe(data).task_names):
         return _open_part(config, data, split, descriptor)
     return DATA_SETS[data.name].open(config, split, descriptor or describe(data))
@@ -80,6 +83,7 @@ def open_training(config: Config, descriptor: Descriptor):
         UsageError: one is not there, or has nothing in common with the first.
     """
     data, split = config.data, config.data.train_split
+    config = _with_tasks(config, descriptor)
     if not data.mix_names:
         return open_split(config, split, descriptor)
     parts = [_open_part(config, data, split, descriptor)]
@@ -87,6 +91,11 @@ def open_training(config: Config, descriptor: Descriptor):
         with mixture.naming(other):
             parts.append(_open_part(config, other, split, descriptor))
     return mixture.Mixture(parts, data.mix_weights)
+
+
+def _with_tasks(config, descriptor):
+    """The configuration, with all tasks of the descriptor where none is named."""
+    return config if config.tasks else dataclasses.replace(config, tasks=descriptor.chosen(()))
 
 
 def _open_part(config, data, split, descriptor):

@@ -16,10 +16,12 @@ class DataSet:
         describe: (data options) -> descriptor; raises a UsageError where it is not to be had.
         splits: (data options) -> names of the splits that are there.
         open: (configuration, split, descriptor) -> the samples of a split: a source with `ids`, `labelled`, `len`,
-            `path(index)`, `read(index, window=None)` and `one_size()`, and where labels may lack altogether `where`
-            (see `samples.FileSource`). Raises a UsageError that says what was expected where.
+            `path(index)`, `size(index)`, `read(index, window=None)` and `one_size()`, and where labels may lack
+            altogether `where` (see `samples.FileSource`). Raises a UsageError that says what was expected where.
+        to_order: whether samples are made at data.image_size and have every label, so that none need be looked at.
     """
 
     describe: Callable[[DataConfig], Descriptor]
     splits: Callable[[DataConfig], list[str]]
     open: Callable[[Config, str, Descriptor], Any]
+    to_order: bool = False

@@ -66,6 +66,11 @@ class PackedSource:
         """The bytes of a sample's record."""
         return {"record": int(self.split.index["length"][index])}
 
+    def size(self, index: int) -> tuple[int, int] | None:
+        """Height and width of a picture by the index, pixels; None where it could not be read."""
+        height, width = (int(self.split.index[side][index]) for side in ("height", "width"))
+        return (height, width) if height else None
+
     def one_size(self) -> bool:
         """Whether all pictures have the same size; unreadable ones are left to `read`."""
         size = self.split.index["height"].astype(np.uint64) << 32 | self.split.index["width"]

@@ -70,6 +70,10 @@ class SyntheticSource:
         """Nothing: a scene has no files."""
         return {}
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of a scene, pixels."""
+        return self._scenes[index]["image"].shape[:2]
+
     def one_size(self) -> bool:
         """Whether all pictures have the same size."""
         return True
@@ -115,4 +119,5 @@ DATA_SET = DataSet(
     describe=lambda data: SYNTHETIC,
     splits=lambda data: [data.train_split, data.val_split],
     open=lambda config, split, descriptor: SyntheticSource(config, split),
+    to_order=True,
 )
