@@ -8,8 +8,7 @@ from PIL import Image
 from mtl_tf import config as configuration
 from mtl_tf.config import AugmentConfig
 from mtl_tf.data import augment as augmentation
-from mtl_tf.data import geometry
-from mtl_tf.data import pipeline, windows
+from mtl_tf.data import geometry, pipeline, windows
 from mtl_tf.data.pipeline import TrainingData
 from mtl_tf.data.sets import describe, open_split
 from mtl_tf.data.windows import Window, cut
