@@ -1,11 +1,14 @@
 # make quickstart   builds .venv and goes the whole way on rendered scenes: train, evaluate, export, predict, report
-# make test         builds .venv with the test tools and runs all tests (those in a browser where there is Chromium)
+# make test         builds .venv with the test tools and runs the fast tests (those in a browser where there is Chromium)
+# make test-all     the same, then the slow tests too
 PYTHON ?= python3
 SEED ?= 0
 RUN := runs/quickstart_seed$(SEED)
 PY := .venv/bin/python
+# Two processes; one that is done takes tests from the end of the other's.
+PYTEST := $(PY) -m pytest -n 2 --dist=worksteal
 
-.PHONY: quickstart test browser lint clean
+.PHONY: quickstart test test-all browser lint clean
 
 quickstart: .venv/installed
 	$(PY) main.py train --flagfile=configs/quickstart.flags --run_dir=$(RUN) --seed=$(SEED)
@@ -16,8 +19,10 @@ quickstart: .venv/installed
 	$(PY) main.py report --run_dir=$(RUN)
 
 test: .venv/installed-dev browser
-	$(PY) -m pytest -n 2 -m "not slow"
-	$(PY) -m pytest -n 2 -m slow
+	$(PYTEST) -m "not slow"
+
+test-all: test
+	$(PYTEST) -m slow
 
 # Tests of the pages in a browser skip themselves where there is none; one is installed where that is allowed.
 browser:

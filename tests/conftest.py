@@ -9,7 +9,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
+from tests import resident
 from tests.helpers import TINY, write_dataset
+
+resident.bound_the_pool()
+_memory = resident.Watch()
 
 
 def pytest_collection_finish():
@@ -18,7 +22,15 @@ def pytest_collection_finish():
 
 
 @pytest.fixture(autouse=True)
-def clean_keras():
+def bounded_memory():
+    """Fails a test that takes the process over the limit; asked when all that it used is gone."""
+    yield
+    fault = _memory.fault()
+    assert not fault, fault
+
+
+@pytest.fixture(autouse=True)
+def clean_keras(bounded_memory):
     """Undoes what a test does to Keras' global state."""
     yield
     if "keras" in sys.modules:
