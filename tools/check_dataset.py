@@ -12,6 +12,7 @@ import sys
 from _tool import run_tool
 
 from mtl_tf.config import replace
+from mtl_tf.data import listing
 from mtl_tf.data.sets import describe, open_split, splits_of
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
@@ -46,7 +47,11 @@ def check(parsed):
         samples += len(found)
         faulty += sum(bool(texts) for texts in found)
         faults += sum(map(len, found))
-        print(f"{split}: {len(found)} samples, {sum(bool(texts) for texts in found)} of them with faults")
+        bad = sum(bool(texts) for texts in found)
+        print(f"{split}: {len(found)} samples with {listing.labels_of(source)}, {bad} of them with faults")
+        # A label without an image is a fault, and named as such.
+        if told := listing.told(passed for passed in source.passed_over if passed.reason != listing.NO_IMAGE):
+            print(f"{split}: {told}")
         for task in config.tasks:
             if not source.labelled[task]:
                 hint = getattr(source, "where", {}).get(task)

@@ -18,7 +18,7 @@ from _writing import claim, output_folder
 
 from mtl_tf.atomic import write_bytes
 from mtl_tf.config import replace
-from mtl_tf.data import descriptors, files, packing, shards
+from mtl_tf.data import descriptors, files, listing, packing, shards
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets import describe, open_split, splits_of
 from mtl_tf.errors import UsageError
@@ -63,7 +63,10 @@ def pack(parsed):
     for split, (source, make, _) in works.items():
         packing.pack_split(source, split, output, make, own.shard_samples, config.data.workers)
         unit = "files" if content == "tree" else "samples"
-        print(f"{split}: {len(source)} {unit} in {output / split}{lost_labels(source)}")
+        print(f"{split}: {len(source)} {unit} in {output / split}")
+    for split, source in sources.items():
+        if told := listing.told_of(source, split):
+            print(told)
     if own.verify:
         report_faults(
             {
@@ -118,18 +121,7 @@ def content_of(asked, name, sources):
 
 def labels_of(source):
     """From the index of a sample to the tasks whose labels it has."""
-    if not isinstance(source, FileSource):
-        return lambda index: source.tasks
-    return lambda index: tuple(task for task in source.tasks if source.ids[index] in source.files[task])
-
-
-def lost_labels(source):
-    """A remark on labels that belong to no picture, which are not packed."""
-    if not isinstance(source, FileSource):
-        return ""
-    pictures = source.files["rgb"].keys()
-    lost = sum(len(source.files[task].keys() - pictures) for task in source.tasks)
-    return f"; {lost} labels without a picture are left out" if lost else ""
+    return lambda index: tuple(task for task in source.tasks if source.has(task, index))
 
 
 def write_descriptor(output, root, descriptor):

@@ -49,7 +49,7 @@ class Part:
 
     Attributes:
         name: of the data set.
-        ids, labelled: as of any source.
+        ids, labelled, passed_over: as of any source.
         strangers: its classes that the descriptor does not have; their pixels have no class here.
     """
 
@@ -66,7 +66,7 @@ class Part:
             UsageError: the two have no class in common, or depth in different units.
         """
         self.source, self.tasks, self.name = source, tuple(tasks), own.name
-        self.ids = source.ids
+        self.ids, self.passed_over = source.ids, source.passed_over
         self.labelled = {task: source.labelled.get(task, 0) for task in self.tasks}
         self._target = target
         self._classes = np.full(256, target.ignore, np.int32)
@@ -92,6 +92,10 @@ class Part:
     def path(self, index: int) -> str:
         """The image file of a sample, for messages."""
         return self.source.path(index)
+
+    def has(self, task: str, index: int) -> bool:
+        """Whether a sample has the label of a task."""
+        return task in self.source.tasks and self.source.has(task, index)
 
     def sizes(self, index: int) -> dict[str, int]:
         """The bytes of each file of a sample."""
@@ -125,6 +129,7 @@ class Mixture:
         parts, names, weights: the sources, what they are called, their shares.
         ids: those of the first source, and "NAME:ID" of the others.
         labelled: task name -> number of samples that have its label.
+        passed_over: the files that are not read.
     """
 
     def __init__(self, parts: Sequence, weights: Sequence[float] = ()):
@@ -141,6 +146,7 @@ class Mixture:
             self.names.append(part.name if part.name not in self.names else f"{part.name} ({len(self.names) + 1})")
         self.ids = _Ids(self)
         self.labelled = {task: sum(part.labelled[task] for part in self.parts) for task in first.labelled}
+        self.passed_over = [passed for part in self.parts for passed in part.passed_over]
         self._starts = np.cumsum([0, *(len(part) for part in self.parts)])
 
     def __len__(self) -> int:

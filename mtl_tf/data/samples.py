@@ -1,15 +1,17 @@
 """A source of samples that lie in files: which there are, and how the label of each task is read. Never writes."""
 
 import functools
+import os
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 from mtl_tf.data import codecs, files
 from mtl_tf.data.descriptors import DEPTH_CODES, Descriptor
 from mtl_tf.data.labels import read_labels
+from mtl_tf.data.listing import NO_IMAGE, PassedOver
 from mtl_tf.data.pixels import read_codes, read_rgb, read_uint16, size_of
 from mtl_tf.data.windows import Choose, cut
 from mtl_tf.errors import UsageError
@@ -89,6 +91,7 @@ class FileSource:
         labelled: task name -> number of samples that have its label.
         files: "rgb" and task name -> id -> file; also those that belong to no sample.
         where: task name -> what to do to get its labels, for messages.
+        passed_over: the files that are not read, labels that belong to no picture too.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class FileSource:
         readers: Mapping[str, Callable] | None = None,
         limit: int = 0,
         where: Mapping[str, str] | None = None,
+        passed_over: Iterable[PassedOver] = (),
     ):
         """Reads nothing yet.
 
@@ -109,6 +113,7 @@ class FileSource:
             readers: task name -> function (file, descriptor) that reads its label; None = the project's own encodings.
             limit: the first so many samples only; 0 = all.
             where: task name -> what to do to get its labels; None = put them into folders, as the project's layout has.
+            passed_over: the files that are in none of them.
 
         Raises:
             UsageError: the data set has no such labels, or none of its labels belongs to a picture.
@@ -117,24 +122,18 @@ class FileSource:
         self.descriptor = descriptor
         self.tasks = tuple(tasks)
         self.files = {"rgb": dict(found.get("rgb", {}))}
-        self.files |= {task: _by_image(found.get(task, {}), self.files["rgb"]) for task in self.tasks}
+        self.files |= {task: by_image(found.get(task, {}), self.files["rgb"]) for task in self.tasks}
         self.readers = READERS | dict(readers or {})
         self.where = {task: f"put the labels into its folder {task}" for task in self.tasks} | dict(where or {})
         self._limit = limit
         images = self.files["rgb"]
         self.ids = sorted(images, key=natural_order)[: limit or None]
-        self.labelled = {}
+        self.labelled, self.passed_over = {}, list(passed_over)
         for task in self.tasks:
             labels = self.files[task]
             self.labelled[task] = sum(name in labels for name in self.ids)
-            if labels and not self.labelled[task] and not set(images) & set(labels):
-                label, image = next(iter(labels.values())), files.name_of(images[self.ids[0]])
-                told = (
-                    f"expected {self.ids[0]}.png for rgb/{image}, found for example {files.name_of(label)}; rename them"
-                )
-                if where:
-                    told = f"the first image is {image}, a label {files.name_of(label)}; {where[task]} again, whole"
-                raise UsageError(f"{files.folder_of(label)}: none of its files belongs to an image: {told}")
+            self.passed_over += without_image(labels, images)
+            demand_partners(images, labels, where and where[task])
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -160,6 +159,10 @@ class FileSource:
         name = self.ids[index]
         paths = {modality: present[name] for modality, present in self.files.items() if name in present}
         return read_sample(paths, self.tasks, self.readers, self.descriptor, window)
+
+    def has(self, task: str, index: int) -> bool:
+        """Whether a sample has the label of a task."""
+        return self.ids[index] in self.files[task]
 
     def sizes(self, index: int) -> dict[str, int]:
         """The bytes of each file of a sample."""
@@ -295,7 +298,7 @@ def _is_number(part):
     return part.isdecimal() and len(part) < 1000
 
 
-def _by_image(labels, images):
+def by_image(labels: Mapping[str, str], images: Mapping[str, str]) -> dict[str, str]:
     """Labels by the names of their images: one may be composed and the other decomposed, as Macs write names."""
     if labels.keys() <= images.keys():
         return dict(labels)
@@ -305,3 +308,21 @@ def _by_image(labels, images):
         image = spelt.get(unicodedata.normalize("NFC", name), name)
         found.setdefault(name if image in labels else image, path)
     return found
+
+
+def without_image(labels: Mapping[str, str], images: Mapping[str, str]) -> list[PassedOver]:
+    """The labels that belong to no picture; both are id -> file."""
+    return [PassedOver(path, NO_IMAGE) for name, path in labels.items() if name not in images]
+
+
+def demand_partners(images: Mapping[str, str], labels: Mapping[str, str], where: str | None = None) -> None:
+    """Raises a UsageError if none of the labels belongs to a picture; both are id -> file, `where` what to do then."""
+    if not labels or not images or not images.keys().isdisjoint(labels):
+        return
+    name, path = min(images.items(), key=lambda image: natural_order(image[0]))
+    label = next(iter(labels.values()))
+    image = name + os.path.splitext(path)[1]
+    told = f"expected {name}.png for rgb/{image}, found for example {files.name_of(label)}; rename them"
+    if where:
+        told = f"the first image is {image}, a label {files.name_of(label)}; {where} again, whole"
+    raise UsageError(f"{files.folder_of(label)}: none of its files belongs to an image: {told}")

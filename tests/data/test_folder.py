@@ -231,7 +231,7 @@ def test_a_missing_root(tmp_path):
 def test_a_missing_split_lists_those_that_are_there(root):
     (root / "val/rgb").mkdir(parents=True)
     assert "has no split 'test'; it has train, val" in opening_error(root, "test")
-    assert "no images (.jpg, .jpeg or .png)" in opening_error(root, "val")
+    assert "no images (.jpg, .jpeg, .png, .bmp, .webp, .tif, .tiff, .ppm)" in opening_error(root, "val")
 
 
 def test_a_root_one_level_off(root):
@@ -247,7 +247,7 @@ def test_labels_under_other_names(root):
 
 def test_two_files_with_one_id(root):
     Image.new("RGB", (8, 6)).save(root / "train/rgb/3.jpg")
-    assert "3.jpg and 3.png have one id" in opening_error(root)
+    assert "3.jpg and 3.png have one id, 3;" in opening_error(root)
 
 
 def test_a_task_that_the_data_set_does_not_have(root):

@@ -48,8 +48,9 @@ def test_there_and_back(root, tmp_path):
         (root / "train/depth/lonely.png").unlink()
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        f"train: 5 samples in {tmp_path}/packed/train; 1 labels without a picture are left out",
+        f"train: 5 samples in {tmp_path}/packed/train",
         f"val: 2 samples in {tmp_path}/packed/val",
+        f"train: 1 file passed over: a label without an image ({root}/train/depth/lonely.png)",
         "train: verified, 0 faults",
         "val: verified, 0 faults",
     ]

@@ -40,8 +40,8 @@ def test_a_sound_data_set(root):
     done = check(root)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "train: 4 samples, 0 of them with faults",
-        "val: 2 samples, 0 of them with faults",
+        "train: 4 samples with 4 semseg, 4 depth labels, 0 of them with faults",
+        "val: 2 samples with 2 semseg, 2 depth labels, 0 of them with faults",
         f"no fault in 6 samples of {root}",
     ]
 
@@ -67,9 +67,9 @@ def test_every_fault_is_found_in_one_pass(root):
         "train/semseg/3.png: expected a class id per pixel",
         "train/depth/3.png: no pixel has a valid depth",
         "train/depth/3.png: 10x10 pixels, but its image 3.png is 48x32",
-        "train: 4 samples, 4 of them with faults",
+        "train: 4 samples with 2 semseg, 3 depth labels, 4 of them with faults",
         "val/semseg/1.png: no pixel has a class",
-        "val: 2 samples, 1 of them with faults",
+        "val: 2 samples with 2 semseg, 2 depth labels, 1 of them with faults",
     ]
     lines = done.stdout.splitlines()
     assert len(lines) == len(expected)

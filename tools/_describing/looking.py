@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 
 from mtl_tf.config import Config, replace
-from mtl_tf.data import descriptors, files
+from mtl_tf.data import descriptors, files, listing
 from mtl_tf.data.pixels import UNREADABLE, open_picture, read_codes, read_uint16
-from mtl_tf.data.samples import natural_order
+from mtl_tf.data.samples import by_image, demand_partners, natural_order, without_image
 from mtl_tf.data.sets.folder import find_split, list_files, splits_in
 from mtl_tf.errors import UsageError
 
@@ -47,13 +47,14 @@ def look(config: Config) -> Found:
     splits = splits_in(root) if root and files.is_folder(root) else []
     if not splits:
         find_split(replace(config, data__name="folder").data, "train")  # says what is wrong and guesses what was meant
-    lists = {
-        split: {kind: list_files(files.join(root, split), kind) for kind in ("rgb", "semseg", "depth")}
-        for split in splits
-    }
+    lists, passed_over = {}, {}
+    for split in splits:
+        lists[split], passed_over[split] = _list(files.join(root, split))
     counts = {split: {kind: len(found) for kind, found in kinds.items()} for split, kinds in lists.items()}
     for split, of in counts.items():
         print(f"{split}: {of['rgb']} images, {of['semseg']} semseg labels, {of['depth']} depth labels")
+        if told := listing.told(passed_over[split]):
+            print(f"{split}: {told}")
     if not any(of["semseg"] or of["depth"] for of in counts.values()):
         raise UsageError(f"{root} has images but no labels; put class ids into {splits[0]}/semseg, depth into depth")
     chosen = {
@@ -62,6 +63,19 @@ def look(config: Config) -> Found:
     values, palette = _look_at_labels(chosen["semseg"])
     bits, limits = _look_at_depth(chosen["depth"])
     return Found(counts, values, palette, bits, limits)
+
+
+def _list(folder):
+    """Kind -> id -> file of a split, the labels those that belong to a picture, and what is passed over."""
+    images, passed_over = list_files(folder, "rgb")
+    found = {"rgb": images}
+    for kind in ("semseg", "depth"):
+        labels, passed = list_files(folder, kind)
+        labels = by_image(labels, images)
+        demand_partners(images, labels)
+        found[kind] = {name: path for name, path in labels.items() if name in images}
+        passed_over += [*passed, *without_image(labels, images)]
+    return found, passed_over
 
 
 def _some(paths):

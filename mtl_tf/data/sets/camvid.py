@@ -93,24 +93,26 @@ def split_of(name: str) -> str:
 
 def open_split(config, split, descriptor) -> FileSource:
     """The samples of a split: id = name of the picture."""
-    root = _find(config.data)
+    root, passed_over = _find(config.data), []
     if split not in CAMVID.splits:
         raise UsageError(f"{root} has no split {split!r}; it has {', '.join(CAMVID.splits)}")
     if files.is_folder(files.join(root, _PICTURES)):
-        found, reader = _original(root, split)
+        found, reader = _original(root, split, passed_over)
         where = f"unpack LabeledApproved_full.zip into {files.join(root, _LABELS)}"
     else:
-        found = {"rgb": files_in([files.join(root, split)], _PNG)}
-        found["semseg"] = files_in([files.join(root, f"{split}annot")], _PNG)
+        found = {"rgb": files_in([files.join(root, split)], _PNG, passed_over)}
+        found["semseg"] = files_in([files.join(root, f"{split}annot")], _PNG, passed_over)
         reader, where = _read_numbers, f"put the folder {split}annot into {root}"
     if not found["rgb"]:
         raise UsageError(f"{root}: no pictures of split {split!r}; expected {_LAYOUT}; unpack {_ARCHIVE} there")
-    return FileSource(descriptor, config.tasks, found, {"semseg": reader}, config.data.limit, {"semseg": where})
+    return FileSource(
+        descriptor, config.tasks, found, {"semseg": reader}, config.data.limit, {"semseg": where}, passed_over
+    )
 
 
-def _original(root, split):
+def _original(root, split, passed_over):
     """Files of a split of the original, and the reader of its labels."""
-    pictures = files_in([files.join(root, _PICTURES)], _PNG)
+    pictures = files_in([files.join(root, _PICTURES)], _PNG, passed_over)
     listed = _list(root, split)
     if listed is None:
         names = [name for name in pictures if split_of(name) == split]
@@ -122,7 +124,7 @@ def _original(root, split):
                 f"{path} names {lacking[0]}, which is not in {files.join(root, _PICTURES)} ({len(lacking)} such); "
                 "unpack 701_StillsRaw_full.zip again, or correct the list"
             )
-    annotated = files_in([files.join(root, _LABELS)], r"([^.].*)_L[.]png")
+    annotated = files_in([files.join(root, _LABELS)], r"([^.].*)_L[.]png", passed_over)
     found = {
         "rgb": {name: pictures[name] for name in names},
         "semseg": {name: annotated[name] for name in names if name in annotated},

@@ -53,17 +53,17 @@ def open_split(groups, config, split, descriptor) -> FileSource:
         split: a folder in leftImg8bit.
         descriptor: of the data set.
     """
-    root = _find(config.data)
+    root, passed_over = _find(config.data), []
     there = _splits_in(root)
     if split not in there:
         raise UsageError(f"{root} has no split {split!r} in leftImg8bit; it has {', '.join(there) or 'none'}")
-    found = {"rgb": _files(root, "leftImg8bit", split, "leftImg8bit.png")}
+    found = {"rgb": _files(root, "leftImg8bit", split, "leftImg8bit.png", passed_over)}
     if not found["rgb"]:
         raise UsageError(f"{root}: no pictures of split {split!r}; expected {_LAYOUT}; unpack {_ARCHIVE} there")
     if "semseg" in config.tasks and split != "test":  # whose labels are withheld: the files are blank
-        found["semseg"] = _files(root, "gtFine", split, "gtFine_labelIds.png")
+        found["semseg"] = _files(root, "gtFine", split, "gtFine_labelIds.png", passed_over)
     if "depth" in config.tasks:
-        found["depth"] = _files(root, "disparity", split, "disparity.png")
+        found["depth"] = _files(root, "disparity", split, "disparity.png", passed_over)
     table = cityscapes_ids.table(groups)
     readers = {"semseg": functools.partial(cityscapes_ids.read_classes, table), "depth": _read_normalised}
     if found.get("depth") and descriptor.depth_unit == "metres":
@@ -77,7 +77,7 @@ def open_split(groups, config, split, descriptor) -> FileSource:
             found["depth"], cameras, stereo.cityscapes_camera, _disparity, "camera_trainvaltest.zip"
         )
     where = {task: f"unpack {archive} into {root}" for task, archive in _SOURCES.items()}
-    return FileSource(descriptor, config.tasks, found, readers, config.data.limit, where)
+    return FileSource(descriptor, config.tasks, found, readers, config.data.limit, where, passed_over)
 
 
 def _splits_in(root):
@@ -86,10 +86,10 @@ def _splits_in(root):
     return sorted(names, key=lambda name: ({"train": 0, "val": 1}.get(name, 2), name))
 
 
-def _files(root, part, split, suffix):
+def _files(root, part, split, suffix, passed_over=None):
     """Id -> file of a split in one of the archives."""
     cities = [city for folder in parts(root, f"{part}/{split}") for city in folders_in(folder)]
-    return files_in(cities, f"([^.].*)_{suffix.replace('.', '[.]')}")
+    return files_in(cities, f"([^.].*)_{suffix.replace('.', '[.]')}", passed_over)
 
 
 def _read_normalised(path, descriptor):

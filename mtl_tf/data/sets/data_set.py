@@ -15,9 +15,10 @@ class DataSet:
     Attributes:
         describe: (data options) -> descriptor; raises a UsageError where it is not to be had.
         splits: (data options) -> names of the splits that are there.
-        open: (configuration, split, descriptor) -> the samples of a split: a source with `ids`, `labelled`, `len`,
-            `path(index)`, `size(index)`, `read(index, window=None)` and `one_size()`, and where labels may lack
-            altogether `where` (see `samples.FileSource`). Raises a UsageError that says what was expected where.
+        open: (configuration, split, descriptor) -> the samples of a split: a source with `ids`, `labelled`,
+            `passed_over`, `len`, `path(index)`, `size(index)`, `has(task, index)`, `read(index, window=None)` and
+            `one_size()`, and where labels may lack altogether `where` (see `samples.FileSource`). Raises a UsageError
+            that says what was expected where.
         to_order: whether samples are made at data.image_size and have every label, so that none need be looked at.
     """
 

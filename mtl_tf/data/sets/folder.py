@@ -3,13 +3,14 @@
 import os
 
 from mtl_tf.config import Config, DataConfig
-from mtl_tf.data import descriptors, files
+from mtl_tf.data import descriptors, files, listing
 from mtl_tf.data.descriptors import Descriptor
+from mtl_tf.data.listing import PassedOver
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.errors import UsageError
 
-EXTENSIONS = {"rgb": (".jpg", ".jpeg", ".png"), "semseg": (".png",), "depth": (".png",)}
+ENDINGS = {"rgb": listing.PICTURES, "semseg": listing.LABELS, "depth": listing.LABELS}
 
 _LAYOUT = "<root>/<split>/rgb/<id>.jpg, beside it semseg/<id>.png and depth/<id>.png"
 
@@ -22,10 +23,18 @@ def open_split(config: Config, split: str, descriptor: Descriptor) -> FileSource
     """
     descriptor.check_has(config.tasks)
     folder = find_split(config.data, split)
-    found = {modality: list_files(folder, modality) for modality in ("rgb", *config.tasks)}
+    # What is passed over is told of all folders: labels that cannot be read may be why a task is not trained.
+    found, passed_over = {}, []
+    for modality in ENDINGS:
+        found[modality], passed = list_files(folder, modality)
+        passed_over += passed
     if not found["rgb"]:
-        raise UsageError(f"{files.join(folder, 'rgb')}: no images (.jpg, .jpeg or .png); expected {_LAYOUT}")
-    return FileSource(descriptor, config.tasks, found, limit=config.data.limit)
+        told = listing.told(passed_over)
+        raise UsageError(
+            f"{files.join(folder, 'rgb')}: no images ({', '.join(listing.PICTURES)}); expected {_LAYOUT}"
+            f"{f'; {told}' if told else ''}"
+        )
+    return FileSource(descriptor, config.tasks, found, limit=config.data.limit, passed_over=passed_over)
 
 
 def splits_in(root: str) -> list[str]:
@@ -88,28 +97,31 @@ def shown(folder: str) -> str:
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "nothing"
 
 
-def list_files(folder: str, modality: str) -> dict[str, str]:
-    """Id -> file of one modality ("rgb", "semseg", "depth") of a split; empty where the folder is missing.
+def list_files(folder: str, modality: str) -> tuple[dict[str, str], list[PassedOver]]:
+    """The files of one modality ("rgb", "semseg", "depth") of a split, in its folder and in the folders below that.
+
+    Returns:
+        Id -> file, an id being the path below the folder without its ending; and what is passed over. Both are empty
+        where the folder is missing.
 
     Raises:
-        UsageError: two files have one id, or the folder cannot be listed.
+        UsageError: two files have one id, or a folder cannot be listed.
     """
     found: dict[str, str] = {}
     folder = files.join(folder, modality)
     try:
-        entries = files.listing(folder)
+        listed = listing.look_through(folder, ENDINGS[modality])
     except FileNotFoundError:
-        return {}
+        return {}, []
     except OSError as error:
-        raise UsageError(f"cannot list {folder}: {error.strerror}") from None
-    for entry in entries:
-        name, extension = os.path.splitext(entry)
-        if entry.startswith(".") or extension.lower() not in EXTENSIONS[modality]:
-            continue
+        raise UsageError(f"cannot list {error.filename or folder}: {error.strerror}") from None
+    for path in listed.paths:
+        name = os.path.splitext(path)[0]
         if name in found:
-            raise UsageError(f"{folder}: {files.name_of(found[name])} and {entry} have one id; remove one of them")
-        found[name] = files.join(folder, entry)
-    return found
+            first = files.name_of(found[name])
+            raise UsageError(f"{folder}: {first} and {files.name_of(path)} have one id, {name}; remove one of them")
+        found[name] = files.join(folder, path)
+    return found, listed.passed_over
 
 
 def _describe(data):

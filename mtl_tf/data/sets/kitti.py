@@ -35,14 +35,16 @@ _FRAME = r"(\d{6})_10[.]png"  # the frame with labels; _11 is the next one
 
 def open_split(config, split, descriptor) -> FileSource:
     """The samples of a split: id = number of the scene. "test" has pictures only."""
-    root = _find(config.data)
+    root, passed_over = _find(config.data), []
     if split not in _splits(config.data):
         raise UsageError(f"{root} has no split {split!r}; it has {', '.join(_splits(config.data))}")
     if split == "test":
-        found = {"rgb": _files(root, "testing/image_2", _FRAME)}
+        found = {"rgb": _files(root, "testing/image_2", _FRAME, passed_over)}
     else:
-        found = {"rgb": _files(root, "training/image_2", _FRAME), "semseg": _files(root, "training/semantic", _FRAME)}
-        found["depth"] = _files(root, "training/disp_occ_0", _FRAME) or _files(root, "training/disp_noc_0", _FRAME)
+        found = {"rgb": _files(root, "training/image_2", _FRAME, passed_over)}
+        found["semseg"] = _files(root, "training/semantic", _FRAME, passed_over)
+        found["depth"] = _files(root, "training/disp_occ_0", _FRAME, passed_over)
+        found["depth"] = found["depth"] or _files(root, "training/disp_noc_0", _FRAME)
         found = {part: _of_split(numbered, split) for part, numbered in found.items()}
     readers = {"semseg": functools.partial(cityscapes_ids.read_classes, _CLASSES)}
     if found.get("depth") and "depth" in config.tasks:
@@ -58,7 +60,7 @@ def open_split(config, split, descriptor) -> FileSource:
     if not found["rgb"]:
         raise UsageError(f"{root}: no pictures of split {split!r}; expected {_LAYOUT}; unpack {_ARCHIVE} there")
     where = {task: f"unpack {archive} into {root}" for task, archive in _SOURCES.items()}
-    return FileSource(descriptor, config.tasks, found, readers, config.data.limit, where)
+    return FileSource(descriptor, config.tasks, found, readers, config.data.limit, where, passed_over)
 
 
 def _of_split(numbered, split):
@@ -74,9 +76,9 @@ def _splits(data):
     return ["train", "val"] + (["test"] if parts(root, "testing/image_2") else [])
 
 
-def _files(root, part, pattern):
+def _files(root, part, pattern, passed_over=None):
     """Id -> file of a folder, which each of the archives may hold a part of."""
-    return files_in(parts(root, part), pattern)
+    return files_in(parts(root, part), pattern, passed_over)
 
 
 def _disparity(codes):

@@ -23,8 +23,11 @@ class PackedSource:
         ids: the names of the samples.
         labelled: task name -> number of samples that have its label.
         where: task name -> what to do to get its labels, for messages.
+        passed_over: nothing: what the data set passed over was not packed.
         split: the records.
     """
+
+    passed_over = ()
 
     def __init__(self, root: str, content: str, split: str, tasks, descriptor: Descriptor, limit: int = 0):
         descriptor.check_has(tasks)
@@ -62,6 +65,10 @@ class PackedSource:
                 raise
             raise UsageError(f"{self.path(index)}: the record is no sample of this data set; pack it again") from None
 
+    def has(self, task: str, index: int) -> bool:
+        """Whether a sample has the label of a task."""
+        return bool(self.split.index["labels"][index] & 1 << shards.LABELS.index(task))
+
     def sizes(self, index: int) -> dict[str, int]:
         """The bytes of a sample's record."""
         return {"record": int(self.split.index["length"][index])}
@@ -87,7 +94,7 @@ class PackedSource:
             return [str(error)]
         texts = []
         for task in self.tasks:
-            if self.split.index["labels"][index] & 1 << shards.LABELS.index(task):
+            if self.has(task, index):
                 texts += samples.emptiness(self.path(index), task, sample[task], self.descriptor)
             elif self.labelled[task]:
                 texts.append(f"{self.path(index)}: no {task} label, though other samples of the split have one")

@@ -1,10 +1,12 @@
 """Where the official archives of a data set were unpacked: guesses the folder that was meant, lists files by name."""
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 
 from mtl_tf.config import DataConfig
-from mtl_tf.data import files
+from mtl_tf.data import files, listing
+from mtl_tf.data.listing import PassedOver
 from mtl_tf.data.sets.folder import find_root, parent_of, shown
 from mtl_tf.errors import UsageError
 
@@ -66,12 +68,13 @@ def parts(root: str, name: str) -> list[str]:
     return [path for path in found if files.is_folder(path)]
 
 
-def files_in(folders: Iterable[str], pattern: str) -> dict[str, str]:
+def files_in(folders: Iterable[str], pattern: str, passed_over: list[PassedOver] | None = None) -> dict[str, str]:
     """Id -> path of the files of some folders whose whole name matches; a folder that is not there has none.
 
     Args:
         folders: to list; where two have the same id, the later counts.
-        pattern: regular expression; its first group is the id.
+        pattern: regular expression; its first group is the id, and its last six characters are the ending, "[.]png".
+        passed_over: gets the files whose name would match, had it that ending.
 
     Raises:
         UsageError: a folder cannot be listed.
@@ -86,4 +89,12 @@ def files_in(folders: Iterable[str], pattern: str) -> dict[str, str]:
             raise UsageError(f"cannot list {folder}: {error.strerror or error}") from None
         matches = {name: re.fullmatch(pattern, name) for name in names}
         found |= {match[1]: files.join(folder, name) for name, match in matches.items() if match}
+        if passed_over is not None:
+            ending = pattern[-3:]
+            strange = [name for name, match in matches.items() if not match and name.rpartition(".")[2] != ending]
+            passed_over += [
+                PassedOver(files.join(folder, name), listing.not_read(name))
+                for name in strange
+                if re.fullmatch(pattern, f"{os.path.splitext(name)[0]}.{ending}")
+            ]
     return found

@@ -41,7 +41,10 @@ class SyntheticSource:
     Attributes:
         ids: the numbers of the scenes.
         labelled: task name -> number of samples that have its label (all of them).
+        passed_over: nothing, since there are no files.
     """
+
+    passed_over = ()
 
     def __init__(self, config: Config, split: str):
         data = config.data
@@ -65,6 +68,10 @@ class SyntheticSource:
         kinds = {"image": np.uint8, "semseg": np.int32, "depth": np.float32}
         scene = {name: self._scenes[index][name] for name in ("image", *self.tasks)}
         return {name: part.astype(kinds[name]) for name, part in cut_sample(scene, window, SYNTHETIC.ignore).items()}
+
+    def has(self, task: str, index: int) -> bool:
+        """Whether a sample has the label of a task: always."""
+        return True
 
     def sizes(self, index: int) -> dict[str, int]:
         """Nothing: a scene has no files."""

@@ -73,7 +73,7 @@ def open_split(config, split, descriptor) -> FileSource:
             "<either>_all" (every variation, both cameras).
         descriptor: of the data set.
     """
-    root = _find(config.data)
+    root, passed_over = _find(config.data), []
     scenes, variations, cameras = _parse(root, split)
     homes = _homes(root)
     found = {part: {} for part in ("rgb", *config.tasks)}
@@ -81,7 +81,7 @@ def open_split(config, split, descriptor) -> FileSource:
     for scene, variation in itertools.product(scenes, variations):
         drive = f"{scene}/{variation}"
         for part, camera in itertools.product(found, cameras):
-            numbered = _files(homes, drive, camera, *_FOLDERS[part])
+            numbered = _files(homes, drive, camera, *_FOLDERS[part], passed_over)
             found[part] |= {f"{scene}_{variation}_{camera}_{name}": path for name, path in numbered.items()}
             if part == "semseg" and numbered:
                 colours_of |= dict.fromkeys(numbered.values(), _colours(homes, drive))
@@ -92,7 +92,7 @@ def open_split(config, split, descriptor) -> FileSource:
         )
     readers = {"semseg": functools.partial(_read_semseg, colours_of), "depth": read_depth}
     where = {task: f"unpack {archive} into {root}" for task, archive in _SOURCES.items()}
-    return FileSource(descriptor, config.tasks, found, readers, config.data.limit, where)
+    return FileSource(descriptor, config.tasks, found, readers, config.data.limit, where, passed_over)
 
 
 def _parse(root, split):
@@ -127,9 +127,9 @@ def _splits(data):
     return [split for split in SCENES if any(_holds(home, (split,)) for home in homes)]
 
 
-def _files(homes, drive, camera, folder, pattern):
+def _files(homes, drive, camera, folder, pattern, passed_over):
     """Number -> file of one camera in one of the archives."""
-    return files_in((files.join(home, drive, "frames", folder, camera) for home in homes), pattern)
+    return files_in((files.join(home, drive, "frames", folder, camera) for home in homes), pattern, passed_over)
 
 
 def _colours(homes, drive):
