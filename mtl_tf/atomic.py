@@ -1,11 +1,14 @@
 """Files that are written whole or not at all: a reader never sees half of one, a full disk spoils none."""
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
 
 from mtl_tf.errors import UsageError
+
+_LONGEST = 160  # bytes, of the 255 that file systems take
 
 
 class WriteError(UsageError):
@@ -29,6 +32,15 @@ def below(folder: pathlib.Path, name: str) -> pathlib.Path:
     return folder / name
 
 
+def file_name(text: str) -> str:
+    """A text as the name of a file, or a part of one with room for a few words more; other texts give other names."""
+    name = text.replace("%", "%25").replace("/", "%2F").replace("\\", "%5C").replace("\0", "%00")
+    encoded = name.encode("utf-8", "surrogateescape")
+    if len(encoded) <= _LONGEST:
+        return name
+    return f"{encoded[:_LONGEST].decode('utf-8', 'ignore')}%{hashlib.sha256(encoded).hexdigest()[:12]}"
+
+
 def write_bytes(path: str | os.PathLike, content: bytes):
     """Writes a file; its folder is made.
 
@@ -43,7 +55,7 @@ def write_bytes(path: str | os.PathLike, content: bytes):
 def replacing(path: str | os.PathLike):
     """A file for bytes that takes the place of `path` when the block ends; after an error it never was. See above."""
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{file_name(path.name)}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:

@@ -32,11 +32,12 @@ def train(config: Config):
 
 def evaluate(config: Config):
     """Score the best weights of a run on a split: evaluation_SPLIT.json and per_image_SPLIT.csv."""
+    from mtl_tf.inference.scored import told
     from mtl_tf.inference.scoring import evaluate_run
     from mtl_tf.report.scores import results_table
 
     scores, baseline = evaluate_run(config)
-    print(f"{scores['num_images']} images of {scores['split']}, {config.weights} weights of {config.run_dir}")
+    print(f"{': '.join(told(scores))} of {config.run_dir}")
     print(results_table(scores, baseline or {}))
 
 

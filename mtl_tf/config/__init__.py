@@ -151,11 +151,20 @@ def replace(config: Config, **dotted: Any) -> Config:
     return from_values(values(config) | {name.replace("__", "."): value for name, value in dotted.items()})
 
 
-def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
-    """Name -> (old, new) of the leaves that differ and may not differ on an existing run."""
+# An existing run may be evaluated with others of these, but not continued: its epochs would not compare.
+OF_EVALUATION = ("data.eigen_crop",)
+
+
+def differences(old: Config, new: Config, training: bool = False) -> dict[str, tuple[Any, Any]]:
+    """Name -> (old, new) of the leaves that differ and may not differ on an existing run.
+
+    Args:
+        old, new: the configurations.
+        training: whether the run is to be continued; else it is evaluated.
+    """
     before, after = values(old), values(new)
     return {
         name: (before[name], after[name])
         for name, field in leaves().items()
-        if not field.metadata["free"] and before[name] != after[name]
+        if before[name] != after[name] and (not field.metadata["free"] or (training and name in OF_EVALUATION))
     }

@@ -121,12 +121,6 @@ def weights_checksum(config: Config) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def scores_suffix(config: Config) -> str:
-    """What stands in the names of files with scores: the split; weights and arithmetic where they are not the usual."""
-    usual = {"best", "float32"}
-    return "_".join((config.data.split, *(name for name in (config.weights, config.precision) if name not in usual)))
-
-
 def is_saved_model(folder: pathlib.Path) -> bool:
     """Whether a folder is a SavedModel."""
     return (folder / "saved_model.pb").is_file()

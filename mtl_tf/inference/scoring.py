@@ -12,7 +12,8 @@ from mtl_tf.data.pipeline import EvaluationData
 from mtl_tf.data.sets import open_split
 from mtl_tf.errors import UsageError
 from mtl_tf.evaluation import Evaluation, Evaluator, strategy_and_batch
-from mtl_tf.inference.runs import TrainedRun, open_run, scores_suffix, weights_checksum
+from mtl_tf.inference.runs import TrainedRun, open_run
+from mtl_tf.inference.scored import data_suffix, of_baseline, scored, scores_suffix
 from mtl_tf.progress import Progress
 from mtl_tf.tasks import Depth, Segmentation, Task
 from mtl_tf.training import runtime
@@ -22,8 +23,8 @@ from mtl_tf.training.run_directory import write_table
 def evaluate_run(config: Config) -> tuple[dict, dict | None]:
     """Evaluates the best weights on `data.split` and writes evaluation_SPLIT.json and per_image_SPLIT.csv.
 
-    Those of averaged weights (`weights`), and in bfloat16 (`precision`), are written to files of their own,
-    evaluation_SPLIT_averaged.json and so on.
+    What is scored otherwise goes to files of its own: in Eigen's crop (`data.eigen_crop`), other data than the run's
+    (`data.root`), averaged weights (`weights`), bfloat16 (`precision`): evaluation_SPLIT_eigen.json and so on.
 
     Args:
         config: of the run; `baseline` also scores the position baseline (baseline_SPLIT.json).
@@ -40,7 +41,8 @@ def evaluate_run(config: Config) -> tuple[dict, dict | None]:
     strategy, batch = strategy_and_batch(started.strategy, config.train.batch_size, one_size)
     found = _evaluate(strategy, run.model, run.tasks, data, batch, f"evaluating {split}")
     folder = pathlib.Path(config.run_dir)
-    scores = {"split": split, "weights_sha256": weights_checksum(config), **dict.fromkeys(TASKS), **found.scores}
+    stated = scored(config, data.source)
+    scores = {"split": split, "scored": stated, **dict.fromkeys(TASKS), **found.scores}
     for task in run.tasks:
         if isinstance(task, Depth) and task.unit != "metres":
             scores["depth_unit"] = task.unit
@@ -55,8 +57,9 @@ def evaluate_run(config: Config) -> tuple[dict, dict | None]:
             raise UsageError(f"the position baseline needs pictures of one size; those of {split} differ")
         alone, measured = tf.distribute.get_strategy(), position_baseline(run)
         found = _evaluate(alone, measured, run.tasks, data, config.train.batch_size, "evaluating the baseline")
-        baseline = {"split": split, **dict.fromkeys(TASKS), **found.scores}
-        write_json(folder / f"baseline_{split}.json", baseline)
+        baseline = {"split": split, "scored": of_baseline(stated), **dict.fromkeys(TASKS), **found.scores}
+        baseline |= {name: scores[name] for name in ("depth_unit",) if name in scores}
+        write_json(folder / f"baseline_{data_suffix(config)}.json", baseline)
     return scores, baseline
 
 

@@ -6,7 +6,6 @@ still training has a page as well.
 
 import dataclasses
 import functools
-import json
 import os
 import shlex
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from mtl_tf.options import format_value
 from mtl_tf.report import embedding, scores
 from mtl_tf.report.document import Cell, Chart, DataTable, Figure, Line, Picture, render
 from mtl_tf.report.histogram import histogram
+from mtl_tf.report.score_sets import ScoreSet, read_json, score_sets, suffix_of
 from mtl_tf.tasks import Segmentation, Task
 from mtl_tf.training.run_directory import read_table
 
@@ -28,16 +28,14 @@ MOST_IMAGES = 2000  # rows of the table of all images; of a larger split it woul
 HEADLINES = ("semseg.miou", "semseg.pixel_accuracy", "depth.si_log_rmse", "depth.abs_rel", "depth.rmse", "total")
 
 
-def write_report(
-    run_dir: Path, shown: Sequence[Picture], baseline: dict | None = None, tasks: Sequence[Task] = ()
-) -> Path:
+def write_report(run_dir: Path, shown: Sequence[Picture], tasks: Sequence[Task] = (), first: str = "val") -> Path:
     """Writes `report.html` into a run directory.
 
     Args:
         run_dir: the run directory; what it does not hold yet is left out of the page.
         shown: validation images with the run's answers.
-        baseline: an evaluation, in the format of evaluation_<split>.json, to compare with.
         tasks: of the run; the palette of a segmentation colours the classes.
+        first: the suffix of the files whose scores stand at the top.
 
     Returns:
         The path of the page.
@@ -48,13 +46,15 @@ def write_report(
     run_dir = Path(run_dir)
     if not run_dir.is_dir():
         raise UsageError(f"{run_dir} is not a run directory; train a run first, or correct --run_dir")
-    evaluations = _evaluations(run_dir)
+    sets = score_sets(run_dir, first)
     epochs = _rows(run_dir / "metrics.csv")
     options = _options(run_dir / "run.flags")
-    images = {path.stem.removeprefix("per_image_"): _rows(path) for path in _splits(run_dir, "per_image_*.csv")}
+    paths = sorted(run_dir.glob("per_image_*.csv"), key=lambda path: (suffix_of(path) != first, path.name))
+    images = {suffix_of(path): _rows(path) for path in paths}
     describe = functools.partial(scores.describe, unit=scores.depth_unit(tasks))
     charts = _charts(epochs, _rows(run_dir / "steps.csv"), describe)
-    split, evaluation = next(iter(evaluations.items()), (None, {}))
+    top = sets[0] if sets else ScoreSet("", {"": {}}, {})
+    evaluation = next(iter(top.columns.values()))
     page = render(
         "page.html.jinja",
         [Figure("curves", "Curves", charts)] if charts else [],
@@ -63,19 +63,18 @@ def write_report(
         name=run_dir.resolve().name,
         summary=_summary(options),
         command=_command(run_dir) if options else None,
-        state=_state(options, epochs, split, evaluation),
-        headlines=_headlines(evaluation, epochs, baseline, describe),
-        splits={name: found.get("num_images") for name, found in evaluations.items()},
-        score_groups=_score_groups(evaluations, baseline, describe),
-        class_split=split,
+        state=_state(options, epochs, top.title),
+        headlines=_headlines(evaluation, epochs, top.baseline, describe),
+        score_tables=[_score_table(found, describe) for found in sets],
         colours=_colours(tasks),
-        classes=_classes(evaluation, baseline),
-        has_baseline=baseline is not None,
+        classes=_classes(evaluation, top.baseline),
+        class_title=top.title,
+        has_baseline=bool(top.baseline),
         extremes={name: _extremes(rows, describe) for name, rows in images.items()},
         all_images={name: _all_images(name, rows, describe) for name, rows in images.items()},
         changed=[option for option in options if option[1] != option[2]],
         unchanged=[option for option in options if option[1] == option[2]],
-        environment=_flat(_json(run_dir / "environment.json")),
+        environment=_flat(read_json(run_dir / "environment.json")),
     )
     path = run_dir / "report.html"
     write_text(path, page)
@@ -83,30 +82,6 @@ def write_report(
 
 
 # === Files of the run directory ===
-
-
-def _splits(run_dir, pattern):
-    """The files of all splits, validation first."""
-    return sorted(run_dir.glob(pattern), key=lambda path: (not path.stem.endswith("_val"), path.name))
-
-
-def _evaluations(run_dir):
-    """Split -> evaluation, validation first."""
-    found = {path.stem.removeprefix("evaluation_"): _json(path) for path in _splits(run_dir, "evaluation_*.json")}
-    return {split: evaluation for split, evaluation in found.items() if evaluation}
-
-
-def _json(path):
-    """The object in a JSON file; empty if there is no such file."""
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{path} is not valid JSON ({error}); remove it or write it anew") from None
-    if not isinstance(found, dict):
-        raise UsageError(f"{path} must hold a JSON object; remove it or write it anew")
-    return found
 
 
 def _rows(path):
@@ -147,15 +122,14 @@ def _command(run_dir):
     return ["python main.py train", f"--flagfile={flagfile}", f"--run_dir={again}"]
 
 
-def _state(options, epochs, split, evaluation):
+def _state(options, epochs, title):
     """How far the run is and what the scores at the top are of."""
     planned = next((value for name, value, _ in options if name == "train.epochs"), None)
     parts = []
     if done := len({row["epoch"] for row in epochs if row.get("epoch") is not None}):
         parts.append(f"{done} of {planned} epochs" if planned else f"{done} epochs")
-    if evaluation:
-        images = evaluation.get("num_images")
-        parts.append(f"scores on {images} images of split {split}" if images else f"scores on split {split}")
+    if title:
+        parts.append(f"scores on {title}")
     elif epochs:
         parts.append("not evaluated yet: scores of the last epoch's validation")
     return parts
@@ -164,7 +138,7 @@ def _state(options, epochs, split, evaluation):
 def _headlines(evaluation, epochs, baseline, describe):
     """(metric, score, baseline's score) of the scores at the top."""
     flat = scores.flatten(evaluation) if evaluation else (epochs[-1] if epochs else {})
-    other = scores.flatten(baseline or {})
+    other = scores.flatten(baseline)
     return [
         (describe(name), describe(name).show(flat[name]), describe(name).show(other.get(name)))
         for name in HEADLINES
@@ -172,11 +146,18 @@ def _headlines(evaluation, epochs, baseline, describe):
     ]
 
 
-def _score_groups(evaluations, baseline, describe):
-    """Group -> rows (metric, score on each split, baseline's score, ratio to it on its own split)."""
-    columns = {split: scores.flatten(evaluation) for split, evaluation in evaluations.items()}
-    other = scores.flatten(baseline or {})
-    compared = columns.get((baseline or {}).get("split"), next(iter(columns.values()), {}))
+def _score_table(found: ScoreSet, describe):
+    """Of scores that may be compared: their title, what gave the answers, whether there is a baseline, and groups.
+
+    A group has rows (metric, score of each column, baseline's score, ratio of the first column to it).
+    """
+    columns = {name: scores.flatten(evaluation) for name, evaluation in found.columns.items()}
+    groups = _score_groups(columns, scores.flatten(found.baseline), describe)
+    return found.title, list(columns), bool(found.baseline), groups
+
+
+def _score_groups(columns, other, describe):
+    compared = next(iter(columns.values()))
     present = {name: None for flat in columns.values() for name in flat}
     known = [name for name in scores.METRICS if name in present]
     groups = {name: [] for name in scores.GROUPS}
@@ -193,7 +174,7 @@ def _score_groups(evaluations, baseline, describe):
 
 def _classes(evaluation, baseline):
     """(class, IoU, baseline's IoU), best first, absent classes last."""
-    other = scores.class_iou(baseline or {})
+    other = scores.class_iou(baseline)
     rows = [(name, iou, other.get(name)) for name, iou in scores.class_iou(evaluation).items()]
     return sorted(rows, key=lambda row: (row[1] is None, -(row[1] or 0)))
 

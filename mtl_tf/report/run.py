@@ -6,16 +6,19 @@ import pathlib
 import numpy as np
 
 from mtl_tf import pictures
-from mtl_tf.atomic import below
+from mtl_tf.atomic import file_name
 from mtl_tf.config import Config
+from mtl_tf.data.descriptors import read as read_descriptor
 from mtl_tf.data.pipeline import EvaluationData
 from mtl_tf.data.sets import open_split
 from mtl_tf.errors import UsageError
-from mtl_tf.inference.runs import open_run, scores_suffix, weights_checksum, weights_file
+from mtl_tf.inference.runs import open_run, weights_file
+from mtl_tf.inference.scored import scored, scores_suffix
 from mtl_tf.inference.scoring import evaluate_run
 from mtl_tf.metrics import selection_score
 from mtl_tf.report.document import Answer, Picture
 from mtl_tf.report.page import write_report
+from mtl_tf.report.score_sets import score_sets
 from mtl_tf.report.scores import results_table
 from mtl_tf.training.run_directory import read_table
 
@@ -28,28 +31,27 @@ def report_run(config: Config) -> str:
     Returns:
         What was written where, and the scores as a table.
     """
-    folder, split = pathlib.Path(config.run_dir), config.data.split
+    folder = pathlib.Path(config.run_dir)
     suffix = scores_suffix(config)
     if not is_evaluated(config):
         evaluate_run(config)
-    baseline_file = folder / f"baseline_{split}.json"
-    baseline = json.loads(baseline_file.read_text()) if baseline_file.is_file() else None
     run = open_run(config)
-    path = write_report(folder, _pictures(config, run, folder, suffix), baseline, run.tasks)
-    scores = json.loads((folder / f"evaluation_{suffix}.json").read_text())
-    return f"report written to {path}\n\n{results_table(scores, baseline or {})}"
+    path = write_report(folder, _pictures(config, run, folder, suffix), run.tasks, suffix)
+    top = score_sets(folder, suffix)[0]
+    return f"report written to {path}\n\n{results_table(next(iter(top.columns.values())), top.baseline)}"
 
 
 def is_evaluated(config: Config) -> bool:
-    """Whether the scores of the split are there, and of the present weights."""
+    """Whether the scores of the split are there, and of the present weights, options and data."""
     folder, suffix = pathlib.Path(config.run_dir), scores_suffix(config)
     scores = folder / f"evaluation_{suffix}.json"
     if not (scores.is_file() and weights_file(config).is_file() and (folder / f"per_image_{suffix}.csv").is_file()):
         return False
     try:
-        return json.loads(scores.read_text())["weights_sha256"] == weights_checksum(config)
+        stated = json.loads(scores.read_text())["scored"]
     except (ValueError, KeyError, TypeError):
         return False
+    return stated == scored(config, open_split(config, config.data.split, read_descriptor(folder)))
 
 
 def _pictures(config, run, folder, suffix):
@@ -67,7 +69,7 @@ def _pictures(config, run, folder, suffix):
             truth = {task.name: sample[task.name][0] for task in run.tasks}
             image = np.asarray(sample["image"][0])
             panel = pictures.sample_panel(image, run.tasks, truth, answers)
-            pictures.write_png(below(folder / "pictures", f"{suffix}_{rank}_{name}.png"), panel)
+            pictures.write_png(folder / "pictures" / f"{suffix}_{rank}_{file_name(name)}.png", panel)
             answer = Answer(folder.resolve().name, answers, scores)
             shown.append(Picture(name, rank, image, truth, (answer,)))
     return shown

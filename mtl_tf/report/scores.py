@@ -8,6 +8,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from mtl_tf.config import TASKS
 from mtl_tf.tasks import DEPTH_UNITS, Depth, Task
 
 MISSING = "\N{EN DASH}"
@@ -120,8 +121,8 @@ def flatten(evaluation: dict) -> dict[str, float | None]:
     """Dotted name -> score of an evaluation; the counts and the IoU of single classes are left out."""
     flat = {}
     for name, value in evaluation.items():
-        if isinstance(value, dict):
-            flat.update({f"{name}.{key}": number(v) for key, v in value.items() if not isinstance(v, dict)})
+        if name in TASKS:
+            flat.update({f"{name}.{key}": number(v) for key, v in (value or {}).items() if not isinstance(v, dict)})
         elif name in METRICS:
             flat[name] = number(value)
     return flat

@@ -5,9 +5,11 @@ import statistics
 
 import numpy as np
 
+from mtl_tf.config import replace
 from mtl_tf.data.pipeline import EvaluationData
 from mtl_tf.data.sets import describe, open_split
 from mtl_tf.inference.runs import open_run
+from mtl_tf.inference.scored import scores_suffix
 from mtl_tf.progress import Progress
 from mtl_tf.report.document import Answer, Picture
 from mtl_tf.report.run import extremes
@@ -63,7 +65,8 @@ def _labelled(plan: Plan) -> dict[str, Run]:
 
 
 def _image_scores(plan: Plan, run: Run) -> dict[str, dict[str, float]]:
-    path = pathlib.Path(run.config.run_dir) / f"per_image_{plan.base.data.split}.csv"
+    suffix = scores_suffix(replace(run.config, data__split=plan.base.data.split))
+    path = pathlib.Path(run.config.run_dir) / f"per_image_{suffix}.csv"
     rows = read_table(path)
     return {
         row["id"]: {name: value for name, cell in row.items() if name != "id" and (value := number(cell)) is not None}

@@ -182,7 +182,7 @@ class Plan:
 
     def changes(self, run: Run) -> dict[str, Any]:
         """Option -> value of a run that differ from what all runs share."""
-        return {name: new for name, (_, new) in configuration.differences(self.base, run.config).items()}
+        return {name: new for name, (_, new) in configuration.differences(self.base, run.config, training=True).items()}
 
     def waits(self) -> bool:
         """Whether rows are left whose configuration still depends on others."""
@@ -200,6 +200,7 @@ def identity(config: Config) -> str:
         for name, field in configuration.leaves().items()
         if field.metadata["free"] or values[name] == field.metadata["before"]
     }
+    left_out -= {name for name in configuration.OF_EVALUATION if values[name]}
     lines = flags.run_flags(config).splitlines()
     return "\n".join(line for line in lines if line.removeprefix("--").partition("=")[0] not in left_out)
 

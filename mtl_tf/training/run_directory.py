@@ -233,7 +233,7 @@ def _told_changes(before: Config, now: Config, then: str, today: str) -> str:
     """The options in which two configurations differ, with both values and the words that stand before them."""
     return "; ".join(
         f"--{name} {then} {format_value(old) or 'empty'}, {today} {format_value(new) or 'empty'}"
-        for name, (old, new) in configuration.differences(before, now).items()
+        for name, (old, new) in configuration.differences(before, now, training=True).items()
     )
 
 

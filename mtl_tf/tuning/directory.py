@@ -104,7 +104,7 @@ def refuse_changes(path: pathlib.Path, config: Config, settings: dict[str, str])
         base = flags.read_run_flags(path / "base.flags")
         changed += [
             f"--{name} was {format_value(old) or 'empty'}, now {format_value(new) or 'empty'}"
-            for name, (old, new) in configuration.differences(base, config).items()
+            for name, (old, new) in configuration.differences(base, config, training=True).items()
         ]
     if changed:
         raise UsageError(

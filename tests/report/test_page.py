@@ -17,8 +17,10 @@ from mtl_tf.tasks import cityscapes_tasks
 NASTY = "<script>alert('&')</script>"
 VOID = {"meta", "img", "br", "rect", "path", "circle", "polyline"}
 
+SCORED = {"split": "val", "images": 12, "size": [96, 192], "fit": "stretch", "eigen_crop": False, "weights": "best"}
 EVALUATION = {
     "split": "val",
+    "scored": SCORED,
     "num_images": 12,
     "semseg": {
         "miou": 41.25,
@@ -32,6 +34,8 @@ EVALUATION = {
 }
 BASELINE = {
     "split": "val",
+    "num_images": 12,
+    "scored": SCORED | {"weights": "position baseline"},
     "semseg": {"miou": 16.5, "pixel_accuracy": 40.0, "iou": {"road": 45.0}},
     "depth": {"si_log_rmse": 50.0, "abs_rel": 0.6, "rmse": 10.0, "delta1": 25.0},
     "total": -33.5,
@@ -79,7 +83,9 @@ def data(path):
 def write_run(run_dir):
     run_dir.mkdir()
     (run_dir / "evaluation_val.json").write_text(json.dumps(EVALUATION))
-    (run_dir / "evaluation_test.json").write_text(json.dumps({**EVALUATION, "split": "test", "depth": None}))
+    (run_dir / "baseline_val.json").write_text(json.dumps(BASELINE))
+    test = {**EVALUATION, "split": "test", "scored": SCORED | {"split": "test"}, "depth": None}
+    (run_dir / "evaluation_test.json").write_text(json.dumps(test))
     (run_dir / "metrics.csv").write_text(
         "epoch,step,learning_rate,train_loss,val_loss,semseg.miou,depth.si_log_rmse,total\n"
         "1,100,0.01,2.5,2.75,10.5,40,-29.5\n"
@@ -108,7 +114,7 @@ def pictures():
 
 @pytest.fixture
 def page(tmp_path):
-    return write_report(write_run(tmp_path / "street <b>run"), pictures(), BASELINE, cityscapes_tasks())
+    return write_report(write_run(tmp_path / "street <b>run"), pictures(), cityscapes_tasks())
 
 
 def test_sections_and_scores(page):
@@ -185,7 +191,7 @@ FILES = (
 def test_a_missing_file_leaves_its_section_out(tmp_path, missing):
     run_dir = write_run(tmp_path / "run")
     (run_dir / missing).unlink()
-    _, text = read(write_report(run_dir, [], BASELINE))
+    _, text = read(write_report(run_dir, []))
     heading = {"per_image_val.csv": "Image by image", "run.flags": "Options", "environment.json": "Environment"}
     if missing in heading:
         assert heading[missing] not in text
@@ -225,12 +231,45 @@ def test_an_older_run_shows_the_loss_that_is_of_the_same_sum(tmp_path):
     assert [(line["label"], line["points"]["epoch"]["last"]) for line in loss] == [("train", 0.5), ("val", 0.6)]
 
 
+def tables_of(page):
+    """The text of every table of scores."""
+    section = page.read_text(encoding="utf-8").partition('id="scores"')[2].partition("</section>")[0]
+    return [re.sub("<[^>]+>| +", " ", part) for part in section.split("<h3>")[1:]]
+
+
+def test_what_is_scored_otherwise_is_in_another_table_and_beside_its_own_baseline(tmp_path):
+    run_dir = write_run(tmp_path / "run")
+    eigen = {"scored": SCORED | {"eigen_crop": True}, "depth": {"rmse": 2.5}}
+    (run_dir / "evaluation_val_eigen.json").write_text(json.dumps(EVALUATION | eigen))
+    averaged = {"scored": SCORED | {"weights": "averaged"}, "depth": {"rmse": 3.25}}
+    (run_dir / "evaluation_val_averaged.json").write_text(json.dumps(EVALUATION | averaged))
+    val, test, cropped = tables_of(write_report(run_dir, []))
+    assert "12 images of split val; 96x192, stretch " in val
+    assert "best weights" in val and "averaged weights" in val and "Baseline" in val
+    assert "4.000 m" in val and "3.250 m" in val and "10.000 m" in val
+    assert "2.500 m" not in val and "split test" in test and "Baseline" not in test
+    assert "Eigen" in cropped and "2.500 m" in cropped and "Baseline" not in cropped
+    first = tables_of(write_report(run_dir, [], first="val_eigen"))[0]
+    assert "2.500 m" in first
+
+
+def test_scores_that_do_not_state_what_they_are_of_stand_alone(tmp_path):
+    run_dir = write_run(tmp_path / "run")
+    for name in ("evaluation_val.json", "evaluation_test.json", "baseline_val.json"):
+        old = json.loads((run_dir / name).read_text())
+        (run_dir / name).write_text(json.dumps({key: value for key, value in old.items() if key != "scored"}))
+    tables = tables_of(write_report(run_dir, []))
+    assert len(tables) == 2
+    assert all("does not state" in table and "Baseline" not in table for table in tables)
+
+
 def test_one_task_alone(tmp_path):
     run_dir = tmp_path / "run"
     run_dir.mkdir()
-    only = {"split": "val", "num_images": 2, "depth": {"rmse": 4.0}, "total": None, "grader": None}
+    only = {"split": "val", "num_images": 2, "scored": SCORED, "depth": {"rmse": 4.0}, "total": None, "grader": None}
     (run_dir / "evaluation_val.json").write_text(json.dumps(only))
-    _, text = read(write_report(run_dir, [], {"split": "val", "semseg": None, "depth": {"rmse": 0.0}}))
+    (run_dir / "baseline_val.json").write_text(json.dumps(only | {"semseg": None, "depth": {"rmse": 0.0}}))
+    _, text = read(write_report(run_dir, []))
     assert "4.000 m" in text
     assert "IoU of each class" not in text
     assert "Segmentation" not in text
