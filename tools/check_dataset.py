@@ -1,7 +1,9 @@
 """tools/check_dataset.py --data.name=NAME --data.root=FOLDER: reads every file of a data set and names every fault.
 
 Finds files that are missing or cannot be read, pictures of a wrong kind, sizes that differ within a sample, label
-values out of range and labels without a single valid pixel. Changes nothing. Exit status 0: no fault; 2: some.
+values out of range and labels without a single valid pixel. Warns of labels that may be read as something they are not
+(mtl_tf/data/plausibility.py) and of pictures that stand in two splits. Changes nothing. Exit status 0: no fault; 2:
+some. Warnings do not change it, since what is implausible may be right.
 """
 
 import concurrent.futures
@@ -13,6 +15,8 @@ from _tool import run_tool
 
 from mtl_tf.config import replace
 from mtl_tf.data import listing
+from mtl_tf.data.copies import Copies, digest
+from mtl_tf.data.plausibility import Evidence, see, see_pixels
 from mtl_tf.data.sets import describe, open_split, splits_of
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
@@ -42,8 +46,10 @@ def check(parsed):
     splits = parsed.own.splits or splits_of(data) or [data.train_split]
     sources = {split: open_split(config, split, descriptor) for split in splits}
     samples, faulty, faults = 0, 0, 0
+    evidence, copies = {}, Copies()
     for split, source in sources.items():
-        found = check_split(split, source, data)
+        evidence[split] = Evidence(descriptor)
+        found = check_split(split, source, data, evidence[split], copies)
         samples += len(found)
         faulty += sum(bool(texts) for texts in found)
         faults += sum(map(len, found))
@@ -56,18 +62,35 @@ def check(parsed):
             if not source.labelled[task]:
                 hint = getattr(source, "where", {}).get(task)
                 print(f"{split}: no {task} labels at all" + (f"; to have them, {hint}" if hint else ""))
+    together = Evidence(descriptor)
+    for part in evidence.values():
+        together.merge(part)
+    for text in [*together.warnings(evidence.get(data.train_split)), *copies.told()]:
+        print(f"warning: {text}")
     if faults:
         raise UsageError(f"{faults} faults in {faulty} of {samples} samples of {data.root}; they are listed above")
     print(f"no fault in {samples} samples of {data.root}")
 
 
-def check_split(split, source, data):
-    """Prints the faults of a split; returns the list of those of each sample."""
+def check_split(split, source, data, evidence, copies):
+    """Prints the faults of a split; returns the list of those of each sample.
+
+    Args:
+        split: its name.
+        source: its samples.
+        data: the options.
+        evidence: `plausibility.Evidence` that gets the labels.
+        copies: `copies.Copies` that gets the pictures.
+    """
     samples = source.faults()
+    copies.begin(split, [name for name, _ in samples])
     progress = Progress(f"checking {split}", len(samples))
     found = []
     with concurrent.futures.ThreadPoolExecutor(data.workers or os.cpu_count()) as pool:
-        for texts in pool.map(lambda sample: sample[1](), samples):
+        for place, (texts, seen, picture) in enumerate(pool.map(_look(evidence.descriptor), samples)):
+            for label in seen:
+                evidence.add(label)
+            copies.add(place, picture)
             found.append(texts)
             if texts:
                 progress.close()
@@ -75,6 +98,24 @@ def check_split(split, source, data):
             progress.advance()
     progress.close()
     return found
+
+
+def _look(descriptor):
+    """From a sample to its faults, what its labels show, and the digest of its picture."""
+
+    def look(sample):
+        seen, picture = [], 0
+
+        def watch(modality, path, pixels, file):
+            nonlocal picture
+            if modality == "rgb":
+                picture = digest(pixels)
+            else:
+                seen.append(see(modality, file, descriptor) if file else see_pixels(modality, path, pixels))
+
+        return sample[1](watch), seen, picture
+
+    return look
 
 
 if __name__ == "__main__":

@@ -123,6 +123,16 @@ def _demand_opaque(path, image):
         )
 
 
+def palette_of(path: str) -> dict[int, tuple[int, int, int]]:
+    """The RGB colours by index of a palette picture; empty where it is none, or cannot be read."""
+    try:
+        with files.open_file(path) as file, open_picture(file) as image:
+            colours = image.getpalette("RGB") if image.mode == "P" else None
+    except UNREADABLE:
+        return {}
+    return dict(enumerate(zip(*[iter(colours)] * 3, strict=True))) if colours else {}
+
+
 def size_of(path: str) -> tuple[int, int] | None:
     """Height and width by the header of a picture, upright; None where it cannot be read, or is none."""
 

@@ -83,6 +83,14 @@ READERS: dict[str, Callable] = {"rgb": read_image, "semseg": read_semseg, "depth
 _TAKING_WINDOWS = (read_image, read_semseg, read_depth)
 
 
+# Told of "rgb" or a task, the path for messages, the decoded pixels, and the file where it is in an own encoding.
+Watch = Callable[[str, str, np.ndarray, str | None], None]
+
+
+def watch_nothing(modality: str, path: str, pixels: np.ndarray, file: str | None) -> None:
+    """Takes no notice; the `Watch` where nobody looks."""
+
+
 class FileSource:
     """The samples of one split, in natural numeric order of their ids.
 
@@ -164,6 +172,13 @@ class FileSource:
         """Whether a sample has the label of a task."""
         return self.ids[index] in self.files[task]
 
+    def label_file(self, task: str, index: int) -> str | None:
+        """The file of a label that a sample has; None where it is not in one of the project's own encodings."""
+        return self._own_file(task, self.ids[index])
+
+    def _own_file(self, modality, name):
+        return self.files[modality][name] if self.readers[modality] in _TAKING_WINDOWS else None
+
     def sizes(self, index: int) -> dict[str, int]:
         """The bytes of each file of a sample."""
         name = self.ids[index]
@@ -182,12 +197,15 @@ class FileSource:
         """Whether all pictures have the same size, by their headers; unreadable ones are left to `read`."""
         return len({size_of(self.files["rgb"][name]) for name in self.ids} - {None}) <= 1
 
-    def faults(self) -> list[tuple[str, Callable[[], list[str]]]]:
-        """Every sample, those without a picture too: its id, and a function that reads it and says what is wrong."""
-        names = sorted(set().union(*self.files.values()), key=natural_order)[: self._limit or None]
-        return [(name, lambda name=name: self._faults_of(name)) for name in names]
+    def faults(self) -> list[tuple[str, Callable[..., list[str]]]]:
+        """Every sample, those without a picture too: its id, and a function that reads it and says what is wrong.
 
-    def _faults_of(self, name):
+        The function takes a `Watch`, which is told of every picture and label that can be read.
+        """
+        names = sorted(set().union(*self.files.values()), key=natural_order)[: self._limit or None]
+        return [(name, lambda watch=watch_nothing, name=name: self._faults_of(name, watch)) for name in names]
+
+    def _faults_of(self, name, watch):
         texts, sizes = [], {}
         for modality, present in self.files.items():
             if name not in present:
@@ -206,6 +224,7 @@ class FileSource:
                 continue
             sizes[modality] = pixels.shape[:2]
             texts += emptiness(path, modality, pixels, self.descriptor)
+            watch(modality, path, pixels, self._own_file(modality, name))
         for modality in sizes.keys() - {"rgb"}:
             if "rgb" in sizes:
                 try:

@@ -11,6 +11,7 @@ from mtl_tf.atomic import WriteError, write_json
 from mtl_tf.config import Config
 from mtl_tf.data.fingerprint import fingerprint
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
+from mtl_tf.data.plausibility import look
 from mtl_tf.data.sets import describe_training, open_split, open_training
 from mtl_tf.data.sets.settle import settled, some_sizes, told_fit
 from mtl_tf.errors import DivergedError, MtlError, UsageError
@@ -136,6 +137,8 @@ class _Training:
         data = self.config.data
         fit = told_fit(some_sizes(self.data.source), data.image_size, data.fit)
         print(*filter(None, [self._headline(restored), fit, self.data.told()]), sep="\n", flush=True)
+        for text in look(self.data.source):
+            print(f"warning: {text}", flush=True)
         self.metrics_table = Table(self.run_directory.path / "metrics.csv", self.validated_epochs, "epoch")
         if self.config.train.best_metric == "loss" and self.validation.best_epoch:
             # A run that an earlier version began has kept another sum.

@@ -69,6 +69,14 @@ class PackedSource:
         """Whether a sample has the label of a task."""
         return bool(self.split.index["labels"][index] & 1 << shards.LABELS.index(task))
 
+    def label_file(self, task: str, index: int) -> str | None:
+        """The file of a label that a sample has; None where only its numbers are packed, or its record is damaged."""
+        try:
+            found = packed_files(self.split.features(index), f"{self.path(index)}, ") if self.content == "files" else {}
+        except UsageError:
+            return None
+        return found.get(task)
+
     def sizes(self, index: int) -> dict[str, int]:
         """The bytes of a sample's record."""
         return {"record": int(self.split.index["length"][index])}
@@ -83,19 +91,21 @@ class PackedSource:
         size = self.split.index["height"].astype(np.uint64) << 32 | self.split.index["width"]
         return len(np.unique(size[size > 0])) <= 1
 
-    def faults(self) -> list[tuple[str, Callable[[], list[str]]]]:
-        """Every sample: its id, and a function that reads it and says what is wrong."""
+    def faults(self) -> list[tuple[str, Callable[..., list[str]]]]:
+        """Every sample: its id, and a function that says what is wrong; see `samples.FileSource.faults`."""
         return [(name, functools.partial(self._faults_of, index)) for index, name in enumerate(self.ids)]
 
-    def _faults_of(self, index):
+    def _faults_of(self, index, watch=samples.watch_nothing):
         try:
             sample = self.read(index)
         except UsageError as error:
             return [str(error)]
         texts = []
+        watch("rgb", self.path(index), sample["image"], None)
         for task in self.tasks:
             if self.has(task, index):
                 texts += samples.emptiness(self.path(index), task, sample[task], self.descriptor)
+                watch(task, self.path(index), sample[task], self.label_file(task, index))
             elif self.labelled[task]:
                 texts.append(f"{self.path(index)}: no {task} label, though other samples of the split have one")
         return texts
