@@ -6,7 +6,9 @@ is not asked; --noask asks nothing. Run again, it takes the present dataset.json
 main.py it takes --data.root.
 """
 
+import contextlib
 import pathlib
+import shlex
 import sys
 
 from _describing.answers import answers
@@ -18,6 +20,7 @@ from _tool import run_tool
 from mtl_tf.config import Config, replace
 from mtl_tf.data import descriptors
 from mtl_tf.data.descriptors import Descriptor
+from mtl_tf.data.plausibility import Evidence, see
 from mtl_tf.data.sets.folder import open_split
 from mtl_tf.errors import UsageError
 
@@ -30,7 +33,7 @@ def describe(parsed):
             answer.
     """
     root, own = parsed.config.data.root, parsed.own
-    found = look(parsed.config)
+    found = look(parsed.config, own.semseg_encoding)
     ask = Questions(own.ask)
     path = pathlib.Path(root) / descriptors.FILE_NAME
     old = None
@@ -43,7 +46,21 @@ def describe(parsed):
             print(f"what is there cannot serve for guesses: {error}")
     described = answers(found, own, old, ask, pathlib.Path(root).absolute().name)
     print(f"\nwritten to {descriptors.write(root, described)}")
+    print(*described.told(), sep="\n")
+    for text in implausible(found, described):
+        print(f"warning: {text}")
     report(parsed.config, descriptors.read(root), found)
+
+
+def implausible(found: Found, described: Descriptor) -> list[str]:
+    """Warnings about the files that were looked at, read as they are described now."""
+    evidence = Evidence(described)
+    for task in described.task_names:
+        for path in found.paths[task]:
+            # What cannot be read is named where samples are tried.
+            with contextlib.suppress(UsageError):
+                evidence.add(see(task, path, described))
+    return evidence.warnings(evidence if found.complete else None)
 
 
 def report(config: Config, described: Descriptor, found: Found):
@@ -56,10 +73,11 @@ def report(config: Config, described: Descriptor, found: Found):
                 faults += 1
                 print(f"  {text}")
     print(f"{faults or 'no'} faults in the samples tried; next:")
+    place = shlex.quote(f"--data.root={root}")
     commands = ["check_dataset.py --data.name=folder", "dataset_statistics.py --write --data.name=folder"]
     for command in commands:
-        print(f"  python tools/{command} --data.root={root}")
-    print(f"  python main.py train --run_dir=RUN --data.name=folder --data.root={root}")
+        print(f"  python tools/{command} {place}")
+    print(f"  python main.py train --run_dir=RUN --data.name=folder {place}")
 
 
 def _some_samples(source, most=5):

@@ -82,6 +82,31 @@ class Descriptor:
     def _depth_statistics(self):
         return {name: getattr(self, f"depth_{name}") for name in ("mean", "std", "log_mean", "log_std")}
 
+    def told(self) -> list[str]:
+        """How label files are read, a line a task."""
+        lines = []
+        if self.classes:
+            named = [*map(str, range(len(self.classes)))]
+            if self.semseg_encoding == "colour":
+                named = [",".join(map(str, colour)) for colour in self.palette]
+            plain = not (self.semseg_values and self.semseg_encoding == "index")
+            meanings = dict(zip(named, self.classes, strict=True)) if plain else {}
+            meanings |= self.semseg_values or ({str(self.ignore): IGNORE} if self.semseg_encoding == "index" else {})
+            shown = "; ".join(f"{value} = {name}" for value, name in meanings.items())
+            lines.append(f"semseg by {'number' if self.semseg_encoding == 'index' else 'colour'}: {shown}")
+        if self.depth_encoding:
+            unknown = ", ".join(map(str, (0, *self.depth_invalid)))
+            symbol = DEPTH_UNITS[self.depth_unit].symbol
+            low, high = f"{self.depth_minimum:g}{symbol}", f"{self.depth_maximum:g}{symbol}"
+            how = {
+                "inverse_uint8": f"8 bits, inverse, 255 = {low}, 1 = {high}",
+                "uint8_scaled": f"8 bits, value x {self.depth_scale:g}",
+                "uint16_scaled": f"16 bits, value x {self.depth_scale:g}",
+                "disparity": "from disparity",
+            }
+            lines.append(f"depth: {how[self.depth_encoding]}; {unknown} = not measured; valid {low} to {high}")
+        return lines
+
     def tasks(self, config: configuration.Config) -> tuple[Task, ...]:
         """The tasks of `config.tasks`, in that order; all that there are labels for where it is empty.
 

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mtl_tf.config import Config, replace
 from mtl_tf.data import descriptors
+from mtl_tf.data.sets import open_split
+from tests.field.generator import FOLDERS
+from tests.field.scenes import scenes
 from tests.helpers import ROOT, one_line_error, tool_module
 
 tool = tool_module("describe_dataset")
-describing = tool_module("_describing.answers")
+classes = tool_module("_describing.classes")
 
 
 def write_set(root, labels=(0, 1, 2, 255), palette=None, depth=(700, 8000), bits=16, counts=(("train", 3), ("val", 2))):
@@ -107,10 +111,13 @@ def test_the_colours_of_a_palette(tmp_path):
 
 def test_8_bit_depth_and_no_labels(tmp_path, capsys):
     root = write_set(tmp_path, labels=(), depth=(1, 250), bits=8)
-    assert run(root, "--noask") == 0
+    assert "Give --depth_encoding=uint8_scaled|inverse_uint8" in one_line_error(
+        run(root, "--noask"), capsys.readouterr().err
+    )
+    assert run(root, "--noask", "--depth_encoding=inverse_uint8") == 0
     assert set(content(root)) == {"name", "splits", "depth"}
     assert content(root)["depth"] == {"encoding": "inverse_uint8", "minimum": 4.0, "maximum": 300.0}
-    assert "8-bit depth is read as inverse depth" in capsys.readouterr().out
+    assert "depth: 8 bits, inverse, 255 = 4 m, 1 = 300 m; 0 = not measured" in capsys.readouterr().out
 
 
 def test_again_the_present_file_gives_the_guesses(tmp_path, monkeypatch, capsys):
@@ -145,7 +152,7 @@ def test_a_fault_in_the_samples_is_shown(tmp_path, capsys):
     ("values", "ignore"), [((0, 1, 255), 255), ((0, 1, 2), 255), ((0, 1, 250), 250), ((3,), 255), ((0, 9), 255)]
 )
 def test_the_guess_of_the_value_without_a_class(values, ignore):
-    assert describing.guess_ignore(values) == ignore
+    assert classes.guess_ignore(values) == ignore
 
 
 def test_what_cannot_be_described_is_one_line(tmp_path, monkeypatch, capsys):
@@ -153,6 +160,15 @@ def test_what_cannot_be_described_is_one_line(tmp_path, monkeypatch, capsys):
     bare = write_set(tmp_path / "bare", labels=(), depth=())
     colour = write_set(tmp_path / "colour", depth=())
     Image.new("RGB", (6, 4), (0, 0, 142)).save(colour / "train/semseg/0.png")
+    random = np.random.default_rng(0)
+    photographs = write_set(tmp_path / "photographs", depth=())
+    Image.fromarray(random.integers(0, 256, (4, 90, 3), np.uint8)).save(photographs / "train/semseg/0.png")
+    noise = write_set(tmp_path / "noise", depth=())
+    Image.fromarray(random.integers(0, 256, (40, 60), np.uint8)).save(noise / "train/semseg/0.png")
+    tinted = write_set(tmp_path / "tinted", labels=())
+    for path in tinted.rglob("depth/*.png"):
+        Image.new("RGB", (6, 4), (250, 9, 9)).save(path)
+    shallow = write_set(tmp_path / "shallow", labels=(), depth=(1, 250), bits=8)
     dark = write_set(tmp_path / "dark", depth=(0, 0))
     faults = [
         ([""], "needs --data.root=FOLDER"),
@@ -160,7 +176,12 @@ def test_what_cannot_be_described_is_one_line(tmp_path, monkeypatch, capsys):
         ([tmp_path], "did you mean --data.root="),
         ([good / "train"], f"did you mean --data.root={good}?"),
         ([bare], "has images but no labels; put class ids into train/semseg"),
-        ([colour], "0.png: expected a class id per pixel: an 8-bit grey or palette PNG, got a RGB picture"),
+        ([colour, "--semseg_encoding=index"], "three equal channels, got a RGB picture"),
+        ([photographs], "expected a colour for each class: is it a photograph"),
+        ([noise], "values that change from pixel to pixel, as in a photograph"),
+        ([tinted], "expected depth in an 8-bit grey picture, as in the other files, got a RGB picture"),
+        ([shallow, "--depth_encoding=uint8_scaled"], "Give --unit=METRES"),
+        ([good, "--depth_encoding=uint8_scaled"], "the files have 16 bits"),
         ([dark], "the values of 5 depth files are all 0"),
         ([good, "--ignore=1"], "the labels hold 2, 255, but the value without a class, 1, must be above all classes"),
         ([good, "--classes=a,b"], "3 names or more"),
@@ -180,3 +201,162 @@ def test_what_cannot_be_described_is_one_line(tmp_path, monkeypatch, capsys):
     status = run(good, answers="mine\ntrain\n", monkeypatch=monkeypatch)
     line = one_line_error(status, capsys.readouterr().err)
     assert "the input ended before the answer to: Label value of pixels without a class?" in line and "--noask" in line
+
+
+# === What label files mean is not guessed in silence ===
+
+
+@pytest.fixture
+def field(tmp_path):
+    """Makes a folder of small data as people have them, by name, without a dataset.json of earlier guesses."""
+
+    def make(name):
+        FOLDERS[name](tmp_path / name)
+        (tmp_path / name / "dataset.json").unlink(missing_ok=True)
+        return tmp_path / name
+
+    return make
+
+
+def training(root):
+    """The training split of a described folder."""
+    config = replace(Config(), data__name="folder", data__root=str(root), tasks=("semseg",))
+    return open_split(config, "train", descriptors.read(root))
+
+
+def truth_is_read(root, order=(0, 1)):
+    """Whether the samples of a described folder hold the classes of the scenes, where they are labelled."""
+    source = training(root)
+    for index, scene in enumerate(scenes("train", len(source))):
+        np.testing.assert_array_equal(source.read(index)["semseg"], np.array(order)[scene.semseg])
+    return True
+
+
+def test_255_in_masks_is_a_class_and_that_is_told(field, capsys):
+    root = field("binary255")
+    assert run(root, "--noask") == 0
+    told = capsys.readouterr().out
+    assert "warning: masks of 0, 255: 255 is taken for a class; --foreground=ignore says that it is none" in told
+    assert "semseg by number: 0 = class0; 255 = class1" in told
+    assert content(root)["semseg"]["values"] == {"0": "class0", "255": "class1"} and truth_is_read(root)
+    assert run(root, "--noask", "--replace", "--classes=background,polyp") == 0  # its own values are known now
+    assert "masks of" not in capsys.readouterr().out and descriptors.read(root).classes == ("background", "polyp")
+    assert run(root, "--noask", "--replace", "--foreground=ignore", "--classes=background") == 0
+    told = capsys.readouterr().out
+    assert "values" not in content(root)["semseg"] and "warning: all labels of 12 files are one class" in told
+
+
+@pytest.mark.parametrize(("answer", "names"), [("", ["class0", "class1"]), ("ignore", ["class0"])])
+def test_255_in_masks_is_asked(field, monkeypatch, capsys, answer, names):
+    root = field("binary255")
+    assert run(root, answers=f"\n\n{answer}\n\n", monkeypatch=monkeypatch) == 0
+    told = capsys.readouterr().out
+    assert "Masks of 0, 255: is 255 a class, or no class (ignore)? [class]" in told
+    assert content(root)["semseg"]["classes"] == names and "is taken for" not in told
+
+
+@pytest.mark.parametrize(
+    ("labels", "values"),
+    [
+        ((0, 128, 255), {"0": "class0", "128": "class1", "255": "class2"}),
+        ((0, 200), {"0": "class0", "200": "class1"}),
+        ((1, 2, 255), None),
+    ],
+)
+def test_grey_levels_are_classes(tmp_path, labels, values):
+    root = write_set(tmp_path, labels=labels, depth=())
+    assert run(root, "--noask") == 0 and content(root)["semseg"].get("values") == values
+
+
+@pytest.mark.parametrize("name", ["palettes", "palettes_adaptive"])
+def test_palettes_that_differ_are_read_by_colour(field, capsys, name):
+    root = field(name)
+    assert run(root, "--noask") == 0
+    told = capsys.readouterr().out
+    assert "warning: palettes differ (index 0 is 128,64,128 in " in told and "--semseg_encoding=index" in told
+    assert "semseg by colour: 128,64,128 = class0; 0,0,142 = class1" in told
+    assert content(root)["semseg"]["encoding"] == "colour"
+    assert name == "palettes_adaptive" or truth_is_read(root)
+    assert run(root, "--noask", "--replace", "--semseg_encoding=index") == 0
+    assert "warning: palettes differ: index 0 is" in capsys.readouterr().out
+
+
+def test_colours_take_their_names_from_a_file(field, tmp_path):
+    root = field("colour")
+    assert run(root, "--noask") == 0 and truth_is_read(root)
+    assert descriptors.read(root).classes == ("road", "car")
+    (tmp_path / "names.txt").write_text("# mine\ncar 0 0 142\nbicycle 1 2 3\nignore 128 64 128\n")
+    assert run(root, "--noask", "--replace", f"--classes={tmp_path}/names.txt") == 0
+    assert content(root)["semseg"]["values"] == {"128,64,128": "ignore"} and truth_is_read(root, order=(255, 0))
+    assert descriptors.read(root).classes == ("car", "bicycle")
+
+
+def test_a_colour_without_a_name_is_one_line(field, tmp_path, capsys):
+    (tmp_path / "names.txt").write_text("car 0 0 142\n")
+    status = run(field("colour"), "--noask", f"--classes={tmp_path}/names.txt")
+    assert "a name for each colour of the labels; 128,64,128 has none" in one_line_error(
+        status, capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("name", ["onebit", "ids16", "three_equal"])
+def test_ids_in_other_kinds_of_files(field, name):
+    root = field(name)
+    assert run(root, "--noask") == 0 and truth_is_read(root) and "values" not in content(root)["semseg"]
+
+
+@pytest.mark.parametrize("argument", ["--ignore=0", "--classes=ignore,a,b"])
+def test_ids_from_one(field, argument):
+    root = field("from_one")
+    assert run(root, "--noask", argument) == 0
+    assert content(root)["semseg"]["values"]["0"] == "ignore"
+    assert len(content(root)["semseg"]["classes"]) == 2
+    stored = np.asarray(Image.open(root / "train/semseg/000.png")).astype(int)
+    np.testing.assert_array_equal(training(root).read(0)["semseg"], np.where(stored > 0, stored - 1, 255))
+
+
+def test_16_bit_ids_without_a_class(tmp_path):
+    root = write_set(tmp_path, depth=())
+    for path in root.rglob("semseg/*.png"):
+        Image.fromarray(np.array([[0, 1, 65535] * 2] * 4, np.uint16)).save(path)
+    assert run(root, "--noask") == 0
+    assert content(root)["semseg"]["values"] == {"0": "class0", "1": "class1", "65535": "ignore"}
+
+
+def test_linear_8_bit_depth(field, monkeypatch, capsys):
+    root = field("depth_png8")
+    assert run(root, answers="\n\n\n\nlinear\nuint8_scaled\n10/255\n\n\n", monkeypatch=monkeypatch) == 0
+    told = capsys.readouterr().out
+    assert "one of uint8_scaled, inverse_uint8, not 'linear'" in told and "depth: 8 bits, value x 0.0392157" in told
+    found = content(root)["depth"]
+    assert found == {"encoding": "uint8_scaled", "scale": 10 / 255, "minimum": 0.1, "maximum": 10.0}
+    assert run(root, "--noask", "--replace") == 0 and content(root)["depth"] == found  # it has been stated
+
+
+def test_an_inverse_encoding_that_was_a_guess_is_stated_again(tmp_path, capsys):
+    FOLDERS["depth_png8"](tmp_path)
+    assert content(tmp_path)["depth"]["encoding"] == "inverse_uint8"
+    assert "Give --depth_encoding=" in one_line_error(run(tmp_path, "--noask", "--replace"), capsys.readouterr().err)
+
+
+def test_65535_far_above_is_no_measurement(tmp_path, capsys, monkeypatch):
+    root = write_set(tmp_path, labels=())
+    for path in root.rglob("depth/*.png"):
+        Image.fromarray(np.array([[700, 8000, 65535] * 2] * 4, np.uint16)).save(path)
+    assert run(root, "--noask") == 0
+    expected = {"encoding": "uint16_scaled", "scale": 0.001, "invalid": [65535], "minimum": 0.1, "maximum": 10.0}
+    assert content(root)["depth"] == expected
+    told = capsys.readouterr().out
+    assert "warning: depth of 65535 is no measurement, since the next value is 8000; --invalid=0 makes it depth" in told
+    assert "depth: 16 bits, value x 0.001; 0, 65535 = not measured; valid 0.1 m to 10 m" in told
+    assert run(root, "--noask", "--replace", "--invalid=0", "--maximum=100") == 0
+    assert "invalid" not in content(root)["depth"]
+    assert "warning: 65535 in 5 files is read as 65.535 m" in capsys.readouterr().out
+    assert run(root, "--replace", answers="\n\ndepth\n\n\n\n", monkeypatch=monkeypatch) == 0
+    assert "does it mean no measurement, or depth? [none]" in capsys.readouterr().out
+
+
+def test_the_next_commands_are_quoted(tmp_path, capsys):
+    root = write_set(tmp_path / "my data", depth=())
+    assert run(root, "--noask") == 0
+    assert f"  python tools/check_dataset.py --data.name=folder '--data.root={root}'" in capsys.readouterr().out

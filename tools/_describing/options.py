@@ -14,9 +14,27 @@ class Options(Section):
     name: str = option("", "Name of the data set.")
     splits: tuple[str, ...] = option((), "Splits that every copy of the data set should have.")
     classes: tuple[str, ...] = option(
-        (), "Names of the classes 0, 1, ..., or a text file with one a line, which may have a colour: road 128 64 128."
+        (),
+        "Names of the classes in the order of their values or colours, or a text file with one a line, which may have "
+        "a colour: road 128 64 128. The name ignore stands for no class.",
     )
-    ignore: int = option(-1, "Label value of pixels without a class; -1 = as found.", minimum=-1, maximum=255)
-    unit: float = option(0.0, "Metres a unit of 16-bit depth; 0 = as found.", minimum=0.0)
+    ignore: int = option(-1, "Label value of pixels without a class; -1 = as found.", minimum=-1, maximum=65535)
+    semseg_encoding: str = option(
+        "",
+        "What means a class: the number of a pixel or its colour; empty = as found.",
+        choices=("", "index", "colour"),
+    )
+    foreground: str = option(
+        "", "In masks of two values, such as 0 and 255: what the larger means.", choices=("", "class", "ignore")
+    )
+    depth_encoding: str = option(
+        "",
+        "How depth is stored: uint16_scaled and uint8_scaled = value times --unit, inverse_uint8 = 255 the nearest.",
+        choices=("", "uint16_scaled", "uint8_scaled", "inverse_uint8"),
+    )
+    unit: float = option(0.0, "Metres a unit of stored depth; 0 = as found.", minimum=0.0)
+    invalid: tuple[int, ...] = option(
+        (), "Stored values of depth that mean no measurement, 0 always; empty = as found.", minimum=0, maximum=65535
+    )
     minimum: float = option(0.0, "Smallest valid depth, metres; 0 = as found.", minimum=0.0)
     maximum: float = option(0.0, "Largest valid depth, metres; 0 = as found.", minimum=0.0)

@@ -3,7 +3,8 @@
 import pathlib
 import sys
 
-from _describing.looking import ranges
+from _describing.contents import ranges, text_of
+from mtl_tf.data.descriptors import IGNORE
 from mtl_tf.errors import UsageError
 
 
@@ -18,23 +19,30 @@ class Questions:
 
         Args:
             question: what is asked.
-            guess: the text that Enter stands for.
+            guess: the text that Enter stands for; "" = there is no guess.
             parse: function of the text.
             name: of the option that answers instead, for the message where input ends.
         """
         while True:
             if self._ask:
-                print(f"{question} [{guess}] ", end="", flush=True)
+                print(f"{question} [{guess}] " if guess else f"{question} ", end="", flush=True)
                 line = sys.stdin.readline()
                 if not line:
                     print()
                     raise UsageError(f"the input ended before the answer to: {question} Give --{name}, or --noask")
+            elif not guess:
+                raise UsageError(f"not to be guessed: {question} Give --{name}, or leave out --noask")
             try:
                 return parse((line.strip() if self._ask else "") or guess)
             except UsageError as error:
                 if not self._ask:
                     raise
                 print(f"  {error}")
+
+    def decided(self, text: str, asked: bool = True) -> None:
+        """Prints a warning about a guess that may be wrong; none where it was asked, since then it is an answer."""
+        if not (asked and self._ask):
+            print(f"warning: {text}")
 
 
 def yes_or_no(text):
@@ -53,15 +61,28 @@ def splits_of(there):
     return parse
 
 
-def ignore_value(values):
+def one_of(allowed):
+    """A parser of one of some words."""
+
     def parse(text):
-        if not text.isdecimal() or not 0 < int(text) < 256:
-            raise UsageError(f"a whole number, 1 to 255, not {text!r}")
+        if text not in allowed:
+            raise UsageError(f"one of {', '.join(allowed)}, not {text!r}")
+        return text
+
+    return parse
+
+
+def ignore_value(values):
+    """A parser of the label value without a class: 0, or one above all others."""
+
+    def parse(text):
+        if not text.isdecimal() or int(text) > 65535:
+            raise UsageError(f"a whole number, 0 to 65535, not {text!r}")
         above = [value for value in values if value > int(text)]
-        if above:
+        if above and int(text):
             raise UsageError(
                 f"the labels hold {ranges(above)}, but the value without a class, {text}, must be above all classes: "
-                "renumber the labels, or call it a class as well"
+                f"call each value a class, and those without one {IGNORE} (--classes)"
             )
         return int(text)
 
@@ -69,9 +90,10 @@ def ignore_value(values):
 
 
 def positive_number(text):
+    above, _, below = text.partition("/")
     try:
-        value = float(text)
-    except ValueError:
+        value = float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError):
         value = 0.0
     if not 0 < value < float("inf"):
         raise UsageError(f"a positive number, not {text!r}")
@@ -88,26 +110,53 @@ def more_than(low):
     return parse
 
 
-def class_names(least, ignore):
-    """A parser of names with commas, or of a file of them: name -> colour or None."""
+def class_names(least, ignore, exact=False, colours=()):
+    """A parser of names with commas, or of a file of them, into pairs of a name and its colour or None.
+
+    Args:
+        least: the number of classes found.
+        ignore: the label value of no class, above all ids.
+        exact: no more names than that.
+        colours: those of label files; names that have colours must have all of these, and may be more.
+    """
 
     def parse(text):
         lines = text.split(",")
-        if "," not in text and pathlib.Path(text).is_file():
-            lines = pathlib.Path(text).read_text(encoding="utf-8", errors="replace").splitlines()
+        if pathlib.Path(text).is_file():
+            lines = pathlib.Path(text).read_text(encoding="utf-8-sig", errors="replace").splitlines()
+            lines = [line for line in lines if not line.lstrip().startswith("#")]
         named = [_name_and_colour(line) for line in lines if line.strip()]
-        if len({name for name, _ in named}) != len(named):
+        names = [name for name, _ in named if name != IGNORE]
+        if len(set(names)) != len(names):
             raise UsageError("different names, not one twice")
+        if not names:
+            raise UsageError(f"a name of a class at least, besides {IGNORE}")
+        if colours and any(colour for _, colour in named):
+            return _with_all_colours(named, colours)
+        if exact and len(named) != least:
+            raise UsageError(f"{least} names; got {len(named)}")
         if not least <= len(named) <= ignore:
             raise UsageError(
                 f"{least} names or more, and no more than the value without a class, {ignore}; got {len(named)}"
             )
-        return dict(named)
+        return named
 
     return parse
 
 
+def _with_all_colours(named, colours):
+    listed = [colour for _, colour in named]
+    if None in listed or len(set(listed)) < len(listed):
+        raise UsageError("a colour of its own for each name, or for none")
+    if lacking := [text_of(colour) for colour in colours if colour not in listed]:
+        raise UsageError(f"a name for each colour of the labels; {' '.join(lacking)} has none")
+    return named
+
+
 def _name_and_colour(line):
+    name, *rest = line.split(":")
+    if rest and rest[0].count(",") == 2:  # name:red,green,blue:..., as labelling programs write it
+        line = f"{name} {rest[0].replace(',', ' ')}"
     words = line.split()
     if len(words) > 3 and all(word.isdecimal() and int(word) < 256 for word in words[-3:]):
         return " ".join(words[:-3]), tuple(map(int, words[-3:]))

@@ -1,0 +1,174 @@
+"""What the label files of a data set hold: stored numbers or colours, and stored values of depth."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mtl_tf.data import files
+from mtl_tf.data.pixels import (
+    UNREADABLE,
+    open_picture,
+    palette_of,
+    read_codes,
+    read_colour_codes,
+    read_label_codes,
+    read_uint16,
+)
+from mtl_tf.data.plausibility import MANY_CLASSES, is_rough
+from mtl_tf.errors import UsageError
+
+Colour = tuple[int, int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """What label files hold.
+
+    Attributes:
+        encoding: "index" or "colour", as in `descriptors.SEMSEG_ENCODINGS`.
+        values: the stored numbers, ascending; empty where classes are read by colour.
+        colours: the colours in the order of their appearance; empty where classes are read by number.
+        palette: stored number -> colour, of the first palette file.
+        why: why classes are read by colour; empty where that is plain.
+    """
+
+    encoding: str
+    values: tuple[int, ...] = ()
+    colours: tuple[Colour, ...] = ()
+    palette: dict[int, Colour] = dataclasses.field(default_factory=dict)
+    why: str = ""
+
+
+def look_at_labels(paths: Sequence[str], encoding: str = "") -> Labels:
+    """Looks at label files and says what they hold.
+
+    Args:
+        paths: of the files, at least one.
+        encoding: how they are to be read; "" = by colour where files hold colours or palettes that differ.
+
+    Raises:
+        UsageError: a file is no label map.
+    """
+    differ = "" if encoding else _palettes_differ(paths)
+    if encoding == "colour" or differ or (not encoding and any(map(_has_colours, paths))):
+        colours = _colours(paths)
+        print(f"label colours in {len(paths)} files: {', '.join(map(text_of, colours))}")
+        return Labels("colour", colours=colours, why=differ)
+    total = np.zeros(65536, np.int64)
+    for path in paths:
+        codes = read_label_codes(path, "a class id per pixel: grey, palette or three equal channels")
+        if is_rough(codes):
+            raise UsageError(
+                f"{path}: {len(np.unique(codes))} values that change from pixel to pixel, as in a photograph; expected "
+                "a class id per pixel"
+            )
+        total += np.bincount(codes.ravel(), minlength=65536)
+    values = tuple(np.flatnonzero(total).tolist())
+    if len(values) > 256:
+        raise UsageError(
+            f"{files.folder_of(paths[0])}: {len(values)} label values, {ranges(values)}; expected class ids, at most "
+            "255 (instance ids and depth are none)"
+        )
+    palette = next(filter(None, map(palette_of, paths)), {})
+    print(f"label values in {len(paths)} files: {ranges(values)}{' (with a palette)' if palette else ''}")
+    return Labels("index", values=values, palette=palette)
+
+
+def _has_colours(path):
+    """Whether a file holds more than grey."""
+    try:
+        with files.open_file(path) as file, open_picture(file) as image:
+            if image.mode not in ("RGB", "RGBA"):
+                return False
+    except UNREADABLE:
+        return False
+    codes = read_colour_codes(path)
+    return bool((codes >> 16 != codes & 255).any() or (codes >> 8 & 255 != codes & 255).any())
+
+
+def _palettes_differ(paths):
+    """In which files one index has two colours, as text; "" where palettes agree."""
+    seen: dict[int, tuple[Colour, str]] = {}
+    for path in paths:
+        palette = palette_of(path)
+        for value in np.unique(read_label_codes(path, "a class id per pixel")).tolist() if palette else ():
+            colour, where = seen.setdefault(value, (palette.get(value, (0, 0, 0)), path))
+            if value in palette and palette[value] != colour:
+                return f"index {value} is {text_of(colour)} in {where}, {text_of(palette[value])} in {path}"
+    return ""
+
+
+def _colours(paths):
+    found: dict[int, None] = {}
+    for path in paths:
+        colours, first = np.unique(read_colour_codes(path), return_index=True)
+        found |= dict.fromkeys(colours[np.argsort(first)].tolist())
+        if len(found) > MANY_CLASSES:
+            raise UsageError(
+                f"{path}: {len(found)} colours up to this file; expected a colour for each class: is it a photograph, "
+                "or are edges smoothed, as JPEG and resizing do?"
+            )
+    return tuple((number >> 16, number >> 8 & 255, number & 255) for number in found)
+
+
+@dataclasses.dataclass(frozen=True)
+class DepthValues:
+    """What depth files hold.
+
+    Attributes:
+        bits: 8 or 16.
+        values: the stored values but 0, ascending.
+    """
+
+    bits: int
+    values: tuple[int, ...]
+
+    def limits(self, invalid: Sequence[int] = ()) -> tuple[int, int]:
+        """The smallest and the largest value that is a measurement."""
+        measured = [value for value in self.values if value not in invalid] or self.values
+        return measured[0], measured[-1]
+
+    def outlier(self) -> int:
+        """65535, where that stands far above the other values; else 0."""
+        far = len(self.values) > 1 and self.values[-1] == 65535 and self.values[-2] < 0.75 * 65535
+        return 65535 if far and self.bits == 16 else 0
+
+
+def look_at_depth(paths: Sequence[str]) -> DepthValues:
+    """Looks at depth files and says what they hold.
+
+    Raises:
+        UsageError: a file is no depth map, or all values are 0.
+    """
+    with files.open_file(paths[0]) as file, open_picture(file) as image:
+        bits = 16 if image.mode.startswith("I") else 8
+    total = np.zeros(65536, np.int64)
+    for path in paths:
+        codes = (
+            read_codes(path, "depth in an 8-bit grey picture, as in the other files")
+            if bits == 8
+            else read_uint16(path, "depth in a 16-bit grey picture, as in the other files")
+        )
+        total += np.bincount(codes.ravel(), minlength=65536)
+    values = tuple((np.flatnonzero(total[1:]) + 1).tolist())
+    if not values:
+        raise UsageError(f"{files.folder_of(paths[0])}: the values of {len(paths)} depth files are all 0, unknown")
+    print(f"depth in {len(paths)} files: {bits} bits, values {values[0]} to {values[-1]} (0 = unknown)")
+    return DepthValues(bits, values)
+
+
+def ranges(values: Sequence[int]) -> str:
+    """The numbers as text: 0-11, 255."""
+    parts = []
+    for value in sorted(values):
+        if parts and parts[-1][1] == value - 1:
+            parts[-1][1] = value
+        else:
+            parts.append([value, value])
+    return ", ".join(f"{low}-{high}" if low < high else str(low) for low, high in parts)
+
+
+def text_of(colour: Colour) -> str:
+    """A colour as dataset.json has it: 128,64,128."""
+    return ",".join(map(str, colour))
