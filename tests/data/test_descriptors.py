@@ -107,7 +107,7 @@ def test_a_data_set_may_have_one_task_only(tmp_path):
     assert found.task_names == ("semseg",)
     assert [task.name for task in found.tasks(config_with(tasks=("semseg",)))] == ["semseg"]
     with pytest.raises(UsageError, match="mine has no depth labels; use --tasks=semseg"):
-        found.tasks(config_with())
+        found.tasks(config_with(tasks=("semseg", "depth")))
 
 
 def test_depth_without_statistics_cannot_be_trained(tmp_path):
