@@ -2,7 +2,8 @@
 
 Says what of a weight file fits the network that the options of main.py describe: keras.applications (.h5,
 .weights.h5), safetensors, PyTorch (.pth, .pt), whole DeepLabV3(+) networks of torchvision and
-segmentation_models.pytorch, runs. --input=imagenet fetches the published weights. With --output what fits is written
+segmentation_models.pytorch, runs. Of a file with several sets of weights (trained, averaged) --model.weights_key takes
+another than the usual one. --input=imagenet fetches the published weights. With --output what fits is written
 to one HDF5 file, which --model.encoder_weights and --model.weights take. See docs/weights.md.
 """
 

@@ -37,6 +37,11 @@ class ModelConfig(Section):
         "none",
         "Initial network, encoder included: none, or the path of a run or of a DeepLabV3(+) network of PyTorch.",
     )
+    weights_key: str = option(
+        "",
+        "Which set of weights, where such a file holds several: its name there, e.g. state_dict_ema; of a run, best or "
+        "averaged. Empty: the trained ones.",
+    )
     dilation: tuple[int, ...] = option(
         (0, 0, 1),
         "For layers 2,3,4: 1 trades the stride of the layer for dilation.",
@@ -76,6 +81,11 @@ class ModelConfig(Section):
             raise UsageError(
                 f"model.weights={self.weights} holds an encoder too, model.encoder_weights={self.encoder_weights} "
                 "names another; set one of them to none"
+            )
+        if self.encoder_weights == "imagenet" and self.weights_key:
+            raise UsageError(
+                f"model.weights_key={self.weights_key} chooses within a file; the ImageNet weights are one set: "
+                "leave it out"
             )
         strides = format_value(self.skip_strides)
         if any(second >= first for first, second in zip(self.skip_strides, self.skip_strides[1:], strict=False)):

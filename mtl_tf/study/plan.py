@@ -156,6 +156,8 @@ class Plan:
         values = self._values | settings.set | {"seed": seed}
         if values[WEIGHTS] == GIVEN:
             values[WEIGHTS] = self.base.model.encoder_weights
+        if values[WEIGHTS] == values["model.weights"] == "none":
+            values["model.weights_key"] = ""  # there is no file to choose within
         for name, factor in settings.scale.items():
             values[name] = max(1, round(values[name] * factor))
         if len(values["tasks"]) == 1 and values["train.best_metric"] not in ("total", "grader", "loss"):

@@ -13,7 +13,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.models.encoders.applications import APPLICATIONS
 from mtl_tf.models.weights import hub
 from mtl_tf.models.weights.applications import UNCHECKED, open_imagenet
-from mtl_tf.models.weights.files import FORMATS, open_tensors
+from mtl_tf.models.weights.files import FORMATS, file_of_run, open_tensors
 from mtl_tf.models.weights.layouts import translate
 from mtl_tf.models.weights.matching import Report, match
 from mtl_tf.models.weights.tensors import UnreadableError
@@ -34,6 +34,11 @@ def load_pretrained(model: keras.Model, config: ModelConfig) -> str:
     Raises:
         UsageError: there is no such file, or it does not fit; nothing was changed then.
     """
+    if config.weights == config.encoder_weights == "none" and config.weights_key:
+        raise UsageError(
+            f"--model.weights_key={config.weights_key} chooses within a file; name it: --model.weights=PATH, or "
+            "--model.encoder_weights=PATH"
+        )
     if config.weights == "none":
         return load_encoder_weights(model.get_layer("encoder"), config)
     return str(load_from(config.weights, model, config, f"--model.weights={config.weights}"))
@@ -71,7 +76,7 @@ def load_from(source: str, network: keras.Model, config: ModelConfig, option: st
     Args:
         source: a path or "imagenet".
         network: what is to be filled.
-        config: what it was built from.
+        config: what it was built from; `weights_key` chooses among several sets of weights in the file.
         option: the option that named the source, for errors.
 
     Returns:
@@ -83,18 +88,19 @@ def load_from(source: str, network: keras.Model, config: ModelConfig, option: st
     # Random states are variables too.
     variables = [variable for variable in network.variables if keras.backend.is_float_dtype(variable.dtype)]
     ours = {variable.path: tuple(variable.shape) for variable in variables}
+    path, key, said = pathlib.Path(source), config.weights_key, ""
     try:
-        with _open(source, config.encoder) as tensors:
-            found = translate(tensors, ours, config.aspp_rates)
-            name = "ImageNet" if source == "imagenet" else source
-            return match(variables, found, config, option, name)
+        if source != "imagenet" and path.is_dir():
+            (path, said), key = file_of_run(path, key), ""
+        with _open_imagenet(config.encoder) if source == "imagenet" else open_tensors(path) as tensors:
+            found = translate(tensors, ours, config.aspp_rates, key)
+            found.said = found.said or said
+            return match(variables, found, config, option, "ImageNet" if source == "imagenet" else source)
     except UnreadableError as error:
         raise UsageError(f"{option} {error}") from None
 
 
-def _open(source: str, encoder: str):
-    if source != "imagenet":
-        return open_tensors(pathlib.Path(source))
+def _open_imagenet(encoder: str):
     try:
         if encoder in APPLICATIONS:
             return open_imagenet(encoder)

@@ -13,19 +13,16 @@ from mtl_tf.models.weights.torch_files import open_legacy, open_zip
 
 FORMATS = "HDF5 (.h5, .weights.h5), safetensors, or PyTorch's (.pth, .pt)"
 
+_OF_RUN = {"best": "weights.h5", "averaged": "averaged_weights.h5"}
+
 
 @contextlib.contextmanager
 def open_tensors(path: pathlib.Path) -> Iterator[dict[str, Tensor]]:
     """Opens a weight file; its tensors can be read until it is closed.
 
-    Args:
-        path: a file of weights, or the directory of a run, whose best weights are meant.
-
     Raises:
         UnreadableError: it is no weight file, or a damaged one.
     """
-    if path.is_dir():
-        path = _of_run(path)
     if not path.is_file():
         if path.with_name(path.name + ".index").is_file():
             raise UnreadableError(_CHECKPOINT)
@@ -45,10 +42,26 @@ _CHECKPOINT = (
 )
 
 
-def _of_run(folder: pathlib.Path) -> pathlib.Path:
-    best = folder / "best" / "weights.h5"
-    if best.is_file():
-        return best
+def file_of_run(folder: pathlib.Path, key: str = "") -> tuple[pathlib.Path, str]:
+    """The weights in the directory of a run.
+
+    Args:
+        folder: the directory.
+        key: "best", the usual ones, or "averaged".
+
+    Returns:
+        The file, and a sentence that says which it is where there are others.
+
+    Raises:
+        UnreadableError: it is not the directory of a run, or has no such weights.
+    """
+    there = {name: folder / "best" / file for name, file in _OF_RUN.items() if (folder / "best" / file).is_file()}
+    if key in there or (there and not key):
+        taken = key or next(iter(there))
+        others = "".join(f", not {name} (--model.weights_key={name} takes them)" for name in there if name != taken)
+        return there[taken], f"its {taken} weights are taken{others}" if key or others or taken != "best" else ""
+    if there:
+        raise UnreadableError(f"is a run without weights {key}; --model.weights_key takes {' or '.join(there)}")
     if (folder / "run.flags").is_file():
         raise UnreadableError("is a run without best/weights.h5: its first epoch is not finished; train it further")
     if (folder / "checkpoint").is_file() or any(folder.glob("ckpt-*.index")):

@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 
+from mtl_tf.models.weights.sets import WeightSet, choose
 from mtl_tf.models.weights.tensors import Tensor, UnreadableError
 
 SHARED = "shared"  # the branch of networks with one decoder, which any branch of ours can start from
@@ -15,9 +16,9 @@ HEADS = ("fc", "head", "classifier", "last_linear")  # what classifies images in
 # What keras.applications has before and after the encoder: whitening, which is ours, and the classifier.
 KERAS_ASIDE = re.compile(r"normalization(_\d+)?|predictions|logits|conv_2|.*_head_(dense|layernorm)", re.IGNORECASE)
 RATES = (12, 24, 36)  # of the ASPP of torchvision and segmentation_models.pytorch
-_WRAPPERS = ("module.", "model.", "net.", "network.")
 _FIRST = "layer1.0.conv1.weight"  # every ResNet of PyTorch has it
 _ENCODER = re.compile(r"conv1|bn1|layer\d+\.\d+\..+")
+_COUNTERS = ("num_batches_tracked", "n_averaged")  # of batches seen, of states averaged
 _LEAVES = {"running_mean": "moving_mean", "running_var": "moving_variance"}
 _PARTS = {"downsample.0": "downsample", "downsample.1": "downsample_bn", "se.fc1": "se_reduce", "se.fc2": "se_expand"}
 
@@ -31,12 +32,14 @@ class Translation:
         tensors: by the path of our variable; what has no counterpart keeps its name.
         beside: what is known to have no counterpart, with the number of its tensors.
         notes: what should be known about what it is used for here.
+        said: which of several sets of weights in the file it is.
     """
 
     layout: str
     tensors: dict[str, Tensor]
     beside: dict[str, int] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
+    said: str = ""
 
     def put(self, path: str, tensor: Tensor):
         """Files a tensor under the path of our variable."""
@@ -49,26 +52,29 @@ class Translation:
         self.beside[what] = self.beside.get(what, 0) + count
 
 
-def translate(tensors: dict[str, Tensor], ours: dict[str, tuple[int, ...]], rates: tuple[int, ...]) -> Translation:
+def translate(
+    tensors: dict[str, Tensor], ours: dict[str, tuple[int, ...]], rates: tuple[int, ...], key: str = ""
+) -> Translation:
     """Finds out whose names a file has, and turns them into ours.
 
     Args:
         tensors: by the names in the file.
         ours: shape of every variable of the network, by its path, in the network's order.
         rates: the dilations of its ASPP.
+        key: the name of a set of weights in the file; "" = the usual one.
 
     Raises:
-        UnreadableError: nobody's.
+        UnreadableError: nobody's, or there is no such set.
     """
+    chosen = choose(tensors, _FIRST, _in_encoder, key)
+    if chosen is not None:
+        return _from_torch(chosen, ours, rates)
+    if key:
+        raise UnreadableError(f"holds no weights that are told by a name; leave --model.weights_key={key} out")
     if any(name.startswith("encoder/") for name in tensors):
         return Translation("a run", dict(tensors))
     if all(name.count("/") == 1 for name in tensors):
         return _from_keras(tensors, ours)
-    while wrapper := next((w for w in _WRAPPERS if all(name.startswith(w) for name in tensors)), ""):
-        tensors = {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()}
-    prefixes = sorted((name.removesuffix(_FIRST) for name in tensors if name.endswith(_FIRST)), key=len)
-    if prefixes:
-        return _from_torch(tensors, prefixes[0], ours, rates)
     shown = ", ".join(list(tensors)[:3])
     raise UnreadableError(f"holds no encoder in a layout that is known here (its first tensors: {shown[:160]})")
 
@@ -97,14 +103,21 @@ def _from_keras(tensors, ours):
 # === PyTorch ===
 
 
-def _from_torch(tensors, prefix, ours, rates):
+def _in_encoder(name: str, alone: bool) -> bool:
+    """Whether a name is of the encoder, or, where nothing stands beside that, of the head that classifies images."""
+    module = name.rpartition(".")[0]
+    return bool(_ENCODER.fullmatch(module)) or (alone and module.partition(".")[0] in HEADS)
+
+
+def _from_torch(chosen: WeightSet, ours, rates):
     """A ResNet of torchvision or timm, alone or within a network of torchvision or segmentation_models.pytorch."""
     whole = {"": "torchvision and timm", "backbone.": "torchvision's segmentation networks"}
-    found = Translation(whole.get(prefix, "segmentation_models.pytorch"), {})
+    found = Translation(whole.get(chosen.encoder, "segmentation_models.pytorch"), {}, said=chosen.said)
+    prefix, tensors = chosen.encoder, chosen.tensors
     rest: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         module, _, leaf = name.rpartition(".")
-        if leaf == "num_batches_tracked":
+        if leaf in _COUNTERS:
             continue
         inner = module.removeprefix(prefix)
         if not name.startswith(prefix):
@@ -116,7 +129,7 @@ def _from_torch(tensors, prefix, ours, rates):
         else:
             found.put(name, tensor)
     _pyramid(found, rest, ours, rates)
-    for name in rest:
+    for name in (*rest, *chosen.beside):
         found.leave(".".join(name.split(".")[:2]))
     return found
 

@@ -118,13 +118,14 @@ def match(variables: list[keras.Variable], found: Translation, config: ModelConf
             taken[part] = len(mine)
     if wrong:
         total = len({path for path in [*ours, *theirs] if part_of(path) in taken})
-        raise UsageError(_misfit(option, config, wrong, total, theirs))
+        raise UsageError("; ".join(filter(None, (_misfit(option, config, wrong, total, theirs), found.said))))
     # Everything is read before anything is changed.
     values = {path: numbers(path, theirs[path]) for path in ours if part_of(path) in taken}
     for path, value in values.items():
         ours[path].assign(value)
     taken["encoder"] += taken.pop(EXCITATION_NAME, 0)
-    return Report(config.encoder, source, found.layout, taken, anew, unused, found.notes)
+    notes = [found.said, *found.notes] if found.said else found.notes
+    return Report(config.encoder, source, found.layout, taken, anew, unused, notes)
 
 
 def _for_every_branch(theirs: dict[str, Tensor], ours: dict[str, keras.Variable]) -> dict[str, Tensor]:

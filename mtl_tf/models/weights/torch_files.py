@@ -18,7 +18,7 @@ from mtl_tf.models.weights.pickles import Storage, View
 from mtl_tf.models.weights.tensors import Tensor, UnreadableError, damage
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a file before version 1.6
-_PARTS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
+_DEEPEST = 4  # dicts within dicts: {"state_dict": {"model": {"module": {...}}}}
 _DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError)
 _DAMAGED = (*_DAMAGED, IndexError, TypeError, OverflowError, MemoryError, struct.error)
 
@@ -111,26 +111,34 @@ class _Kept:
 
 def _tensors(content: Any, fetch: Fetch) -> dict[str, Tensor]:
     return {
-        str(name): Tensor(view.shape, lambda view=view: _read(view, fetch))
-        for name, view in state_dict(content).items()
-        if isinstance(view, View)
+        name: Tensor(view.shape, lambda view=view: _read(view, fetch)) for name, view in named_views(content).items()
     }
 
 
-def state_dict(content: Any) -> dict[Any, Any]:
-    """The dict of tensors in what was saved: that itself, or under one of the names that training scripts use.
+def named_views(content: Any) -> dict[str, View]:
+    """All tensors in what was saved, by their names; those of dicts within dicts as "state_dict.conv1.weight".
 
     Raises:
         UnreadableError: there is none.
     """
-    level = [content]
-    for _ in range(3):
-        level = [found for found in level if isinstance(found, dict)]
-        for found in level:
-            if any(isinstance(value, View) for value in found.values()):
-                return found
-        level = [found[name] for found in level for name in _PARTS if name in found]
-    raise UnreadableError("is a PyTorch file without a dict of tensors (a state_dict); save model.state_dict()")
+    found: dict[str, View] = {}
+    level, seen = [("", content)], set()
+    for _ in range(_DEEPEST):
+        inner = []
+        for prefix, value in level:
+            # One dict may stand in many places, and within itself.
+            if not isinstance(value, dict) or id(value) in seen:
+                continue
+            seen.add(id(value))
+            for name, item in value.items():
+                if isinstance(name, str) and isinstance(item, View):
+                    found[prefix + name] = item
+                elif isinstance(name, str):
+                    inner.append((f"{prefix}{name}.", item))
+        level = inner
+    if not found:
+        raise UnreadableError("is a PyTorch file without a dict of tensors (a state_dict); save model.state_dict()")
+    return found
 
 
 def _views(content):
