@@ -1,14 +1,28 @@
-"""Files that are written whole or not at all: a reader never sees half of one, a full disk spoils none."""
+"""Files and folders that are written whole or not at all: a reader never sees half of one, a full disk spoils none.
+
+What a killed process was writing lies beside its place, under a name that begins with a dot. Whoever writes holds a
+lock on it; what nobody holds is removed when the next file or folder is written there.
+"""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import pathlib
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from typing import BinaryIO
 
 from mtl_tf.errors import UsageError
 
 _LONGEST = 160  # bytes, of the 255 that file systems take
+_FILES, _FOLDERS = ".mtl_tf-", ".export-"
+_BEFORE = "before"  # what a new folder replaces, until it is there
+_swept: set[pathlib.Path] = set()  # folders that this process has looked through for files
+_sweeping = threading.Lock()
 
 
 class WriteError(UsageError):
@@ -52,24 +66,121 @@ def write_bytes(path: str | os.PathLike, content: bytes):
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike):
-    """A file for bytes that takes the place of `path` when the block ends; after an error it never was. See above."""
+def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """A file for bytes that takes the place of `path` when the block ends; after an error it never was.
+
+    Raises:
+        WriteError: the system could not write it; what was there is untouched.
+    """
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{file_name(path.name)}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        with swapping(path) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError as error:
         raise WriteError(
             f"cannot write {path} ({error.strerror}); what was there is untouched; make room or the folder writable"
         ) from None
+
+
+@contextlib.contextmanager
+def swapping(path: pathlib.Path, durable: bool = True) -> Iterator[BinaryIO]:
+    """As `replacing`, errors of the system as they are.
+
+    Args:
+        path: the file; its folder is made.
+        durable: whether the file is on the disk, and not only on its way there, before it takes its place.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _sweeping:
+        if path.parent not in _swept:
+            _swept.add(path.parent)
+            _remove_abandoned_files(path.parent)
+    temporary, file = _open_held(path.parent)
+    try:
+        with file:
+            yield file
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def swapping_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A path for a folder, which takes the place of `path` when the block ends; what lies beside it then goes.
+
+    Killed between the two steps of the exchange, a process leaves the old folder aside; the next one puts it back.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned_folders(path.parent)
+    scratch, lock = _make_held(path.parent)
+    try:
+        yield scratch / "new"
+        if path.exists():
+            (scratch / _BEFORE).mkdir()
+            os.replace(path, scratch / _BEFORE / path.name)
+        os.replace(scratch / "new", path)
+    finally:
+        with contextlib.suppress(OSError):
+            _dissolve(scratch)
+        os.close(lock)
+
+
+def remove_abandoned_folders(parent: pathlib.Path):
+    """Removes what killed processes left of folders in `parent`."""
+    for folder in parent.glob(f"{_FOLDERS}*"):
+        with contextlib.suppress(OSError):
+            # Of another's folder of such a name nothing is touched.
+            if folder.is_symlink() or {entry.name for entry in folder.iterdir()} - {"new", _BEFORE, "tasks.json"}:
+                continue
+            lock = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _dissolve(folder)
+            finally:
+                os.close(lock)
+
+
+def _dissolve(scratch):
+    """Removes a folder that was to be put in place; what it was to replace goes back if nothing has replaced it."""
+    for before in (scratch / _BEFORE).glob("*"):
+        if not (scratch.parent / before.name).exists():
+            os.replace(before, scratch.parent / before.name)
+    shutil.rmtree(scratch)
+
+
+def _remove_abandoned_files(folder):
+    for path in folder.glob(f"{_FILES}*.tmp"):
+        with contextlib.suppress(OSError), open(path, "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
+def _open_held(folder) -> tuple[pathlib.Path, BinaryIO]:
+    """A new file that this process holds; one that another took for abandoned before that is left to it."""
+    while True:
+        path = folder / f"{_FILES}{os.getpid()}-{os.urandom(4).hex()}.tmp"
+        file = open(path, "xb")  # noqa: SIM115 (held until it is whole)
+        with contextlib.suppress(OSError):  # not every file system has locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return path, file
+        file.close()
+
+
+def _make_held(parent) -> tuple[pathlib.Path, int]:
+    """A new folder that this process holds, and the lock."""
+    while True:
+        folder = pathlib.Path(tempfile.mkdtemp(dir=parent, prefix=_FOLDERS))
+        lock = os.open(folder, os.O_RDONLY)
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.exists():
+            return folder, lock
+        os.close(lock)
 
 
 def write_text(path: str | os.PathLike, text: str):

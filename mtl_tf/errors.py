@@ -1,6 +1,9 @@
 """The errors a command turns into one line and an exit status."""
 
+import contextlib
+import signal
 import sys
+import threading
 from collections.abc import Callable
 
 _LONGEST = 2000  # characters of an error
@@ -53,7 +56,8 @@ def exit_status(job: Callable[[], None]) -> int:
         0 done; 2 wrong usage, configuration, data or file; 3 training diverged; 4 stopped early, resumable.
     """
     try:
-        job()
+        with _ending_in_order():
+            job()
         return 0
     except MtlError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -78,6 +82,20 @@ def exit_status(job: Callable[[], None]) -> int:
             raise
         print(f"error: {line}", file=sys.stderr)
         return 2
+
+
+@contextlib.contextmanager
+def _ending_in_order():
+    """Inside, SIGTERM ends the work as Ctrl-C does, so that what is half written is removed; training takes it over."""
+    before = signal.getsignal(signal.SIGTERM)
+    if before is not signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -22,6 +22,7 @@ from typing import BinaryIO, NamedTuple
 from _tool import run_tool
 from _writing import output_folder
 
+from mtl_tf.atomic import swapping
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.progress import Progress
@@ -144,15 +145,10 @@ def _write(entry, target, folder):
     free = shutil.disk_usage(target.parent).free
     if entry.size > free:
         raise UsageError(f"{target} takes {entry.size / 1e9:.1f} GB, but {free / 1e9:.1f} are free; make room")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with entry.open() as content, open(temporary, "wb") as file:
-            shutil.copyfileobj(content, file, _MIB)
-        if temporary.stat().st_size != entry.size:
+    with entry.open() as content, swapping(target, durable=False) as file:
+        shutil.copyfileobj(content, file, _MIB)
+        if file.tell() != entry.size:
             raise EOFError(f"{entry.name} ends early")
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

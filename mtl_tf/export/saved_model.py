@@ -1,11 +1,10 @@
 """SavedModel: a folder that answers without this project's code."""
 
-import os
 import pathlib
-import tempfile
 
 import tensorflow as tf
 
+from mtl_tf.atomic import swapping_folder
 from mtl_tf.config import Config
 from mtl_tf.errors import UsageError
 from mtl_tf.inference.predictor import ASSET, answer_module, tasks_to_json
@@ -35,17 +34,11 @@ def export_run(config: Config) -> str:
         raise UsageError(f"--output={output} exists and is no SavedModel; choose an empty or new folder")
     module, tasks = answer_module(run_dir, config.weights, config.precision)
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as temporary:
-            asset = pathlib.Path(temporary) / ASSET
+        with swapping_folder(output) as folder:
+            asset = folder.with_name(ASSET)
             asset.write_text(_described(tasks, config), encoding="utf-8")
             module.description = tf.saved_model.Asset(str(asset))
-            written = pathlib.Path(temporary) / "model"
-            tf.saved_model.save(module, str(written), signatures={"serving_default": _serving(module, tasks)})
-            # A reader sees the old export or the new one, never half of either.
-            if output.exists():
-                os.replace(output, pathlib.Path(temporary) / "old") if any(output.iterdir()) else output.rmdir()
-            os.replace(written, output)
+            tf.saved_model.save(module, str(folder), signatures={"serving_default": _serving(module, tasks)})
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise UsageError(f"cannot write {output}: {reason}") from None

@@ -85,10 +85,9 @@ def _facts(repository: str) -> tuple[str, int, str]:
 
 
 def _download(url: str, path: pathlib.Path, size: int, digest: str):
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     progress, found, length = Progress(f"fetching {url}", size >> 20, "MiB"), hashlib.sha256(), 0
     try:
-        with open_url(url) as answer, open(partial, "wb") as file:
+        with open_url(url) as answer, atomic.swapping(path) as file:
             while chunk := answer.read(_CHUNK):
                 length += len(chunk)
                 if length > size:
@@ -96,16 +95,12 @@ def _download(url: str, path: pathlib.Path, size: int, digest: str):
                 found.update(chunk)
                 file.write(chunk)
                 progress.advance(len(chunk) >> 20)
-            file.flush()
-            os.fsync(file.fileno())
-        if length != size:
-            raise ValueError(f"the file is {size} bytes long, {'more' if length > size else length} came")
-        if found.hexdigest() != digest:
-            raise ValueError(f"wrong checksum: SHA-256 {found.hexdigest()} instead of {digest}; nothing was kept")
-        os.replace(partial, path)
+            if length != size:
+                raise ValueError(f"the file is {size} bytes long, {'more' if length > size else length} came")
+            if found.hexdigest() != digest:
+                raise ValueError(f"wrong checksum: SHA-256 {found.hexdigest()} instead of {digest}; nothing was kept")
     finally:
         progress.close()
-        partial.unlink(missing_ok=True)
 
 
 def _sha256(path: pathlib.Path) -> str:
