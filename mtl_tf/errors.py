@@ -104,7 +104,8 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "memory" in text.lower() or "OOM" in text
 
 
-_OUT_OF_MEMORY = "out of memory; lower --train.batch_size, --data.image_size or --data.crop_size"
+# Training and `predict` know more, and say more.
+_OUT_OF_MEMORY = "out of memory; free memory, or use a machine with more; smaller pictures and batches need less"
 
 
 def _tensorflow_line(error):

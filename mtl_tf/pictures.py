@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mtl_tf.atomic import write_bytes
+from mtl_tf.data.codecs import encode_uint16_scaled
 from mtl_tf.tasks import DEPTH_UNITS, Segmentation, Task
 
 Colour = tuple[int, int, int]
@@ -364,22 +365,21 @@ def write_png(path: str | Path, array: np.ndarray, palette: Sequence[Colour] | N
     return _save(image, path)
 
 
-def write_depth_png16(path: str | Path, depth: np.ndarray, step: float = 0.01) -> Path:
+def write_depth_png16(path: str | Path, depth: np.ndarray, step: float = 0.01) -> int:
     """Writes depth as a 16-bit PNG: value * step = metres, 0 = invalid; a reader never sees half of it.
 
     Args:
         path: the file; its folder is made.
-        depth: metres (H, W); clipped at 65535 steps, 655.35 m.
+        depth: metres (H, W).
         step: metres of one unit.
 
     Returns:
-        The path.
+        The number of pixels beyond 65535 steps (655.35 m), which 16 bits do not hold. They are written as invalid: the
+        largest code would be a distance that nobody predicted.
     """
-    depth = np.asarray(depth, np.float64)
-    valid = _valid(depth)
-    # A valid depth below half a step must not turn into "invalid".
-    codes = np.clip(np.rint(np.where(valid, depth, 0) / step), 1, 65535)
-    return _save(Image.fromarray(np.where(valid, codes, 0).astype(np.uint16)), path)
+    codes = encode_uint16_scaled(depth, step)
+    _save(Image.fromarray(codes), path)
+    return int(np.count_nonzero(_valid(np.asarray(depth)) & (codes == 0)))
 
 
 def _save(image, path):

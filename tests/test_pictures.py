@@ -217,15 +217,17 @@ def test_rgb_is_written_as_it_is(tmp_path):
 
 def test_depth_comes_back_from_16_bits(tmp_path):
     depth = np.array([[0, 0.01, 3.214, 80.006], [655.35, 9000, np.nan, 0.001]])
-    with Image.open(pictures.write_depth_png16(tmp_path / "depth.png", depth)) as image:
+    assert pictures.write_depth_png16(tmp_path / "depth.png", depth) == 1
+    with Image.open(tmp_path / "depth.png") as image:
         codes = np.asarray(image)
     assert codes.dtype == np.uint16
-    np.testing.assert_array_equal(codes, [[0, 1, 321, 8001], [65535, 65535, 0, 1]])
+    np.testing.assert_array_equal(codes, [[0, 1, 321, 8001], [65535, 0, 0, 1]])  # no distance that nobody answered
 
 
 def test_16_bits_keep_every_centimetre(tmp_path):
     depth = (np.arange(65536, dtype=np.float32) * np.float32(0.01)).reshape(256, 256)
-    with Image.open(pictures.write_depth_png16(tmp_path / "depth.png", depth)) as image:
+    assert pictures.write_depth_png16(tmp_path / "depth.png", depth) == 0
+    with Image.open(tmp_path / "depth.png") as image:
         np.testing.assert_array_equal(np.asarray(image).ravel(), np.arange(65536))
 
 

@@ -5,6 +5,7 @@ import os
 import pathlib
 
 import numpy as np
+import tensorflow as tf
 
 from mtl_tf import pictures
 from mtl_tf.atomic import WriteError, below
@@ -13,7 +14,7 @@ from mtl_tf.data.codecs import encode_inverse_uint8
 from mtl_tf.data.descriptors import read as read_descriptor
 from mtl_tf.data.pixels import read_rgb
 from mtl_tf.data.sets import open_split
-from mtl_tf.errors import UsageError
+from mtl_tf.errors import UsageError, is_out_of_memory
 from mtl_tf.inference.predictor import Prediction, load
 from mtl_tf.inference.runs import is_saved_model
 from mtl_tf.progress import Progress
@@ -34,26 +35,45 @@ def predict_files(config: Config) -> str:
     predictor = load(config.run_dir, config.weights, config.precision)
     names, read = _inputs(config)
     output = pathlib.Path(config.output or _default_output(config))
-    progress, bad = Progress("predicting", len(names)), []
+    progress, bad, beyond = Progress("predicting", len(names)), [], {}
     for position, name in enumerate(names):
         try:
             image = read(position)
-            write_prediction(output, name, image, predictor(image, config.scale), predictor.tasks)
+            beyond[name] = write_prediction(output, name, image, predictor(image, config.scale), predictor.tasks)
         except WriteError:
             raise
         except UsageError as error:
             bad.append(str(error))
+        except (MemoryError, tf.errors.OpError) as error:
+            if not is_out_of_memory(error):
+                raise
+            smaller = "--scale=fit, or a smaller picture" if config.scale == "native" else "a smaller picture"
+            bad.append(f"{name}: memory does not suffice; use {smaller}")
         progress.advance()
     progress.close()
     done = len(names) - len(bad)
+    warning = _told_beyond({name: count for name, count in beyond.items() if count}, predictor.tasks)
     if bad:
-        raise UsageError(f"{len(bad)} of {len(names)} pictures cannot be predicted: {'; '.join(bad[:5])} ({done} done)")
-    return f"{done} pictures predicted: {output}/{{{','.join(_folders(predictor.tasks))}}}"
+        shown = "; ".join(bad[:5])
+        raise UsageError(f"{len(bad)} of {len(names)} pictures cannot be predicted: {shown} ({done} done){warning}")
+    return f"{done} pictures predicted: {output}/{{{','.join(_folders(predictor.tasks))}}}{warning}"
+
+
+def _told_beyond(beyond: dict[str, int], tasks) -> str:
+    """That 16 bits do not hold the depth of some pixels; empty where they hold all."""
+    if not beyond:
+        return ""
+    (unit,) = (DEPTH_UNITS[task.unit] for task in tasks if not isinstance(task, Segmentation))
+    return (
+        f"; warning: {sum(beyond.values())} pixels of {len(beyond)} pictures (first: {next(iter(beyond))}) lie beyond "
+        f"{unit.step * 65535:g}{unit.symbol}, more than 16-bit files hold, and are 0 (invalid) in depth; "
+        "mtl_tf.load answers them in full"
+    )
 
 
 def write_prediction(
     folder: pathlib.Path, name: str, image: np.ndarray, answer: Prediction, tasks: tuple[Task, ...]
-) -> None:
+) -> int:
     """Writes one prediction.
 
     Args:
@@ -64,9 +84,13 @@ def write_prediction(
         answer: the predictor's, of this image.
         tasks: the predictor's.
 
+    Returns:
+        The number of pixels whose depth lies beyond what a 16-bit file holds (655.35 m); they are invalid there.
+
     Raises:
         UsageError: the name leads out of the folder.
     """
+    beyond = 0
 
     def path(kind):
         return below(folder / kind, f"{name}.png")
@@ -77,12 +101,13 @@ def write_prediction(
             pictures.write_png(path("semseg"), answer.semseg.astype(np.uint8), task.palette)
             continue
         unit = DEPTH_UNITS[task.unit]
-        pictures.write_depth_png16(path("depth"), answer.depth, unit.step)
+        beyond += pictures.write_depth_png16(path("depth"), answer.depth, unit.step)
         bar = pictures.depth_with_bar(answer.depth, *pictures.depth_range(answer.depth), unit.symbol)
         pictures.write_png(path("depth_picture"), bar)
         if task.codec == "inverse_uint8":
             codes = encode_inverse_uint8(answer.depth, task.minimum, task.maximum, clamp=True)
             pictures.write_png(path("depth_codec"), codes)
+    return beyond
 
 
 def _folders(tasks):
