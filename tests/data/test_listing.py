@@ -120,3 +120,8 @@ def test_the_tools_name_what_is_passed_over(field, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert "train: 8 samples with 8 semseg labels, 0 of them with faults" in lines
     assert told in lines
+
+
+@pytest.mark.parametrize("name", ["depth_tif16", "depth_tiff"])
+def test_labels_of_a_task_that_dataset_json_does_not_describe(field, name):
+    assert reasons_of(opened(field / name)) == {"dataset.json describes no depth": 8}

@@ -28,6 +28,9 @@ def open_split(config: Config, split: str, descriptor: Descriptor) -> FileSource
     for modality in ENDINGS:
         found[modality], passed = list_files(folder, modality)
         passed_over += passed
+        if modality not in ("rgb", *descriptor.task_names):
+            reason = f"{descriptors.FILE_NAME} describes no {modality}"
+            passed_over += [PassedOver(path, reason) for path in found[modality].values()]
     if not found["rgb"]:
         told = listing.told(passed_over)
         raise UsageError(
