@@ -111,13 +111,23 @@ def test_predictor_answers_in_the_size_of_the_picture(run, picture):
     np.testing.assert_allclose(batch.depth[0], predictor(picture).depth, rtol=1e-4)
 
 
-def test_fit_is_a_resize_into_the_training_size_and_back(run, picture):
-    """45x90 fits into 32x48 as 24x48."""
+def test_a_picture_is_brought_to_the_training_size_as_in_training_and_back(run, picture):
+    """45x90 becomes 32x48 as data.fit says; a run whose data have that aspect stretches."""
     predictor = mtl_tf.load(run)
-    small = tf.image.resize(picture[None], (24, 48), antialias=True)
-    raw = predictor._owner._model(small, training=False)["depth"]
-    expected = predictor.tasks[1].decode(tf.image.resize(raw, (45, 90)))[0]
-    np.testing.assert_allclose(predictor(picture).depth, expected, rtol=1e-5)
+    owner, tasks = predictor._owner, predictor.tasks
+
+    def depth_of(frame, part=np.s_[:, :]):
+        raw = owner._model(frame, training=False)["depth"][:, *part]
+        return tasks[1].decode(tf.image.resize(raw, (45, 90)))[0]
+
+    stretched = tf.image.resize(picture[None], (32, 48), antialias=True)
+    np.testing.assert_allclose(predictor(picture).depth, depth_of(stretched), rtol=1e-5)
+    inside = tf.image.resize(picture[None], (24, 48), antialias=True)
+    padded = tf.pad(inside, [[0, 0], [4, 4], [0, 0], [0, 0]])
+    covering = tf.image.resize(picture[None], (32, 64), antialias=True)
+    for fit, expected in (("pad", depth_of(padded, np.s_[4:28, :])), ("crop", depth_of(covering))):
+        owner._how = fit
+        np.testing.assert_allclose(owner._fit(picture[None])["depth"][0], expected, rtol=1e-5)
     # At the training size itself nothing is resized.
     same = picture[:32, :48]
     np.testing.assert_array_equal(predictor(same).depth, predictor(same, scale="native").depth)

@@ -19,7 +19,7 @@ def settled(config: Config, before: Config | None = None) -> Config:
 
     Returns:
         `tasks`: those that samples of the training split have labels of. data.fit: "pad" where data.image_size has
-        another aspect than some of the pictures, else "stretch".
+        another aspect than some of the pictures, else "stretch"; as it was where there is no data.image_size.
 
     Raises:
         UsageError: the data set or its training split is not there, or its tasks do not go with other options.
@@ -46,7 +46,7 @@ def _as_before(config, before):
 
 
 def _chosen(config, tasks, fit):
-    fit = fit if config.data.fit == "auto" else config.data.fit
+    fit = fit if config.data.fit == "auto" and config.data.image_size else config.data.fit
     return dataclasses.replace(config, tasks=tasks, data=dataclasses.replace(config.data, fit=fit))
 
 
