@@ -26,14 +26,15 @@ class Evaluation:
 
     Attributes:
         scores: {"num_images", task: {metric: value}, "total", "grader"}.
-        losses: mean loss of each task as training has it, over the first answers too where the network has any.
+        losses: mean loss of each task as training has it, over the first answers too where the network has any; None
+            where no pixel has a label.
         last_losses: the same of the last answers alone.
         images: per image {"index", "TASK.METRIC": value}, in the order of the split.
     """
 
     scores: dict
-    losses: dict[str, float]
-    last_losses: dict[str, float]
+    losses: dict[str, float | None]
+    last_losses: dict[str, float | None]
     images: list[dict]
 
 
@@ -119,7 +120,7 @@ def _loss_sums(task, outputs, target):
 
 
 def _mean(total, count):
-    return float(total / count) if count else 0.0
+    return float(total / count) if count else None
 
 
 def _add_image_scores(task, statistics, rows):

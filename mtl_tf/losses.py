@@ -20,8 +20,10 @@ def loss_weight(config: Config, task: Task) -> float:
     return getattr(config.loss, task.weight)
 
 
-def total_loss(config: Config, tasks: Sequence[Task], losses: dict[str, float]) -> float:
-    """What is minimised: the weighted sum of the losses of the tasks, by the task's name."""
+def total_loss(config: Config, tasks: Sequence[Task], losses: dict[str, float | None]) -> float | None:
+    """What is minimised: the weighted sum of the losses of the tasks, by the task's name; None where one is missing."""
+    if None in losses.values():
+        return None
     return sum(loss_weight(config, task) * losses[task.name] for task in tasks)
 
 

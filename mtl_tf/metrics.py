@@ -159,23 +159,24 @@ _LOWER_IS_BETTER = ("si_log_rmse", "rmse", "abs_rel", "loss")
 
 
 def selection_score(evaluation: dict, metric: str) -> float:
-    """The number, larger is better, by which the best weights are chosen.
+    """The number, larger is better, by which the best weights are chosen; -inf where it is missing.
 
-    `total` and `grader` fall back on their term of the one task that a single-task network has.
+    `total` and `grader` fall back on their term of the one task that is evaluated. Of a task that is evaluated no term
+    is left out: without one that is not finite, the sum would be better than with any value.
     """
-    miou = evaluation.get("semseg", {}).get("miou")
-    si = evaluation.get("depth", {}).get("si_log_rmse")
-    if metric == "total":
-        found = None if miou is None and si is None else (miou or 0.0) - (si or 0.0)
-    elif metric == "grader":
-        found = (
-            None
-            if miou is None and si is None
-            else max((miou or 0) - 50, 0.0) + (0.0 if si is None else max(50 - si, 0.0))
-        )
+    semseg, depth = _measured(evaluation.get("semseg")), _measured(evaluation.get("depth"))
+    if metric in ("total", "grader"):
+        neutral = {"total": 0.0, "grader": 50.0}[metric]  # a score that adds nothing
+        by_task = {"semseg": semseg or {"miou": neutral}, "depth": depth or {"si_log_rmse": neutral}}
+        found = total_scores(by_task)[metric] if semseg or depth else None
     else:
-        tasks = (evaluation, evaluation.get("semseg", {}), evaluation.get("depth", {}))
-        found = next((scores[metric] for scores in tasks if scores.get(metric) is not None), None)
+        found = next((scores[metric] for scores in (evaluation, semseg, depth) if scores.get(metric) is not None), None)
     if found is None:
         return -math.inf
     return -found if metric in _LOWER_IS_BETTER else found
+
+
+def _measured(scores):
+    """The scores of a task; none where it was not evaluated, so that all are None."""
+    scores = scores or {}
+    return scores if any(value is not None for value in scores.values() if not isinstance(value, dict)) else {}

@@ -77,7 +77,8 @@ def report(config: Config, described: Descriptor, found: Found):
     commands = ["check_dataset.py --data.name=folder", "dataset_statistics.py --write --data.name=folder"]
     for command in commands:
         print(f"  python tools/{command} {place}")
-    print(f"  python main.py train --run_dir=RUN --data.name=folder {place}")
+    held_out = "" if config.data.val_split in found.counts else " --data.val_share=0.1"
+    print(f"  python main.py train --run_dir=RUN --data.name=folder {place}{held_out}")
 
 
 def _some_samples(source, most=5):

@@ -59,6 +59,13 @@ class DataConfig(Section):
     )
     train_split: str = option("train", "Split to train on.")
     val_split: str = option("val", "Split that each epoch is validated on.")
+    val_share: float = option(
+        0.0,
+        "Share of the training samples, 0 to 1, held out and used as data.val_split instead of a split of that name; "
+        "which ones, the seed decides. 0 = none.",
+        minimum=0.0,
+        maximum=0.9,
+    )
     split: str = option("val", "Split that `evaluate` and `predict` use.", free=True)
     limit: int = option(0, "Use only the first N samples of each split; 0 = all.", minimum=0)
     skip_bad: bool = option(False, "Go on without samples that cannot be read, and count them.")
@@ -80,6 +87,11 @@ class DataConfig(Section):
         for name in ("train_split", "val_split", "split"):
             if leads_out(getattr(self, name)):
                 raise UsageError(f"data.{name}={getattr(self, name)} leads out of the data set; name a folder in it")
+        if self.val_share and self.val_split == self.train_split:
+            raise UsageError(
+                f"data.val_share={self.val_share} holds samples of data.train_split={self.train_split} out, and "
+                "data.val_split has the same name; give it another one"
+            )
         names, roots, weights = self.mix_names, self.mix_roots, self.mix_weights
         if len(roots) != len(names):
             raise UsageError(

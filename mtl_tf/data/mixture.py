@@ -17,7 +17,7 @@ NO_ROOT = "-"  # in data.mix_roots: a data set without a folder
 
 def further(data: DataConfig) -> list[DataConfig]:
     """The options of each further data set of a mix."""
-    alone = dataclasses.replace(data, statistics="", mix_names=(), mix_roots=(), mix_weights=())
+    alone = dataclasses.replace(data, statistics="", mix_names=(), mix_roots=(), mix_weights=(), val_share=0.0)
     return [
         dataclasses.replace(alone, name=name, root="" if root == NO_ROOT else root)
         for name, root in zip(data.mix_names, data.mix_roots, strict=True)

@@ -1,6 +1,7 @@
 """The training run, from a configuration to a finished run directory, in the order in which it happens."""
 
 import contextlib
+import math
 import statistics
 import time
 
@@ -12,15 +13,15 @@ from mtl_tf.config import Config
 from mtl_tf.data.fingerprint import fingerprint
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
 from mtl_tf.data.plausibility import look
-from mtl_tf.data.sets import describe_training, open_split, open_training
-from mtl_tf.data.sets.settle import settled, some_sizes, told_fit
+from mtl_tf.data.sets import describe_training, open_training, open_validation
+from mtl_tf.data.sets.settle import settled
 from mtl_tf.errors import DivergedError, MtlError, UsageError
 from mtl_tf.evaluation import finite
 from mtl_tf.models import build_model
 from mtl_tf.models.weights import load_pretrained
 from mtl_tf.options import format_value
 from mtl_tf.progress import Progress, format_seconds
-from mtl_tf.training import runtime
+from mtl_tf.training import headline, runtime
 from mtl_tf.training.checkpoints import Checkpoints
 from mtl_tf.training.cluster import Cluster, cluster, noticing_lost_workers
 from mtl_tf.training.memory import naming_what_to_lower
@@ -67,7 +68,7 @@ class _Training:
         descriptor = describe_training(config.data)
         self.tasks = descriptor.tasks(config)
         self.data = TrainingData(open_training(config, descriptor), config, descriptor)
-        validated = EvaluationData(open_split(config, config.data.val_split, descriptor), config, descriptor)
+        validated = EvaluationData(open_validation(config, descriptor), config, descriptor)
         samples = {"training": fingerprint(self.data.source), "validation": fingerprint(validated.source)}
         self.steps_per_epoch = self.data.steps_per_epoch
         self.steps = self.steps_per_epoch * config.train.epochs
@@ -134,16 +135,17 @@ class _Training:
         if self._complete() and (self.run_directory.home / "metrics.json").exists():
             print(f"{self.run_directory.home} is finished: {self.step} steps; --train.fresh starts it anew")
             return {}
-        data = self.config.data
-        fit = told_fit(some_sizes(self.data.source), data.image_size, data.fit)
-        print(*filter(None, [self._headline(restored), fit, self.data.told()]), sep="\n", flush=True)
+        begin = f"{self.run_directory.home} {f'continues after step {self.step}' if restored else 'starts'}"
+        validated = self.validation.data.source
+        told = headline.lines(self.config, begin, self.parameters, self.data, validated, self.runtime)
+        print(*told, sep="\n", flush=True)
         for text in look(self.data.source):
             print(f"warning: {text}", flush=True)
         self.metrics_table = Table(self.run_directory.path / "metrics.csv", self.validated_epochs, "epoch")
         if self.config.train.best_metric == "loss" and self.validation.best_epoch:
             # A run that an earlier version began has kept another sum.
             best = next(row for row in self.metrics_table.rows() if row["epoch"] == self.validation.best_epoch)
-            self.validation.best_score = -best["val_loss"]
+            self.validation.best_score = -math.inf if best["val_loss"] is None else -best["val_loss"]
         self.steps_table = Table(self.run_directory.path / "steps.csv", self.step)
         self.skipped = Skipped(self.run_directory.path, self.run_directory.home, self.step)
         self.summaries = Summaries(self.run_directory.path / "events", self.config.log.tensorboard, self.step)
@@ -169,30 +171,6 @@ class _Training:
         report = load_pretrained(self.model, self.config.model)
         if report:
             print(report)
-
-    def _headline(self, restored):
-        model = self.config.model
-        begin = f"continues after step {self.step}" if restored else "starts"
-        return (
-            f"{self.run_directory.home} {begin}: {model.architecture} {model.encoder}, "
-            f"{self.parameters / 1e6:.2f} M parameters; "
-            f"{len(self.data.source)} training and {len(self.validation.data.source)} validation images; "
-            f"{self.config.train.epochs} epochs of {self.steps_per_epoch} steps; "
-            f"{len(self.runtime.devices)} x {self.runtime.devices[0].partition(':')[0]}, {self.config.train.precision}"
-            f"{self._shares()}"
-        )
-
-    def _shares(self):
-        """The global batch and its rate, and what each of several processes and devices has of it."""
-        workers, worker, replicas = self.runtime.cluster.workers, self.runtime.cluster.worker, self.runtime.replicas
-        size, optim, augment = self.config.train.batch_size, self.config.optim, self.config.augment
-        told = f"; each step {size} images at learning rate {optim.learning_rate:g}"
-        if workers > 1:
-            # What is pasted may come from anywhere in the batch.
-            read = f"all, takes its {size // workers}" if augment.cutmix or augment.classmix else size // workers
-            role = "writes" if worker == 0 else "follows"
-            told += f"; worker {worker} of {workers} ({role}) reads {read} of them"
-        return told + (f", {size / replicas:g} for each device" if replicas > 1 else "")
 
     # === Steps ===
 

@@ -12,6 +12,7 @@ from mtl_tf import pictures
 from mtl_tf.atomic import write_json
 from mtl_tf.config import Config
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
+from mtl_tf.errors import UsageError
 from mtl_tf.evaluation import Evaluation, Evaluator, finite, strategy_and_batch
 from mtl_tf.losses import total_loss
 from mtl_tf.metrics import selection_score
@@ -83,13 +84,13 @@ class Validation:
         """
         evaluation = self._measure(f"validating epoch {epoch}", after_batch)
         score = self._score(evaluation)
-        if score >= self.best_score:
+        if is_best(score, self.best_score):
             self.best_score, self.best_epoch = score, epoch
             self._keep("", epoch, evaluation)
         return {
             "val_loss": self._loss(evaluation),
             # The validation loss of the study that is reproduced.
-            "val_loss_unweighted": sum(evaluation.last_losses.values()),
+            "val_loss_unweighted": plain_sum(evaluation.last_losses),
             **{f"val_loss_{name}": value for name, value in evaluation.losses.items()},
             **flatten(evaluation.scores),
             **(self._finish_average(epoch, after_batch) if self._averaging.on else {}),
@@ -105,7 +106,7 @@ class Validation:
                 self._measure_statistics(epoch, after_batch)
             evaluation = self._measure(f"validating the average of epoch {epoch}", after_batch)
             score = self._score(evaluation)
-            if score >= float(self.best_averaged[0]):
+            if is_best(score, float(self.best_averaged[0])):
                 self.best_averaged.assign([score, epoch])
                 self._keep("averaged_", epoch, evaluation)
         scores = flatten(evaluation.scores)
@@ -120,8 +121,21 @@ class Validation:
             return self._evaluator.run(batches, self.data.steps(self._batch_size), label, after_batch)
 
     def _score(self, evaluation):
-        measured = {**evaluation.scores, "loss": self._loss(evaluation)}
-        return selection_score(finite(measured), self._config.train.best_metric)
+        """The number that the best weights are chosen by; -inf where it is missing.
+
+        Raises:
+            UsageError: it is missing since no label of a task has a pixel that counts, now and in every epoch.
+        """
+        measured = finite({**evaluation.scores, "loss": self._loss(evaluation)})
+        score = selection_score(measured, self._config.train.best_metric)
+        for name, loss in evaluation.losses.items():
+            if score == -math.inf and loss is None:
+                raise UsageError(
+                    f"split {self._config.data.val_split} has {self.data.source.labelled[name]} {name} labels, but no "
+                    f"pixel of them counts, so that train.best_metric={self._config.train.best_metric} has no value; "
+                    "look at them with tools/check_dataset.py, or choose a metric of another task"
+                )
+        return score
 
     def _loss(self, evaluation):
         """The same sum as the training loss, so that one may stand beside the other."""
@@ -166,6 +180,16 @@ class Validation:
     @tf.function(reduce_retracing=True, autograph=False)
     def _predict(self, images):
         return self._model(images, training=False)
+
+
+def is_best(score: float, best: float) -> bool:
+    """Whether weights are to be kept by their score, larger being better (ties: the later); -inf is a missing one."""
+    return score > -math.inf and score >= best
+
+
+def plain_sum(losses: dict[str, float | None]) -> float | None:
+    """The sum of the losses of the tasks; None where one is missing."""
+    return None if None in losses.values() else sum(losses.values())
 
 
 def flatten(scores: dict, prefix: str = "") -> dict:

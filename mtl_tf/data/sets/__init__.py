@@ -3,10 +3,11 @@
 import dataclasses
 
 from mtl_tf.config import Config, DataConfig
-from mtl_tf.data import files, mixture
+from mtl_tf.data import files, mixture, share
 from mtl_tf.data.descriptors import FILE_NAME, Descriptor, read, with_statistics
 from mtl_tf.data.sets import camvid, cityscapes, folder, kitti, miniscapes, nyuv2, packed, synthetic, vkitti2
 from mtl_tf.data.sets.data_set import DataSet
+from mtl_tf.errors import UsageError
 
 DATA_SETS: dict[str, DataSet] = {
     "synthetic": synthetic.DATA_SET,
@@ -55,7 +56,8 @@ def describe_training(data: DataConfig) -> Descriptor:
 
 def splits_of(data: DataConfig) -> list[str]:
     """The names of the splits that are there."""
-    return DATA_SETS[data.name].splits(data)
+    found = DATA_SETS[data.name].splits(data)
+    return [*found, data.val_split] if data.val_share and data.val_split not in found else found
 
 
 def open_split(config: Config, split: str, descriptor: Descriptor | None = None):
@@ -73,7 +75,7 @@ def open_split(config: Config, split: str, descriptor: Descriptor | None = None)
     config = _with_tasks(config, descriptor or describe(data))
     if descriptor and data.mix_names and not set(config.tasks) <= set(describe(data).task_names):
         return _open_part(config, data, split, descriptor)
-    return DATA_SETS[data.name].open(config, split, descriptor or describe(data))
+    return _open(config, split, descriptor or describe(data))
 
 
 def open_training(config: Config, descriptor: Descriptor):
@@ -93,6 +95,28 @@ def open_training(config: Config, descriptor: Descriptor):
     return mixture.Mixture(parts, data.mix_weights)
 
 
+def open_validation(config: Config, descriptor: Descriptor):
+    """The samples that every epoch is validated on.
+
+    Raises:
+        UsageError: the split is not there, or has no labels of a task that data.name has labels of: no epoch could be
+            scored by it. A mix may train a task that data.name knows nothing of; it has no scores then.
+    """
+    data = config.data
+    source = open_split(config, data.val_split, descriptor)
+    alone = set(config.tasks) if not data.mix_names else set(config.tasks) & set(describe(data).task_names)
+    for task in config.tasks:
+        if task in alone and not source.labelled[task]:
+            others = ",".join(name for name in config.tasks if name != task)
+            without = f", leave the task out (--tasks={others})" if others else ""
+            held_out = "" if data.val_share else ", or hold a share of the training images out (--data.val_share=0.1)"
+            raise UsageError(
+                f"no sample of split {data.val_split} has a {task} label, so that no epoch could be scored: "
+                f"{getattr(source, 'where', {}).get(task, 'use data that has them')}{without}{held_out}"
+            )
+    return source
+
+
 def _with_tasks(config, descriptor):
     """The configuration, with all tasks of the descriptor where none is named."""
     return config if config.tasks else dataclasses.replace(config, tasks=descriptor.chosen(()))
@@ -104,5 +128,21 @@ def _open_part(config, data, split, descriptor):
     tasks = tuple(task for task in config.tasks if task in own.task_names)
     if not tasks:
         own.check_has(config.tasks)
-    source = DATA_SETS[data.name].open(Config(data=data, tasks=tasks), split, own)
+    source = _open(Config(data=data, tasks=tasks, seed=config.seed), split, own)
     return mixture.Part(source, own, descriptor, config.tasks)
+
+
+def _open(config, split, descriptor):
+    """A split of one data set; with data.val_share the validation split is a part of the training split."""
+    data = config.data
+    opened = DATA_SETS[data.name].open
+    if not data.val_share or split not in (data.train_split, data.val_split):
+        return opened(config, split, descriptor)
+    whole = opened(config, data.train_split, descriptor)
+    if len(whole) < 2:
+        raise UsageError(
+            f"data.val_share={data.val_share:g}: split {data.train_split} has one sample, of which none can be held "
+            "out; add samples"
+        )
+    kept, held_out = share.divide(whole, data.val_share, config.seed)
+    return held_out if split == data.val_split else kept

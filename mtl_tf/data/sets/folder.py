@@ -35,7 +35,7 @@ def open_split(config: Config, split: str, descriptor: Descriptor) -> FileSource
         told = listing.told(passed_over)
         raise UsageError(
             f"{files.join(folder, 'rgb')}: no images ({', '.join(listing.PICTURES)}); expected {_LAYOUT}"
-            f"{f'; {told}' if told else ''}"
+            f"{f'; {told}' if told else ''}{instead_of(config.data, split)}"
         )
     return FileSource(descriptor, config.tasks, found, limit=config.data.limit, passed_over=passed_over)
 
@@ -59,7 +59,7 @@ def find_split(data: DataConfig, split: str) -> str:
         return files.join(root, split)
     there = splits_in(root)
     if there:
-        raise UsageError(f"{root} has no split {split!r}; it has {', '.join(there)}")
+        raise UsageError(f"{root} has no split {split!r}; it has {', '.join(there)}{instead_of(data, split)}")
     if files.is_folder(files.join(root, "rgb")):
         hint = f"{root} is a split itself: did you mean --data.root={parent_of(root)}?"
     else:
@@ -67,6 +67,13 @@ def find_split(data: DataConfig, split: str) -> str:
         below.sort(key=lambda path: split not in splits_in(path))
         hint = f"did you mean --data.root={below[0]}?" if below else f"it has {shown(root)}"
     raise UsageError(f"--data.root={root}: no split {split!r} in it, expected {_LAYOUT}; {hint}")
+
+
+def instead_of(data: DataConfig, split: str) -> str:
+    """What to do where there is no validation split, for the end of a message; "" where another one is missing."""
+    if split != data.val_split:
+        return ""
+    return "; --data.val_share=0.1 validates on a tenth of the training images, held out from training"
 
 
 def find_root(data: DataConfig, layout: str) -> str:

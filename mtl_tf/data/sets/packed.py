@@ -9,7 +9,7 @@ import numpy as np
 from mtl_tf.data import descriptors, files, samples, shards
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.sets.data_set import DataSet
-from mtl_tf.data.sets.folder import find_root
+from mtl_tf.data.sets.folder import find_root, instead_of
 from mtl_tf.data.windows import Choose, cut
 from mtl_tf.errors import UsageError
 
@@ -214,7 +214,8 @@ def _open(config, split, descriptor):
         return original.open(dataclasses.replace(config, data=options), split, descriptor)
     there = _splits(config.data)
     if split not in there and not files.is_folder(files.join(root, split)):
-        raise UsageError(f"{root} has no split {split!r}; it has {', '.join(there) or 'none'}")
+        told = f"{', '.join(there) or 'none'}{instead_of(config.data, split)}"
+        raise UsageError(f"{root} has no split {split!r}; it has {told}")
     return PackedSource(root, mark["content"], split, config.tasks, descriptor, config.data.limit)
 
 

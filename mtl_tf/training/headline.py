@@ -1,0 +1,52 @@
+"""What a run says before its first step: the network, the data, what of them is passed over, and who does what."""
+
+from collections.abc import Iterator
+
+from mtl_tf.config import Config
+from mtl_tf.data.listing import labels_of, told_of
+from mtl_tf.data.pipeline import TrainingData
+from mtl_tf.data.sets.settle import some_sizes, told_fit
+from mtl_tf.training.runtime import Runtime
+
+
+def lines(
+    config: Config, begin: str, parameters: int, data: TrainingData, validated, machine: Runtime
+) -> Iterator[str]:
+    """The lines.
+
+    Args:
+        config: of the run.
+        begin: where it begins, for the beginning of the first line.
+        parameters: the number of those of the network that are trained.
+        data: the training samples.
+        validated: the source of the validation samples.
+        machine: where the run is.
+    """
+    model, train, share = config.model, config.train, config.data.val_share
+    held_out = f" held out of the training images (data.val_share={share:g})" if share else ""
+    yield (
+        f"{begin}: {model.architecture} {model.encoder}, {parameters / 1e6:.2f} M parameters; "
+        f"{_counted(data.source, 'training')} and {_counted(validated, 'validation')}{held_out}; "
+        f"{train.epochs} epochs of {data.steps_per_epoch} steps; "
+        f"{len(machine.devices)} x {machine.devices[0].partition(':')[0]}, {train.precision}{_shares(config, machine)}"
+    )
+    told = [told_of(data.source, config.data.train_split), told_of(validated, config.data.val_split)]
+    fit = told_fit(some_sizes(data.source), config.data.image_size, config.data.fit)
+    yield from filter(None, [*told, fit, data.told()])
+
+
+def _counted(source, what):
+    return f"{len(source)} {what} images ({labels_of(source)})"
+
+
+def _shares(config, machine):
+    """The global batch and its rate, and what each of several processes and devices has of it."""
+    workers, worker, replicas = machine.cluster.workers, machine.cluster.worker, machine.replicas
+    size, optim, augment = config.train.batch_size, config.optim, config.augment
+    told = f"; each step {size} images at learning rate {optim.learning_rate:g}"
+    if workers > 1:
+        # What is pasted may come from anywhere in the batch.
+        read = f"all, takes its {size // workers}" if augment.cutmix or augment.classmix else size // workers
+        role = "writes" if worker == 0 else "follows"
+        told += f"; worker {worker} of {workers} ({role}) reads {read} of them"
+    return told + (f", {size / replicas:g} for each device" if replicas > 1 else "")
