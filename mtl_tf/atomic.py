@@ -31,8 +31,8 @@ class WriteError(UsageError):
 
 def leads_out(name: str) -> bool:
     """Whether a name that came with data would, below a folder, be the path of something outside, or of nothing."""
-    path = pathlib.PurePosixPath(name)
-    return path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name
+    paths = pathlib.PurePosixPath(name), pathlib.PureWindowsPath(name)
+    return any(path.is_absolute() or ".." in path.parts for path in paths) or "\0" in name
 
 
 def below(folder: pathlib.Path, name: str) -> pathlib.Path:
@@ -184,8 +184,8 @@ def _make_held(parent) -> tuple[pathlib.Path, int]:
 
 
 def write_text(path: str | os.PathLike, text: str):
-    """Writes a text file in UTF-8; see `write_bytes`."""
-    write_bytes(path, text.encode("utf-8"))
+    """Writes a text file in UTF-8, names in it that are not so as the bytes that they are; see `write_bytes`."""
+    write_bytes(path, text.encode("utf-8", "surrogateescape"))
 
 
 def write_json(path: str | os.PathLike, content):

@@ -55,6 +55,8 @@ def exit_status(job: Callable[[], None]) -> int:
     Returns:
         0 done; 2 wrong usage, configuration, data or file; 3 training diverged; 4 stopped early, resumable.
     """
+    with contextlib.suppress(AttributeError, ValueError):  # what is printed may hold any file's name
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with _ending_in_order():
             job()

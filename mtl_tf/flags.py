@@ -6,17 +6,19 @@ from `--helpshort` and gives no hint for a misspelt nested name; this module men
 
 import dataclasses
 import difflib
+import os
 import pathlib
 import re
 import textwrap
+import types
 from typing import Any, NamedTuple
 
 from absl import flags as absl_flags
 
 from mtl_tf import config as configuration
 from mtl_tf.config import Config
-from mtl_tf.errors import UsageError
-from mtl_tf.options import Section, coerce, format_value
+from mtl_tf.errors import UsageError, one_line
+from mtl_tf.options import Section, coerce, format_value, quoted, unquoted
 
 _HELP = ("help", "helpshort", "helpfull", "h")
 _NESTED = re.compile(r"--?flagfile(?:\s*=|\s)\s*(.*)")
@@ -93,7 +95,7 @@ def parse(argv: list[str], own: type[Section] | None = None, base: Config | None
     flag_values = _define(fields)
     try:
         # Unknown ones are left to us: absl looks for similar names in a time that grows with the square of the length.
-        rest = flag_values(["", *_expand_flagfiles(argv)], known_only=True)[1:]
+        rest = flag_values(["", *_expand_flagfiles(argv, fields)], known_only=True)[1:]
     except (absl_flags.Error, ValueError) as error:
         raise UsageError(_one_line(error, fields)) from None
     if rest:
@@ -107,7 +109,7 @@ def parse(argv: list[str], own: type[Section] | None = None, base: Config | None
     return Parsed(config, own(**{k: named[k] for k in own_names & given}) if own else None, given, False)
 
 
-def _expand_flagfiles(argv):
+def _expand_flagfiles(argv, fields):
     """The arguments with the contents of every flag file in front, so that the command line is read last and wins."""
     from_files, direct, position = [], [], 0
     while position < len(argv):
@@ -117,16 +119,17 @@ def _expand_flagfiles(argv):
             if not equals:
                 position += 1
                 path = argv[position] if position < len(argv) else ""
-            from_files += _read_flagfile(path, ())
+            from_files += _read_flagfile(path, (), fields)
         else:
             direct.append(argument)
         position += 1
     return from_files + direct
 
 
-def _read_flagfile(path, above):
+def _read_flagfile(path, above, fields):
     if not path:
         raise UsageError("--flagfile takes the path of a file of flags: --flagfile=configs/NAME.flags")
+    path = os.path.expanduser(path)
     if path in above:
         raise UsageError(f"flag file {path} includes itself")
     try:
@@ -142,10 +145,19 @@ def _read_flagfile(path, above):
             raise UsageError(f"flag file {path}: expected --name=value, got {line!r}")
         nested = _NESTED.fullmatch(line)
         if nested:
-            found += _read_flagfile(nested[1], (*above, path))
+            found += _read_flagfile(unquoted(nested[1]), (*above, path), fields)
         else:
-            found.append(line)
+            found.append(_without_quotes(line, fields))
     return found
+
+
+def _without_quotes(line, fields):
+    """A line whose value is what a shell would have made of it; the values of a list keep theirs."""
+    name, equals, value = line.partition("=")
+    field = fields.get(name.lstrip("-"))
+    if not equals or (field and isinstance(field.type, types.GenericAlias) and not value.startswith("'")):
+        return line
+    return f"{name}={unquoted(value)}"
 
 
 def _not_understood(argument, fields):
@@ -176,11 +188,17 @@ def _one_line(error, fields):
 
 def run_flags(config: Config, header: str = "") -> str:
     """The text of run.flags: every option of a run but its directory, one flag a line."""
-    lines = [f"# {line}" for line in header.splitlines()]
+    lines = [f"# {one_line(line)}" for line in header.splitlines()]
     for name, value in configuration.values(config).items():
         if name not in _NOT_SAVED:
-            lines.append(f"--{name}={format_value(value)}")
+            lines.append(f"--{name}={quoted(value) if isinstance(value, str) else format_value(value)}")
     return "\n".join(lines) + "\n"
+
+
+def arguments_of(config: Config) -> list[str]:
+    """The same options as arguments of a process."""
+    values = configuration.values(config).items()
+    return [f"--{name}={format_value(value)}" for name, value in values if name not in _NOT_SAVED]
 
 
 def read_run_flags(path: str | pathlib.Path) -> Config:

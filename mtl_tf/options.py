@@ -1,8 +1,10 @@
 """What an option is: a dataclass field with help and checks, and how its value is read from and written as text."""
 
 import dataclasses
+import json
 import math
 import os
+import re
 import types
 import unicodedata
 from typing import Any
@@ -27,8 +29,10 @@ def option(default, help, *, choices=None, minimum=None, maximum=None, lengths=N
     return dataclasses.field(default=default, metadata=metadata)
 
 
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text of one line"}
-_NO_TEXT = ("Cc", "Cs", "Zl", "Zp")  # control characters, what is no Unicode, breaks of lines and paragraphs
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text that can be a name"}
+_TO_QUOTE = ("Cc", "Cs", "Zl", "Zp")  # control characters, what is no Unicode, breaks of lines and paragraphs
+_ELEMENT = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[^,]*?)\s*(?:,|\Z)', re.DOTALL)
+_VARIABLE = re.compile(r"\$(?:([A-Za-z]\w+)|\{([A-Za-z]\w+)\})")
 _LARGEST = 2**31 - 1  # a whole number that TensorFlow takes everywhere
 
 
@@ -52,11 +56,11 @@ def coerce(field: dataclasses.Field, value: Any) -> Any:
     if isinstance(kind, types.GenericAlias):
         element = kind.__args__[0]
         if isinstance(value, str):
-            parts = [part for part in value.split(",") if part.strip()]
+            parts = [unquoted(part) for part in _ELEMENT.findall(value) if part]
         else:
             parts = value if isinstance(value, (tuple, list)) else (value,)
         value = tuple(_element(field, element, part) for part in parts)
-        if element is str and any("," in part or not part for part in value):
+        if element is str and not all(value):
             raise UsageError(f"{field.name} takes values separated by commas, none of them empty; got {value!r}")
         lengths = field.metadata["lengths"]
         if lengths and len(value) not in lengths:
@@ -72,16 +76,15 @@ def _element(field, kind, value):
         if kind is bool and isinstance(value, str):
             value = {"true": True, "1": True, "false": False, "0": False}[value.strip().lower()]
         elif kind is str:
-            value = os.fspath(value).strip()
-            # run.flags holds a value in a line of its own.
-            if any(unicodedata.category(sign) in _NO_TEXT for sign in value):
-                raise ValueError
+            value = _text(field, os.fspath(value))
         elif not isinstance(value, str) and (isinstance(value, bool) != (kind is bool) or value != kind(value)):
             raise ValueError
         else:
             value = kind(value)
     except (ValueError, TypeError, KeyError, OverflowError):
         raise UsageError(f"{field.name} takes {_KINDS[kind]}, got {value!r}") from None
+    if kind is str and not metadata["choices"]:
+        _refuse_variables(field, value)
     if kind is int and abs(value) > _LARGEST:
         raise UsageError(f"{field.name} must be at most {_LARGEST}, got {value}")
     if metadata["choices"] and value not in metadata["choices"]:
@@ -97,10 +100,53 @@ def _element(field, kind, value):
     return value
 
 
+def _text(field, value):
+    """A text as it is, since a name may be any; with the user's folder for ~, as a shell has it."""
+    if field.metadata["choices"]:
+        return value.strip()
+    if "\0" in os.fsdecode(os.fsencode(value)):  # else UnicodeEncodeError, a ValueError
+        raise ValueError
+    return os.path.expanduser(value)
+
+
+def _refuse_variables(field, value):
+    """A path that a shell was to complete would become a folder called $HOME; one that there is has this name."""
+    for match in _VARIABLE.finditer(value):
+        if (match[1] or match[2]) in os.environ and not os.path.lexists(value):
+            raise UsageError(
+                f"{field.name} takes a path as it is, got {value!r}; {match[0]} is replaced by a shell only, where it "
+                "stands in no single quotes or file of flags: write out what it stands for"
+            )
+
+
 def format_value(value: Any) -> str:
     """The text of a value as it stands on a command line; `coerce` reads it back."""
     if isinstance(value, tuple):
-        return ",".join(format_value(part) for part in value)
+        return ",".join(quoted(part, ",") if isinstance(part, str) else format_value(part) for part in value)
     if isinstance(value, bool):
         return str(value).lower()
     return repr(value) if isinstance(value, float) else str(value)
+
+
+def quoted(text: str, also: str = "") -> str:
+    """A text as it stands in a file of flags: as it is, or as JSON where that would be read as something else.
+
+    Args:
+        text: any.
+        also: signs that ask for it besides.
+    """
+    odd = any(unicodedata.category(sign) in _TO_QUOTE or sign in also for sign in text)
+    return json.dumps(text) if odd or text != text.strip() or text[:1] in ("'", '"') else text
+
+
+def unquoted(text: str) -> str:
+    """What `quoted` was given, and what stands between the quotes of others; a text without quotes as it is."""
+    if len(text) < 2 or text[0] != text[-1] or text[0] not in ("'", '"'):
+        return text
+    if text[0] == '"':
+        try:
+            return str(json.loads(text, strict=False))
+        except ValueError:
+            pass  # a backslash as others write it
+    inner = text[1:-1]
+    return text if text[0] in inner else inner

@@ -23,6 +23,16 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
+def as_bytes(name: str) -> bytes:
+    """A file's name as the bytes that it is, UTF-8 or not."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def from_bytes(name: bytes) -> str:
+    """What `as_bytes` was given."""
+    return bytes(name).decode("utf-8", "surrogateescape")
+
+
 class Tree(Protocol):
     """Files by their path below a root, "" being the root itself; folders have no slash at their end."""
 

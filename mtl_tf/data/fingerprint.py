@@ -6,6 +6,8 @@ All ids, how many labels there are, and how large the files of some samples are;
 import concurrent.futures
 import hashlib
 
+from mtl_tf.data import files
+
 SAMPLES = 200  # at equal distances; of as many the sizes of the files are kept
 _THREADS = 16  # a remote file system takes its time to answer
 
@@ -22,7 +24,7 @@ def fingerprint(source) -> dict:
     """
     digest = hashlib.sha256()
     for name in source.ids:
-        digest.update(name.encode("utf-8", "surrogateescape") + b"\n")
+        digest.update(files.as_bytes(name) + b"\n")
     count = len(source)
     places = sorted({number * count // SAMPLES for number in range(SAMPLES)})
 

@@ -103,7 +103,7 @@ def _write_shard(folder, number, source, wanted, made, progress):
             size = features.pop("height", 0), features.pop("width", 0)
             labelled = features.pop("labelled", features)
             labels = sum(1 << bit for bit, task in enumerate(shards.LABELS) if task in labelled)
-            named = features | {"id": source.ids[index].encode("utf-8"), "height": size[0], "width": size[1]}
+            named = features | {"id": files.as_bytes(source.ids[index]), "height": size[0], "width": size[1]}
             record = records.frame(records.encode(named))
             file.write(record)
             digest.update(record)
@@ -127,7 +127,7 @@ def _write_manifest(folder, shard_samples, count):
             part[column] = values
         for position, name in enumerate(note["ids"]):
             part["name"][position] = place
-            place += names.write(name.encode("utf-8") + b"\n")
+            place += names.write(files.as_bytes(name) + b"\n")
         index.append(part)
         rows.append(
             {"file": shards.shard_name(number), "samples": len(part)} | {k: note[k] for k in ("bytes", "sha256")}
@@ -171,7 +171,7 @@ def file_features(source, root: str, index: int) -> dict:
         if below == path:
             raise UsageError(f"{path}: not in the folder {root} of the data set")
         features[modality] = read_bytes(path)
-        features[f"{modality}/path"] = below.encode("utf-8")
+        features[f"{modality}/path"] = files.as_bytes(below)
     height, width = size_of(files.InMemory(source.path(index), features["rgb"])) or (0, 0)
     return features | {"height": height, "width": width}
 
@@ -193,7 +193,7 @@ def pixel_features(source, labelled: Callable[[int], tuple[str, ...]], skip_bad:
     except UsageError as error:
         if not skip_bad:
             raise
-        return {"fault": str(error).encode("utf-8"), "labelled": labelled(index)}
+        return {"fault": files.as_bytes(str(error)), "labelled": labelled(index)}
 
 
 class Tree:

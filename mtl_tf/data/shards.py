@@ -70,7 +70,7 @@ class Ids(Sequence):
             raise IndexError(index)
         index = index % len(self)
         end = self._starts[index + 1] if index + 1 < len(self._starts) else len(self._text)
-        return bytes(self._text[int(self._starts[index]) : int(end) - 1]).decode("utf-8")
+        return files.from_bytes(self._text[int(self._starts[index]) : int(end) - 1])
 
     def __eq__(self, other):
         return len(self) == len(other) and all(one == another for one, another in zip(self, other, strict=True))
@@ -184,7 +184,7 @@ class Split:
         shard = files.join(self.folder, shard_name(index // self.per_shard))
         try:
             features = records.decode(records.payload_of(files.read_range(shard, start, length)))
-            name = bytes(features["id"]).decode("utf-8")
+            name = files.from_bytes(features["id"])
         except OSError as error:
             what = (
                 "the shard is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"

@@ -9,6 +9,7 @@ from mtl_tf.config import Config
 from mtl_tf.errors import UsageError
 from mtl_tf.inference.predictor import ASSET, answer_module, tasks_to_json
 from mtl_tf.inference.runs import epoch_of_weights, is_saved_model, read_configuration
+from mtl_tf.plain_paths import plain_path
 
 
 def export_run(config: Config) -> str:
@@ -37,8 +38,9 @@ def export_run(config: Config) -> str:
         with swapping_folder(output) as folder:
             asset = folder.with_name(ASSET)
             asset.write_text(_described(tasks, config), encoding="utf-8")
-            module.description = tf.saved_model.Asset(str(asset))
-            tf.saved_model.save(module, str(folder), signatures={"serving_default": _serving(module, tasks)})
+            plain, signatures = plain_path(folder.parent), {"serving_default": _serving(module, tasks)}
+            module.description = tf.saved_model.Asset(f"{plain}/{asset.name}")
+            tf.saved_model.save(module, f"{plain}/{folder.name}", signatures=signatures)
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise UsageError(f"cannot write {output}: {reason}") from None

@@ -145,10 +145,22 @@ def _files(given):
         if not files:
             raise UsageError(f"--input={given} holds no pictures ({', '.join(PICTURES)})")
         return files
-    files = [path] if path.exists() else [pathlib.Path(found) for found in sorted(glob.glob(given, recursive=True))]
+    files = (
+        [path]
+        if path.exists()
+        else [pathlib.Path(found) for found in sorted(glob.glob(_pattern(given), recursive=True))]
+    )
     if not files:
         raise UsageError(f"--input={given}: there is no such file, folder or match")
     return files
+
+
+def _pattern(given):
+    """A pattern, of which the folders that it begins with and that there are count as they are written."""
+    literal, parts = pathlib.Path(), pathlib.Path(given).parts
+    while parts and (literal / parts[0]).exists():
+        literal, parts = literal / parts[0], parts[1:]
+    return os.path.join(glob.escape(str(literal)), *parts)
 
 
 def _names(files):

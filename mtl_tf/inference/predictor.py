@@ -15,6 +15,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.inference.runs import is_saved_model, open_run, read_configuration
 from mtl_tf.models.folding import fold_batch_norm
 from mtl_tf.parsing import parse_json
+from mtl_tf.plain_paths import plain_path
 from mtl_tf.tasks import Depth, Segmentation, Task, answers
 
 SCALES = ("fit", "native")
@@ -142,7 +143,7 @@ def _from_saved_model(path):
     asset = path / "assets" / ASSET
     try:
         tasks = tasks_from_json(asset.read_text(encoding="utf-8"))
-        loaded = tf.saved_model.load(str(path))
+        loaded = tf.saved_model.load(plain_path(path))
         functions = {"fit": loaded.fit, "native": loaded.native}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
         reason = " ".join(str(error).split())[:160]

@@ -226,7 +226,7 @@ def render(
     data = {"figures": embedding.figure_data(figures)}
     if pictures:
         data["gallery"] = embedding.gallery_data(pictures, tasks)
-    return environment.get_template(template).render(
+    page = environment.get_template(template).render(
         style=Markup((folder / "page.css").read_text(encoding="utf-8")),  # noqa: S704 (ours)
         script=Markup(script),  # noqa: S704 (ours)
         # Only this very script may run: not one that a name smuggles in, should an escape ever be missed.
@@ -237,3 +237,4 @@ def render(
         short=scores.short,
         **context,
     )
+    return page.encode("utf-8", "backslashreplace").decode("utf-8")  # names need not be UTF-8, a page must

@@ -1,6 +1,7 @@
 """Full-state checkpoints: everything a run needs to go on as if it had never stopped, written atomically."""
 
 import contextlib
+import os
 import pathlib
 import shutil
 
@@ -12,6 +13,7 @@ from mtl_tf.atomic import write_bytes
 from mtl_tf.errors import UsageError
 from mtl_tf.models.weights import hdf5
 from mtl_tf.models.weights.tensors import UnreadableError, damage, numbers
+from mtl_tf.plain_paths import plain_path
 
 SAVE_ERRORS = (OSError, tf.errors.OpError)
 # What TensorFlow raises on a checkpoint cut short or damaged, depending on where; memory, if a damaged size is large.
@@ -32,12 +34,14 @@ class Checkpoints:
         self._directory = directory
         self._home = home or directory
         self._checkpoint = tf.train.Checkpoint(**tracked)
+        directory.mkdir(parents=True, exist_ok=True)
+        folder = plain_path(directory)
         try:
-            self._manager = tf.train.CheckpointManager(self._checkpoint, str(directory), max_to_keep=keep)
+            self._manager = tf.train.CheckpointManager(self._checkpoint, folder, max_to_keep=keep)
         except ValueError:
             # TensorFlow's list of checkpoints is damaged; the checkpoints themselves are found on disk.
             (directory / "checkpoint").unlink()
-            self._manager = tf.train.CheckpointManager(self._checkpoint, str(directory), max_to_keep=keep)
+            self._manager = tf.train.CheckpointManager(self._checkpoint, folder, max_to_keep=keep)
 
     def restore(self) -> bool:
         """Restores the newest checkpoint that can be read; returns whether there is any."""
@@ -45,7 +49,7 @@ class Checkpoints:
         paths = checkpoints_in(self._home)
         for path in reversed(paths):
             try:
-                self._checkpoint.restore(str(path)).assert_consumed()
+                self._checkpoint.restore(os.path.join(plain_path(self._home), path.name)).assert_consumed()
                 return True
             except DAMAGED:
                 continue

@@ -4,6 +4,8 @@ import pathlib
 
 import tensorflow as tf
 
+from mtl_tf.plain_paths import plain_path
+
 
 class Profile:
     """Profiles some steps. While entered, what it has begun is ended and written however the run ends.
@@ -20,7 +22,8 @@ class Profile:
     def before(self, step: int):
         """To be called before each step."""
         if step == self._first:
-            tf.profiler.experimental.start(str(self._folder))
+            self._folder.mkdir(parents=True, exist_ok=True)
+            tf.profiler.experimental.start(plain_path(self._folder))
             self._running = True
 
     def after(self, step: int):

@@ -8,6 +8,7 @@ import io
 import os
 import pathlib
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from mtl_tf import flags
 from mtl_tf.atomic import write_json, write_text
 from mtl_tf.config import Config
 from mtl_tf.data import descriptors
+from mtl_tf.data.files import is_remote
 from mtl_tf.data.fingerprint import difference
 from mtl_tf.errors import UsageError
 from mtl_tf.options import format_value
@@ -110,7 +112,8 @@ class RunDirectory:
                 )
             self._refuse_other_samples(samples or {})
             return
-        header = f"mtl_tf run; repeat it with: main.py train --flagfile={self._flag_file} --run_dir=NEW_FOLDER"
+        flag_file = shlex.quote(str(self._flag_file))
+        header = f"mtl_tf run; repeat it with: main.py train --flagfile={flag_file} --run_dir=NEW_FOLDER"
         write_text(self._flag_file, flags.run_flags(self.config, header))
         descriptors.write(self.path, descriptor)
         write_json(self.path / SAMPLES_FILE, samples or {})
@@ -270,6 +273,8 @@ def existing_path(config: Config) -> pathlib.Path:
     """The run directory's path, which must be named."""
     if not config.run_dir:
         raise UsageError("--run_dir=FOLDER is missing: it names the folder that a run writes to and is read from")
+    if is_remote(config.run_dir):
+        raise UsageError(f"--run_dir={config.run_dir} is no local folder, which a run needs; copy what it leaves there")
     return pathlib.Path(config.run_dir)
 
 
@@ -296,7 +301,7 @@ class Table:
         self._columns = self._columns or list(row)
         lines.append([_cell(row.get(name)) for name in self._columns])
         try:
-            with open(self._path, "a", encoding="utf-8") as file:
+            with open(self._path, "a", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(_csv_text(*lines))
         except OSError as error:
             raise UsageError(
@@ -310,7 +315,7 @@ class Table:
 
 def read_table(path: pathlib.Path) -> list[dict[str, str]]:
     """The rows of a CSV file."""
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
         return [as_named_today(row) for row in csv.DictReader(file) if None not in row.values()]
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from mtl_tf import pictures
 from mtl_tf.atomic import WriteError
 from mtl_tf.errors import is_out_of_memory
+from mtl_tf.plain_paths import plain_path
 from mtl_tf.tasks import Task
 from mtl_tf.training.checkpoints import reason
 
@@ -28,7 +29,7 @@ class Summaries:
         self._directory = directory
         for path in directory.glob("events.out.tfevents.*"):
             _cut(path, until)
-        self._writer = tf.summary.create_file_writer(str(directory)) if enabled else tf.summary.create_noop_writer()
+        self._writer = events_writer(directory) if enabled else tf.summary.create_noop_writer()
 
     def scalars(self, values: dict[str, float | None], step: int):
         """Numbers by name; None is left out."""
@@ -91,11 +92,17 @@ class Summaries:
             ) from None
 
 
+def events_writer(directory: pathlib.Path) -> tf.summary.SummaryWriter:
+    """TensorBoard's writer of a folder, which is made."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return tf.summary.create_file_writer(plain_path(directory))
+
+
 def _cut(path, until):
     """Ends an event file before the first event of a later step: the steps in a file only grow."""
     end, size = 0, path.stat().st_size
     try:
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        for record in tf.data.TFRecordDataset(os.path.join(plain_path(path.parent), path.name)).as_numpy_iterator():
             if tf.compat.v1.Event.FromString(record).step > until:
                 break
             end += len(record) + 16  # its length, and two checksums

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shlex
 from collections.abc import Sequence
 
 from mtl_tf import flags
@@ -36,9 +37,10 @@ def write_results(directory: pathlib.Path, results: Sequence[dict], names: Seque
     write_table(directory / "trials.csv", [_row(result, names, objective) for result in results])
     best = results[0] if results and results[0]["status"] == DONE else None
     if best:
+        file = shlex.quote(str(directory / "best.flags"))
         header = (
             f"the best of {len(results)} trials of {directory}: {best['name']}, {objective} {best['objective']:.6g}\n"
-            f"repeat it with: main.py train --flagfile={directory / 'best.flags'} --run_dir=NEW_FOLDER"
+            f"repeat it with: main.py train --flagfile={file} --run_dir=NEW_FOLDER"
         )
         write_text(directory / "best.flags", flags.run_flags(from_values(best["options"]), header))
 

@@ -16,6 +16,7 @@ from mtl_tf.atomic import write_json
 from mtl_tf.config import Config
 from mtl_tf.errors import StoppedError, UsageError
 from mtl_tf.options import format_value
+from mtl_tf.plain_paths import plain_path
 from mtl_tf.training.run_directory import hold
 from mtl_tf.training.stopping import StopSignal
 from mtl_tf.tuning import distributed
@@ -53,7 +54,9 @@ class TrialTuner(BaseTuner):
         self.config_of, self.objective, self.split = config_of, objective, split
         self.stop: StopSignal | None = None
         self._resumed = self._asked = False
-        super().__init__(oracle=oracle, directory=str(directory), project_name=STATE)
+        self.folder = pathlib.Path(directory)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(oracle=oracle, directory=plain_path(self.folder), project_name=STATE)
 
     # === The loop ===
 
@@ -71,7 +74,7 @@ class TrialTuner(BaseTuner):
         if self._asked:
             time.sleep(POLL_SECONDS)  # the oracle had nothing to give
         if self.stop:
-            self.stop.leave_if_asked(f"between trials of {self.directory}; the same command continues")
+            self.stop.leave_if_asked(f"between trials of {self.folder}; the same command continues")
         self._asked = True
 
     def on_trial_begin(self, trial):
@@ -99,7 +102,7 @@ class TrialTuner(BaseTuner):
         try:
             config = self.config_of(values)
             if not config.run_dir:
-                folder = pathlib.Path(self.directory) / "trials" / trial_name(trial.trial_id, values)
+                folder = self.folder / "trials" / trial_name(trial.trial_id, values)
                 config = configuration.replace(config, run_dir=str(folder))
         except UsageError as error:
             self._fail(trial, {}, trials.FAILED, str(error))

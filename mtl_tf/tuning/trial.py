@@ -18,7 +18,7 @@ from typing import Any
 from mtl_tf import flags
 from mtl_tf.atomic import write_json, write_text
 from mtl_tf.config import Config
-from mtl_tf.errors import DivergedError, MtlError, StoppedError
+from mtl_tf.errors import DivergedError, MtlError, StoppedError, one_line
 from mtl_tf.options import Section, option
 from mtl_tf.quiet import start_tensorflow
 from mtl_tf.training.run_directory import as_named_today, existing_path
@@ -73,7 +73,7 @@ def run_trial(config: Config, split: str = "val", hyperparameters: dict[str, Any
     known = read_outcome(path)
     if known and known.final:
         return known
-    arguments = [line for line in flags.run_flags(config).splitlines() if line.startswith("--")]
+    arguments = flags.arguments_of(config)
     command = [
         *(sys.executable, "-m", __name__, *arguments, f"--run_dir={path.resolve()}", f"--data.split={split}"),
         f"--hyperparameters={json.dumps(hyperparameters or {})}",
@@ -179,12 +179,14 @@ def _costs(config, metrics):
 
 def _write_hyperparameters(run_dir, hyperparameters):
     """Puts the run on TensorBoard's HParams page; its scores are the scalars that training wrote."""
-    import tensorflow as tf
     from tensorboard.plugins.hparams import api
 
+    from mtl_tf.training.summaries import events_writer
+
     if hyperparameters:
-        with tf.summary.create_file_writer(str(run_dir / "events")).as_default():
-            api.hparams(hyperparameters, trial_id=run_dir.name)
+        with events_writer(run_dir / "events").as_default():
+            shown = {name: one_line(v) if isinstance(v, str) else v for name, v in hyperparameters.items()}
+            api.hparams(shown, trial_id=run_dir.name)
 
 
 def _main() -> int:

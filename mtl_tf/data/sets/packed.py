@@ -54,7 +54,7 @@ class PackedSource:
         """
         features = self.split.features(index)
         if "fault" in features:
-            raise UsageError(f"{self.path(index)}: {bytes(features['fault']).decode()}")
+            raise UsageError(f"{self.path(index)}: {files.from_bytes(features['fault'])}")
         try:
             if self.content == "files":
                 paths = packed_files(features, f"{self.path(index)}, ")
@@ -119,7 +119,7 @@ def packed_files(features: dict, before: str = "") -> dict[str, files.InMemory]:
         before: is put before the paths.
     """
     return {
-        name: files.InMemory(before + bytes(features[f"{name}/path"]).decode("utf-8"), bytes(features[name]))
+        name: files.InMemory(before + files.from_bytes(features[f"{name}/path"]), bytes(features[name]))
         for name in ("rgb", *shards.LABELS)
         if name in features
     }
