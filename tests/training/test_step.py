@@ -73,11 +73,16 @@ def assert_same_steps(one, two, method):
 
 
 def _step(**options):
-    config = configuration.replace(configuration.Config(), model__encoder="resnet18", model__aspp=False, **options)
+    options = {"tasks": ("semseg", "depth"), "model__aspp": False, **options}
+    config = configuration.replace(configuration.Config(), model__encoder="resnet18", **options)
     strategy = runtime.start(config).strategy
     tasks = tuple(task for task in cityscapes_tasks() if task.name in config.tasks)
     model = build_model(config.model, tasks)
     return model, build_step(strategy, model, tasks, config)
+
+
+# Half precision is slow on CPUs: the smaller, the better.
+SMALL = (16, 24)
 
 
 def _tensors(batch):
@@ -149,7 +154,7 @@ def test_loss_weights_and_single_tasks():
 def test_mixed_precision_learns_and_keeps_float32_weights(precision):
     # At a rate at which the loss falls steadily in 32 bits: where it leaps there too, rounding decides how it ends.
     model, step = _step(train__precision=precision, optim__learning_rate=0.005)
-    (batch,) = batches(4)
+    (batch,) = batches(4, size=SMALL)
     losses = [float(step(_tensors(batch))["loss"]) for _ in range(12)]
     assert losses[-1] < losses[0]
     assert model.get_layer("encoder").compute_dtype == precision.removeprefix("mixed_")
@@ -159,7 +164,7 @@ def test_mixed_precision_learns_and_keeps_float32_weights(precision):
 def test_float16_halves_a_loss_scale_that_overflows_and_goes_on():
     model, step = _step(train__precision="mixed_float16")
     step.loss_scale.assign(2.0**126)
-    (batch,) = batches(4)
+    (batch,) = batches(4, size=SMALL)
     before = [variable.numpy() for variable in model.trainable_variables]
     found = step(_tensors(batch))
     assert bool(found["good"]) and float(step.loss_scale) == 2.0**125
@@ -171,7 +176,7 @@ def test_float16_doubles_the_loss_scale_after_many_good_steps():
     _, step = _step(train__precision="mixed_float16")
     step.loss_scale.assign(1024.0)
     step.good_steps.assign(LOSS_SCALE_PATIENCE - 2)
-    (batch,) = batches(4)
+    (batch,) = batches(4, size=SMALL)
     found = [(bool(step(_tensors(batch))["updated"]), float(step.loss_scale)) for _ in range(3)]
     assert found == [(True, 1024.0), (True, 2048.0), (True, 2048.0)]
 
@@ -179,7 +184,7 @@ def test_float16_doubles_the_loss_scale_after_many_good_steps():
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
 def test_a_picture_that_is_not_finite_gives_no_loss_and_does_not_change_the_scale(precision):
     _, step = _step(train__precision=precision)
-    (batch,) = batches(4)
+    (batch,) = batches(4, size=SMALL)
     batch["image"] = batch["image"].astype(np.float32)
     batch["image"][1, 3, 4] = np.nan
     scale = float(step.loss_scale)
