@@ -1,6 +1,7 @@
 """The same functions in `keras.ops`, on one device; `on_tensorflow` says what each does."""
 
 import functools
+import math
 from collections.abc import Callable
 
 import keras
@@ -14,13 +15,16 @@ def normalise(inputs, gamma, beta, mean, variance, epsilon: float):
     return ops.cast(ops.cast(inputs, "float32") * scale + (beta - mean * scale), inputs.dtype)
 
 
-def normalise_by_batch(inputs, gamma, beta, epsilon: float):
-    """Batch normalisation by the batch's statistics, its mean and unbiased variance."""
+def normalise_by_batch(inputs, gamma, beta, running, epsilon: float):
+    """Batch normalisation by the batch's statistics, its mean and unbiased variance; of a single value by `running`."""
     # In float32: Keras would round the statistics of sixteen-bit features to sixteen bits.
     mean, variance = ops.moments(ops.cast(inputs, "float32"), (0, 1, 2))
-    outputs = normalise(inputs, gamma, beta, mean, variance, epsilon)
     count = ops.cast(ops.size(inputs) // inputs.shape[-1], "float32")
-    return outputs, mean, variance * (count / ops.maximum(count - 1.0, 1.0))
+    several = count > 1.0
+    used = (ops.where(several, *pair) for pair in zip((mean, variance), running, strict=True))
+    outputs = normalise(inputs, gamma, beta, *used, epsilon)
+    unbiased = variance * (count / ops.maximum(count - 1.0, 1.0))
+    return outputs, *(ops.where(several, each, math.nan) for each in (mean, unbiased))
 
 
 def convolution(channels: int, filters: int, strides, padding: str, dilations, groups: int, dtype: str) -> Callable:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 import threading
 from collections.abc import Callable
 
@@ -28,34 +29,57 @@ def normalise(inputs, gamma, beta, mean, variance, epsilon: float):
     ).y
 
 
-def normalise_by_batch(inputs, gamma, beta, epsilon: float):
+def normalise_by_batch(inputs, gamma, beta, running, epsilon: float):
     """Batch normalisation by the statistics of the global batch, on any number of replicas.
 
     On one replica it is TensorFlow's fused kernel. On several the mean is that of all images, however many each replica
     holds, and the variance that of the deviations from it (in two passes, since the mean of squares less the square of
     the mean would cancel): as many numbers as channels, and one, go between the replicas, whatever their number.
 
+    A single value a channel, as behind the global pooling of a single image, has no spread to be divided by: it is
+    normalised by the running statistics.
+
     Args:
         inputs: (B, H, W, C).
         gamma, beta: (C,).
+        running: mean (C,) and variance (C,) for a single value a channel.
         epsilon: added to the variance.
 
     Returns:
-        (B, H, W, C); mean (C,); unbiased variance (C,).
+        (B, H, W, C); mean (C,); unbiased variance (C,): both NaN for a single value a channel, which has none.
     """
     gamma, beta = tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta)
+    sizes = inputs.shape[:3].as_list()
+    at_least = math.prod(size for size in sizes if size is not None)  # values a channel, before there is a batch
     context = tf.distribute.get_replica_context()
     if context is not None and context.num_replicas_in_sync > 1:
-        outputs, mean, variance = _synchronised(tf.cast(inputs, tf.float32), gamma, beta, epsilon, context)
+        running = None if at_least > 1 else tuple(map(tf.convert_to_tensor, running))
+        outputs, mean, variance = _synchronised(tf.cast(inputs, tf.float32), gamma, beta, running, epsilon, context)
         return tf.cast(outputs, inputs.dtype), mean, variance
-    nothing = tf.constant([], tf.float32)
-    fused = tf.raw_ops.FusedBatchNormV3(
-        x=inputs, scale=gamma, offset=beta, mean=nothing, variance=nothing, epsilon=epsilon, is_training=True
-    )
-    return fused.y, fused.batch_mean, fused.batch_variance
+
+    def by_batch():
+        nothing = tf.constant([], tf.float32)
+        fused = tf.raw_ops.FusedBatchNormV3(
+            x=inputs, scale=gamma, offset=beta, mean=nothing, variance=nothing, epsilon=epsilon, is_training=True
+        )
+        return fused.y, fused.batch_mean, fused.batch_variance
+
+    if at_least > 1:
+        return by_batch()
+    mean, variance = map(tf.convert_to_tensor, running)
+
+    def by_running():
+        none = tf.fill([inputs.shape[-1]], math.nan)
+        return normalise(inputs, gamma, beta, mean, variance, epsilon), none, none
+
+    if None not in sizes:
+        return by_running()
+    return tf.cond(tf.size(inputs) > inputs.shape[-1], by_batch, by_running)
 
 
-def _synchronised(inputs, gamma, beta, epsilon, context):
+def _synchronised(inputs, gamma, beta, running, epsilon, context):
+    """Of float32 inputs; `running` is None where there are several values a channel for certain."""
+
     def total(values):
         return context.all_reduce(tf.distribute.ReduceOp.SUM, values)  # differentiable
 
@@ -64,9 +88,14 @@ def _synchronised(inputs, gamma, beta, epsilon, context):
     sums = total(tf.concat([tf.reduce_sum(inputs, [0, 1, 2]), own[None]], 0))
     count, mean = sums[channels], sums[:channels] / sums[channels]
     deviations = total(tf.reduce_sum(tf.math.squared_difference(inputs, mean), [0, 1, 2]))
-    scale = gamma * tf.math.rsqrt(deviations / count + epsilon)
-    outputs = inputs * scale + (beta - mean * scale)
-    return outputs, mean, deviations / tf.maximum(count - 1.0, 1.0)
+    center, variance = mean, deviations / count
+    if running is not None:
+        single = count < 2.0
+        center, variance = (tf.where(single, a, b) for a, b in zip(running, (mean, variance), strict=True))
+        mean = tf.where(single, math.nan, mean)
+    scale = gamma * tf.math.rsqrt(variance + epsilon)
+    outputs = inputs * scale + (beta - center * scale)
+    return outputs, mean, deviations / (count - 1.0)
 
 
 # === Convolution ===

@@ -18,6 +18,11 @@ class BatchNorm(keras.layers.Layer):
 
     As in PyTorch, the running variance is the unbiased one (n / (n - 1)).
 
+    A batch with a single value a channel (ASPP's pooled feature of a single image) has no spread: divided by it, any
+    value would become beta, and the running variance would fall to zero and blow up in inference. Such a batch is
+    normalised by the running statistics, which stay as they are; a new layer begins with a mean of 0 and a variance
+    of 1, so that it only scales and shifts.
+
     Args:
         momentum: weight of the old running statistics at each step.
         epsilon: added to the variance.
@@ -49,18 +54,19 @@ class BatchNorm(keras.layers.Layer):
 
     def call(self, inputs, training=False):
         """Normalises (B, H, W, C)."""
+        running = self.moving_mean, self.moving_variance
         if not training or not self.trainable:  # frozen, it keeps its statistics, as in Keras
-            statistics = self.moving_mean, self.moving_variance
-            return kernels.normalise(inputs, self.gamma, self.beta, *statistics, self.epsilon)
-        outputs, mean, variance = kernels.normalise_by_batch(inputs, self.gamma, self.beta, self.epsilon)
+            return kernels.normalise(inputs, self.gamma, self.beta, *running, self.epsilon)
+        outputs, *found = kernels.normalise_by_batch(inputs, self.gamma, self.beta, running, self.epsilon)
         if kernels.repeating():
             return outputs  # this batch has moved the running statistics before
         keep = self.momentum
-        for running, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            old = ops.convert_to_tensor(running)
+        for variable, new in zip(running, found, strict=True):
+            old = ops.convert_to_tensor(variable)
             moved = old * keep + ops.stop_gradient(new) * (1.0 - keep)
-            # A batch that is not finite stops training; what was learnt before it stays usable.
-            running.assign(ops.where(ops.isfinite(moved), moved, old))
+            # A single value has no statistics (NaN). A batch that is not finite stops training; what was learnt before
+            # it stays usable.
+            variable.assign(ops.where(ops.isfinite(moved), moved, old))
         return outputs
 
     def compute_output_shape(self, input_shape):

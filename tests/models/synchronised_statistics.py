@@ -33,10 +33,11 @@ def forward_and_backward(layer, images, upstream):
     return outputs, *tape.gradient(loss, sources)
 
 
-def compare(split, policy="float32"):
+def compare(split, policy="float32", size=(6, 7)):
     """Largest differences between two devices, given `split` images each, and one; of the largest value above 1."""
     random = np.random.default_rng(0)
-    images = tf.constant(random.normal(3.0, 2.0, (sum(split), 6, 7, CHANNELS)), keras.DTypePolicy(policy).compute_dtype)
+    images = random.normal(3.0, 2.0, (sum(split), *size, CHANNELS))
+    images = tf.constant(images, keras.DTypePolicy(policy).compute_dtype)
     upstream = tf.constant(random.normal(size=images.shape), tf.float32)
     alone = make_layer(policy)
     expected = forward_and_backward(alone, images, upstream)
@@ -98,6 +99,8 @@ def main():
         "uneven": compare((1, 4)),
         "empty": compare((4, 0)),
         "bfloat16": compare((2, 3), "mixed_bfloat16"),
+        "two values": compare((1, 1), size=(1, 1)),
+        "a single value": compare((1, 0), size=(1, 1)),
     }
     print(json.dumps(stochastic_depth()))
     print(json.dumps(result))

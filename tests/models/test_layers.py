@@ -64,11 +64,71 @@ def test_running_statistics_follow_the_unbiased_variance():
         np.testing.assert_allclose(layer.moving_variance, variance, rtol=1e-5)
 
 
-def test_a_batch_of_one_value_leaves_finite_statistics():
-    """Image pooling of a single image: one value a channel."""
-    layer = built(BatchNorm(), 4)
-    np.testing.assert_allclose(layer(numbers(1, 1, 1, 4), training=True), layer.beta.numpy()[None, None, None])
-    assert np.isfinite(layer.moving_variance.numpy()).all()
+def single_value(policy="float32"):
+    """A layer of two channels, a value of each, and what the running statistics make of it (epsilon is 1)."""
+    layer = BatchNorm(epsilon=1.0, dtype=policy)
+    layer.build((None, None, None, 2))
+    layer.set_weights(np.array([[2, 3], [1, -1], [1, 0], [3, 8]], np.float32))  # gamma, beta, mean, variance
+    # (5 - 1) / sqrt(3 + 1) * 2 + 1 = 5 and (6 - 0) / sqrt(8 + 1) * 3 - 1 = 5; by their own mean both would be beta.
+    return layer, tf.reshape(tf.constant([5.0, 6.0], layer.compute_dtype), (1, 1, 1, 2)), [5.0, 5.0]
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    ("known", "xla"),
+    [(None, False), *((sizes, xla) for sizes in ((1, 1, 1), (None, 1, 1), (None,) * 3) for xla in (False, True))],
+)
+def test_a_single_value_is_normalised_by_the_running_statistics_and_moves_none(known, xla, policy):
+    """Without a graph (None) and in one, whatever of the shape is known there."""
+    layer, value, expected = single_value(policy)
+    before = layer.get_weights()
+
+    def train(inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = layer(inputs, training=True)
+        return outputs, *tape.gradient(outputs, [inputs, layer.gamma.value, layer.beta.value])
+
+    if known:
+        train = tf.function(train, input_signature=[tf.TensorSpec((*known, 2), value.dtype)], jit_compile=xla)
+    outputs, by_input, by_gamma, by_beta = (np.ravel(tf.cast(each, tf.float32)) for each in train(value))
+    np.testing.assert_allclose(outputs, expected, rtol=1e-6)
+    np.testing.assert_allclose(by_input, [1.0, 1.0], rtol=1e-6)  # gamma / sqrt(variance + 1)
+    np.testing.assert_allclose(by_gamma, [2.0, 2.0], rtol=1e-6)
+    np.testing.assert_allclose(by_beta, [1.0, 1.0], rtol=1e-6)
+    for found, old in zip(layer.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(found, old)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 1, 3), (1, 1, 2, 3), (4, 5, 6, 3)])
+def test_more_values_are_normalised_as_ever_whatever_of_the_shape_is_known(shape):
+    """Bit for bit, answers, gradients and running statistics; where the size is known there is no condition."""
+    inputs, upstream = tf.constant(numbers(*shape)), numbers(*shape, seed=1)
+
+    def trained(*known):
+        layer = built(BatchNorm(), 3)
+
+        @tf.function(input_signature=[tf.TensorSpec((*known, 3))])
+        def train(inputs):
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                loss = tf.reduce_sum(layer(inputs, training=True) * upstream)
+            return loss, *tape.gradient(loss, [inputs, layer.gamma.value, layer.beta.value])
+
+        kinds = {operation.type for operation in train.get_concrete_function().graph.get_operations()}
+        assert any("If" in kind for kind in kinds) == (None in known and not any(size and size > 1 for size in known))
+        return [*train(inputs), *layer.get_weights()]
+
+    expected = trained(*shape[:3])
+    for known in ((None, *shape[1:3]), (None, None, None)):
+        for found, value in zip(trained(*known), expected, strict=True):
+            np.testing.assert_array_equal(found, value)
+
+
+def test_a_frozen_layer_takes_a_single_value_as_it_always_did():
+    layer, value, expected = single_value()
+    layer.trainable = False
+    np.testing.assert_allclose(np.ravel(layer(value, training=True)), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -98,7 +158,10 @@ def test_statistics_stay_in_float32_under_mixed_precision(policy):
 
 
 def test_two_devices_normalise_as_one():
-    """Even, uneven and empty shares of a batch; forward, backward and running statistics. Images are dropped apart."""
+    """Even, uneven and empty shares of a batch; forward, backward and running statistics. Images are dropped apart.
+
+    One value on each device are two; one on both together is normalised by the running statistics.
+    """
     run = subprocess.run(
         [sys.executable, "-m", "tests.models.synchronised_statistics"],
         cwd=ROOT,
@@ -110,7 +173,7 @@ def test_two_devices_normalise_as_one():
     drawn, differences = map(json.loads, run.stdout.splitlines()[-2:])
     assert drawn["calls"] == [2, 2]
     assert len({tuple(factors) for factors in drawn["drawn"]}) == 4  # apart on each device and in each step
-    assert set(differences) == {"even", "uneven", "empty", "bfloat16"}
+    assert set(differences) == {"even", "uneven", "empty", "bfloat16", "two values", "a single value"}
     for split, found in differences.items():
         for name, value in found.items():
             assert value < (0.05 if split == "bfloat16" else 1e-5), (split, name)
