@@ -44,6 +44,14 @@ def encoder_frozen(model: keras.Model, frozen: bool) -> Iterator[None]:
         encoder.trainable = True
 
 
+def take_part(values: tf.Tensor, number: int, parts: int) -> tf.Tensor:
+    """A part of a replica's batch (B, ...), by its number from 0: every so manyth image.
+
+    They are the same images, whose statistics batch norm takes, on any number of replicas.
+    """
+    return values if parts == 1 else tf.identity(values[number::parts])
+
+
 class TrainingStep:
     """Forward, backward and update, compiled once.
 
@@ -158,11 +166,7 @@ class TrainingStep:
         return losses, squares, gradients
 
     def _in_parts(self, batch, counts, scale, variables):
-        """Sums over the parts of a replica's batch, one after another so that only one is in memory.
-
-        A part takes every so manyth image: the same images, whose statistics batch norm takes, on any number of
-        replicas.
-        """
+        """Sums over the parts of a replica's batch, one after another so that only one is in memory."""
         losses, gradients = {}, []
 
         def compute(part, counts, scale):
@@ -172,9 +176,7 @@ class TrainingStep:
             compute = tf.function(compute, jit_compile=True, autograph=False)
         for number in range(self._parts):
             with tf.control_dependencies(gradients):
-                part = batch
-                if self._parts > 1:
-                    part = {name: tf.identity(value[number :: self._parts]) for name, value in batch.items()}
+                part = {name: take_part(value, number, self._parts) for name, value in batch.items()}
             part_losses, part_gradients = compute(part, counts, scale)
             losses = {name: losses.get(name, 0.0) + value for name, value in part_losses.items()}
             gradients = (

@@ -20,7 +20,7 @@ from mtl_tf.tasks import Task
 from mtl_tf.training.averaging import Averaging
 from mtl_tf.training.checkpoints import save_weights
 from mtl_tf.training.runtime import Runtime
-from mtl_tf.training.step import encoder_frozen
+from mtl_tf.training.step import encoder_frozen, take_part
 from mtl_tf.training.summaries import Summaries
 
 # What stands in metrics.csv of the averaged weights, beside the same of those that are trained.
@@ -147,7 +147,10 @@ class Validation:
         write_json(folder / f"{prefix}metrics.json", {"epoch": epoch, **evaluation.scores})
 
     def _measure_statistics(self, epoch, after_batch):
-        """Batch norm's running statistics of the weights in place, from training batches (SWA, section 3.2)."""
+        """Batch norm's running statistics of the weights in place, from training batches (SWA, section 3.2).
+
+        In the parts of a training step: the statistics that the weights were trained with.
+        """
         frozen = self._config.train.encoder_frozen(epoch)
         with self._training.naming_errors():
             batches = self._machine.distribute(lambda share: self._training.dataset(0, share).take(STATISTICS_BATCHES))
@@ -157,8 +160,11 @@ class Validation:
 
     @tf.function(autograph=False)
     def _forward(self, images, frozen):
+        parts = self._config.train.accumulate
+
         def forward(images):
-            self._model(tf.cast(images, tf.float32), training=True)
+            for number in range(parts):
+                self._model(tf.cast(take_part(images, number, parts), tf.float32), training=True)
 
         with encoder_frozen(self._model, frozen):
             self._machine.strategy.run(forward, args=(images,))
