@@ -33,9 +33,11 @@ def naming_what_to_lower(config: Config, where: Callable[[], str]):
 def _smaller(config):
     """The options that would need less, with their values."""
     data, train = config.data, config.train
+    most = train.batch_size // max(train.devices, 1)  # parts, of one image on each device
+    if train.accumulate < most:
+        yield f"a larger --train.accumulate (now {train.accumulate}, at most {most})"
     if train.batch_size > 1:
         yield f"a smaller --train.batch_size (now {train.batch_size})"
-        yield f"a larger --train.accumulate (now {train.accumulate})"
     crop = "crop_size" if data.crop_size or not data.image_size else "image_size"
     now = format_value(getattr(data, crop)) or "whole pictures"
     yield f"a smaller --data.{crop} (now {now})"

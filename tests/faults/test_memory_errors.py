@@ -30,13 +30,17 @@ def test_says_what_to_lower_with_what_it_is():
     assert "out of memory at step 7; nothing is saved" in line
     for words in (
         "a smaller --train.batch_size (now 16)",
-        "a larger --train.accumulate (now 1)",
+        "a larger --train.accumulate (now 1, at most 16)",
         "a smaller --data.crop_size (now 512,1024)",
         "--model.recompute",
         "--train.precision=mixed_bfloat16",
     ):
         assert words in line
     assert "--data.image_size (now 96,192)" in told(MemoryError(), data__image_size=(96, 192))
+    line = told(OOM, train__batch_size=8, train__accumulate=4, train__devices=2)
+    assert (
+        "--train.batch_size (now 8)" in line and "--train.accumulate" not in line
+    )  # parts of one image on each device
     rest = told(OOM, train__batch_size=1, model__recompute=True, train__precision="mixed_float16")
     assert rest.endswith("start a new run with a smaller --data.crop_size (now whole pictures)")
 
