@@ -21,7 +21,8 @@ def normalise_by_batch(inputs, gamma, beta, running, epsilon: float):
     mean, variance = ops.moments(ops.cast(inputs, "float32"), (0, 1, 2))
     count = ops.cast(ops.size(inputs) // inputs.shape[-1], "float32")
     several = count > 1.0
-    used = (ops.where(several, *pair) for pair in zip((mean, variance), running, strict=True))
+    kept = map(ops.convert_to_tensor, running)
+    used = (ops.where(several, *pair) for pair in zip((mean, variance), kept, strict=True))
     outputs = normalise(inputs, gamma, beta, *used, epsilon)
     unbiased = variance * (count / ops.maximum(count - 1.0, 1.0))
     return outputs, *(ops.where(several, each, math.nan) for each in (mean, unbiased))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mtl_tf.kernels import on_tensorflow
+from mtl_tf.kernels import on_any_backend, on_tensorflow
 from mtl_tf.models import layers
 from mtl_tf.models.layers import BatchNorm, Conv2D, ResizeLike, Whiten, conv_bn_relu, pytorch_uniform, scope
 from tests.helpers import ROOT
@@ -98,6 +98,17 @@ def test_a_single_value_is_normalised_by_the_running_statistics_and_moves_none(k
     np.testing.assert_allclose(by_beta, [1.0, 1.0], rtol=1e-6)
     for found, old in zip(layer.get_weights(), before, strict=True):
         np.testing.assert_array_equal(found, old)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 1, 1, 3), (2, 3, 4, 3)])
+def test_other_backends_normalise_as_tensorflow_does(shape):
+    """A single value too: by the running statistics, and it has none of its own."""
+    gamma, beta, mean, variance = (tf.constant(numbers(3, seed=seed, mean=5.0, std=0.5)) for seed in range(4))
+    given = tf.constant(numbers(*shape, seed=5)), gamma, beta, (mean, variance), 1e-5
+    pairs = zip(on_any_backend.normalise_by_batch(*given), on_tensorflow.normalise_by_batch(*given), strict=True)
+    for found, expected in pairs:
+        assert np.isfinite(expected).all() or shape == (1, 1, 1, 3)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 1, 3), (1, 1, 2, 3), (4, 5, 6, 3)])
