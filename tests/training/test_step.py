@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from mtl_tf import config as configuration
 from mtl_tf.errors import UsageError
+from mtl_tf.losses import count, loss_weight, mean_losses
 from mtl_tf.models import build_model
 from mtl_tf.models.layers import BatchNorm
 from mtl_tf.tasks import cityscapes_tasks
@@ -73,8 +74,8 @@ def assert_same_steps(one, two, method):
 
 
 def _step(**options):
-    options = {"tasks": ("semseg", "depth"), "model__aspp": False, **options}
-    config = configuration.replace(configuration.Config(), model__encoder="resnet18", **options)
+    small = {"tasks": ("semseg", "depth"), "model__encoder": "resnet18", "model__aspp": False}
+    config = configuration.replace(configuration.Config(), **(small | options))
     strategy = runtime.start(config).strategy
     tasks = tuple(task for task in cityscapes_tasks() if task.name in config.tasks)
     model = build_model(config.model, tasks)
@@ -239,10 +240,47 @@ def test_decay_is_not_clipped(monkeypatch):
 def test_accumulated_gradients_are_those_of_the_whole_batch(monkeypatch, parts):
     """The images' masks are uneven: the mean over parts of means would be another loss."""
     _still_batch_norm(monkeypatch)
-    whole, expected = _change({})
-    cut, found = _change(dict(train__accumulate=parts))
+    whole, expected = _change(dict(model__aspp=True))
+    cut, found = _change(dict(model__aspp=True, train__accumulate=parts))
     assert found == pytest.approx(expected, rel=1e-5)
     np.testing.assert_allclose(cut, whole, atol=1e-5 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize("parts", [pytest.param(2, marks=pytest.mark.slow), 4])
+def test_parts_are_trained_as_batches_of_their_own(parts):
+    """Batch norm takes the statistics of each part, of single images too; the losses' means are of the whole batch."""
+    sgd = dict(optim__learning_rate=1.0, optim__momentum=0.0, optim__weight_decay=0.0)
+    model, step = _step(model__aspp=True, train__accumulate=parts, **sgd)
+    tasks = cityscapes_tasks()
+    (batch,) = batches(4)
+    counts = {task.name: count(task, tf.constant(batch[task.name])) for task in tasks}
+    before = [variable.numpy() for variable in model.variables]
+    expected = 0.0
+    for number in range(parts):
+        part = _tensors({name: value[number::parts] for name, value in batch.items()})
+        with tf.GradientTape() as tape:
+            losses = mean_losses(tasks, model(part["image"], training=True), part, counts)
+            loss = tf.add_n([loss_weight(configuration.Config(), task) * losses[task.name] for task in tasks])
+        gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+        expected = expected - np.concatenate([gradient.numpy().ravel() for gradient in gradients])
+    statistics = {variable.path: variable.numpy() for variable in model.non_trainable_variables}
+    for variable, value in zip(model.variables, before, strict=True):
+        variable.assign(value)
+    step(_tensors(batch))
+    old = dict(zip((variable.path for variable in model.variables), before, strict=True))
+    changes = [variable.numpy() - old[variable.path] for variable in model.trainable_variables]
+    found = np.concatenate([change.ravel() for change in changes])
+    # A ReLU at rounding distance from zero flips single gradients; the change is compared as a whole.
+    assert np.linalg.norm(found - expected) < 5e-3 * np.linalg.norm(expected)
+    for path, value in statistics.items():
+        np.testing.assert_allclose(model_value(model, path), value, rtol=1e-3, atol=1e-5, err_msg=path)
+    pooled = "shared/aspp/pool_bn/moving_variance"
+    # One pooled value has no variance.
+    assert np.array_equal(model_value(model, pooled), old[pooled]) == (parts == 4)
+
+
+def model_value(model, path):
+    return next(variable.numpy() for variable in model.variables if variable.path == path)
 
 
 def test_parts_must_be_equal():

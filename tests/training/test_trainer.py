@@ -118,6 +118,7 @@ def test_a_profile_of_steps_that_there_are_not(tiny_dataset, tmp_path, capsys):
 def test_deterministic_kernels_and_recomputed_activations_train_the_whole_way(tiny_dataset, tmp_path):
     """In processes of their own, since determinism stays on; both end with the same bits in weights and state."""
     options = ("--train.deterministic", "--model.recompute", "--train.accumulate=2", "--optim.schedule=one_cycle")
+    options = (*options, "--model.aspp")  # whose pooled feature has one value a channel in each part
     for name in ("one", "two"):
         done = command("train", *TINY, *options, f"--data.root={tiny_dataset}", f"--run_dir={tmp_path / name}")
         assert done.returncode == 0, done.stderr
