@@ -20,6 +20,7 @@ from mtl_tf import config as configuration
 from mtl_tf.atomic import write_json
 from mtl_tf.data import descriptors, files
 from mtl_tf.data.sets import describe, open_split
+from mtl_tf.data.sets.settle import demand_root_is_read
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.progress import Progress
@@ -36,6 +37,7 @@ class Options(Section):
 def measure_and_report(parsed):
     """Measures, prints and, where told to, writes."""
     config = parsed.config
+    demand_root_is_read(config.data)
     targets = _targets(parsed)
     descriptor = describe(configuration.replace(config, data__statistics="").data)
     if parsed.own.write:

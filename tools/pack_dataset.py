@@ -21,6 +21,7 @@ from mtl_tf.config import replace
 from mtl_tf.data import descriptors, files, listing, packing, shards
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets import describe, open_split, splits_of
+from mtl_tf.data.sets.settle import demand_root_is_read
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 
@@ -52,6 +53,7 @@ def pack(parsed):
         return
     if own.unpack:
         raise UsageError("--unpack takes a packed data set: --data.name=packed --data.root=PACKED --output=FOLDER")
+    demand_root_is_read(config.data)
     descriptor = describe(config.data)
     config = replace(config, tasks=descriptor.task_names, model__architecture="joint")
     sources = {split: open_split(config, split, descriptor) for split in own.splits or splits_of(config.data)}

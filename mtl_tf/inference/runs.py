@@ -12,6 +12,7 @@ from mtl_tf import config as configuration
 from mtl_tf import flags
 from mtl_tf.config import Config
 from mtl_tf.data.descriptors import Descriptor, read
+from mtl_tf.data.sets.settle import demand_root_is_read
 from mtl_tf.errors import UsageError
 from mtl_tf.models import build_model
 from mtl_tf.options import format_value
@@ -57,6 +58,8 @@ def configuration_of_run(parsed: flags.Parsed, argv: list[str]) -> Config:
     if changed:
         name, (old, _) = next(iter(changed.items()))
         raise UsageError(f"--{name} is fixed by the run in {folder} ({format_value(old) or 'empty'}); leave it out")
+    if "data.root" in parsed.given:
+        demand_root_is_read(config.data)
     return config
 
 

@@ -3,8 +3,9 @@
 import dataclasses
 from collections.abc import Sequence
 
-from mtl_tf.config import Config
+from mtl_tf.config import Config, DataConfig
 from mtl_tf.data.sets import DATA_SETS, describe_training, open_training
+from mtl_tf.errors import UsageError
 
 LOOK_AT = 40  # pictures, at equal distances, whose aspect is looked at
 TOLERANCE = 0.02  # aspects that differ by no more are taken for equal
@@ -22,10 +23,13 @@ def settled(config: Config, before: Config | None = None) -> Config:
         another aspect than some of the pictures, else "stretch"; as it was where there is no data.image_size.
 
     Raises:
-        UsageError: the data set or its training split is not there, or its tasks do not go with other options.
+        UsageError: the data set or its training split is not there, its tasks do not go with other options, or
+            data.root would not be read.
     """
     if before:
         config = _as_before(config, before)
+    else:
+        demand_root_is_read(config.data)
     descriptor = describe_training(config.data)
     if DATA_SETS[config.data.name].to_order and not config.data.mix_names:
         return _chosen(config, descriptor.chosen(config.tasks), "stretch")
@@ -36,6 +40,15 @@ def settled(config: Config, before: Config | None = None) -> Config:
     labelled = tuple(task for task in source.tasks if source.labelled[task])
     other = open_question and any(differs(size, config.data.image_size) for size in some_sizes(source))
     return _chosen(config, config.tasks or labelled or source.tasks, "pad" if other else "stretch")
+
+
+def demand_root_is_read(data: DataConfig) -> None:
+    """Raises a UsageError where data.root names files, but data.name, as it is by default, a data set without any."""
+    if data.root and DATA_SETS[data.name].to_order:
+        raise UsageError(
+            f"--data.root={data.root} would not be read, since --data.name={data.name} has no files; say what lies "
+            "there, --data.name=folder for a data set of your own, or leave --data.root out"
+        )
 
 
 def _as_before(config, before):
