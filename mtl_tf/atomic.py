@@ -95,7 +95,7 @@ def swapping(path: pathlib.Path, durable: bool = True) -> Iterator[BinaryIO]:
         if path.parent not in _swept:
             _swept.add(path.parent)
             _remove_abandoned_files(path.parent)
-    temporary, file = _open_held(path.parent)
+    temporary, file = _open_held(path)
     try:
         with file:
             yield file
@@ -159,10 +159,10 @@ def _remove_abandoned_files(folder):
             path.unlink()
 
 
-def _open_held(folder) -> tuple[pathlib.Path, BinaryIO]:
+def _open_held(target) -> tuple[pathlib.Path, BinaryIO]:
     """A new file that this process holds; one that another took for abandoned before that is left to it."""
     while True:
-        path = folder / f"{_FILES}{os.getpid()}-{os.urandom(4).hex()}.tmp"
+        path = target.with_name(f"{_FILES}{os.urandom(4).hex()}.{file_name(target.name)}.tmp")
         file = open(path, "xb")  # noqa: SIM115 (held until it is whole)
         with contextlib.suppress(OSError):  # not every file system has locks
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -220,7 +220,7 @@ def _half_written(run_dir, since):
         return SAVES[0]
     for folder, what in ((run_dir / "best", SAVES[1]), (run_dir, "")):
         if half := [name for name in _written(folder, since) if name.startswith(".") and name.endswith(".tmp")]:
-            return what or half[0].split(".")[1]
+            return what or half[0].split(".")[2]
     return ""
 
 
