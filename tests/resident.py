@@ -8,7 +8,7 @@ LIMIT_MB = 3000
 
 # TensorFlow's allocator keeps what it has once taken, in regions each twice as large as the one before. The bound holds
 # in the processes that tests start, too; what asks for more gets TensorFlow's error of exhausted memory.
-POOL_MB = 1500
+POOL_MB = 1800
 POOL_VARIABLE = "TF_MKL_ALLOC_MAX_BYTES"
 
 

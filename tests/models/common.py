@@ -2,7 +2,13 @@
 
 import re
 
+import keras
 import numpy as np
+
+
+def unfilled_variables():
+    """A context in which variables have names, shapes and types only: a large network takes neither memory nor time."""
+    return keras.StatelessScope(initialize_variables=False)
 
 
 def randomise(model, seed: int = 0):
