@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import shlex
 import sys
 
 import h5py
@@ -76,7 +77,8 @@ def prepare(parsed):
     if missing or not (output / descriptors.FILE_NAME).exists():
         describe(output, own.classes, tuple(splits))
     validated = "" if own.val else " --data.val_split=test"
-    print(f"next: python main.py train --run_dir=RUN --data.name=nyuv2 --data.root={output}{validated}")
+    place = shlex.quote(f"--data.root={output}")
+    print(f"next: python main.py train --run_dir=RUN --data.name=nyuv2 {place}{validated}")
 
 
 def write_sample(file, table, depth, output, sample):

@@ -11,6 +11,7 @@ cannot be read).
 import dataclasses
 import functools
 import pathlib
+import shlex
 import sys
 import zlib
 
@@ -80,7 +81,8 @@ def prepare(parsed):
         config = replace(Config(), data__name="miniscapes", data__root=str(output))
         measured, _ = summarise(measure(open_split(config, "train", MINISCAPES), MINISCAPES, config), MINISCAPES)
         print(f"described in {descriptors.write(output, measured)}")
-    print(f"next: python main.py train --run_dir=RUN --data.name=miniscapes --data.root={output}")
+    place = shlex.quote(f"--data.root={output}")
+    print(f"next: python main.py train --run_dir=RUN --data.name=miniscapes {place}")
 
 
 def write_sample(root, rgb, output, size, skip_bad, sample) -> str:

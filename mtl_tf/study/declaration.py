@@ -15,7 +15,8 @@ from mtl_tf.parsing import parse_toml
 
 REPORT = pathlib.Path(__file__).parent / "report.toml"
 GIVEN = "given"  # encoder weights: those that the study's flags name
-RANKED = ("total", "miou", "si", "grader", "train_loss", "val_loss", "seconds", "checkpoint_mib")  # see results.HIGHER
+# See results.HIGHER.
+RANKED = ("total", "miou", "si", "grader", "train_loss", "val_loss", "val_loss_unweighted", "seconds", "checkpoint_mib")
 DRAWN = ("loss", "val_loss", "total", "miou", "si", "grader")  # see curves.METRICS
 _FILE_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,59}")  # tables and figures become files
 

@@ -79,3 +79,10 @@ def test_composed_and_decomposed_names_belong_together(tmp_path, of_images):
     source = open_split(config, "train")
     assert source.labelled == {"semseg": 2}
     assert [name for name, _ in source.faults()] == sorted(["0", own, other], key=natural_order)
+
+
+def test_a_split_is_found_by_either_spelling(tmp_path):
+    name = unicodedata.normalize("NFD", "\N{LATIN SMALL LETTER U WITH DIAERESIS}bung")
+    root = write_dataset(tmp_path / "data", {"train": 1, name: 1})
+    config = replace(Config(), data__name="folder", data__root=str(root))
+    assert open_split(config, unicodedata.normalize("NFC", name)).ids == ["0"]

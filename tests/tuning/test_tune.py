@@ -57,6 +57,20 @@ def test_a_grid_runs_every_combination_in_its_order(tmp_path, capsys):
     assert "trial 6 of 6" in shown and "left" in shown and "0 of them without a score" in shown
 
 
+@pytest.mark.parametrize("name", ["[1]", "*", os.fsdecode(b"\xff?"), 'a\nb "c" $d'])
+def test_a_search_in_a_folder_of_any_name_goes_on(tmp_path, name):
+    (tmp_path / "1" / "search" / "trial_9").mkdir(parents=True)
+    (tmp_path / "1" / "search" / "trial_9" / "trial.json").write_text("of another search")
+    run_dir = tmp_path / name
+    given = arguments(run_dir, SMALL, "--algorithm=random")
+    assert main([*given, "--max_trials=2"]) == 0
+    assert main([*given, "--max_trials=4"]) == 0
+    assert len(ran(run_dir)) == len(set(ran(run_dir))) == 4
+    assert set(statuses(run_dir).values()) == {"COMPLETED"} and len(rows(run_dir)) == 4
+    assert not (tmp_path / "proc").exists()
+    assert json.loads(next((run_dir / "search").glob("*/result.json")).read_text())["run_dir"].startswith(str(run_dir))
+
+
 def test_the_least_of_a_loss_is_the_best(tmp_path):
     assert main(arguments(tmp_path / "s", SMALL, "--algorithm=grid", "--objective=val_loss_unweighted")) == 0
     losses = [float(row["val_loss_unweighted"]) for row in rows(tmp_path / "s")]

@@ -15,6 +15,7 @@ from mtl_tf.inference.runs import is_saved_model
 from mtl_tf.models import build_model
 from mtl_tf.models.costs import multiply_adds
 from mtl_tf.models.folding import fold_batch_norm
+from mtl_tf.plain_paths import plain_path
 from mtl_tf.training import runtime
 from mtl_tf.training.step import build_step
 
@@ -80,7 +81,7 @@ def answering(config: Config, export: str):
     if export:
         if not is_saved_model(pathlib.Path(export)):
             raise UsageError(f"--export={export} is no SavedModel; main.py export --run_dir=RUN writes one")
-        module, model = tf.saved_model.load(export), None
+        module, model = tf.saved_model.load(plain_path(export)), None
     else:
         tasks = describe(config.data).tasks(config)
         model = fold_batch_norm(build_model(replace(config, model__recompute=False).model, tasks))

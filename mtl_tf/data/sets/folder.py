@@ -1,6 +1,7 @@
 """The project's own layout: `<root>/<split>/{rgb,semseg,depth}/<id>.<ext>`, with a dataset.json."""
 
 import os
+import unicodedata
 
 from mtl_tf.config import Config, DataConfig
 from mtl_tf.data import descriptors, files, listing
@@ -58,6 +59,9 @@ def find_split(data: DataConfig, split: str) -> str:
     if split and files.is_folder(files.join(root, split, "rgb")):
         return files.join(root, split)
     there = splits_in(root)
+    for name in there:  # composed or decomposed, as the one who typed it sees no difference
+        if unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", split):
+            return files.join(root, name)
     if there:
         raise UsageError(f"{root} has no split {split!r}; it has {', '.join(there)}{instead_of(data, split)}")
     if files.is_folder(files.join(root, "rgb")):
