@@ -12,6 +12,7 @@ from mtl_tf import config as configuration
 from mtl_tf.errors import UsageError
 from mtl_tf.options import coerce
 from mtl_tf.parsing import parse_toml
+from mtl_tf.tuning.space import SCORED_ON
 
 REPORT = pathlib.Path(__file__).parent / "report.toml"
 GIVEN = "given"  # encoder weights: those that the study's flags name
@@ -264,7 +265,7 @@ def _field(option, where):
     fields = configuration.leaves()
     if option not in fields:
         raise UsageError(f"{where}: unknown option {option!r}; {_hint(option, fields)}")
-    if fields[option].metadata["free"] or option in ("seed", "data.name"):
+    if fields[option].metadata["free"] or option in ("seed", *SCORED_ON):
         raise UsageError(f"{where}: {option} belongs to the study as a whole; give it on the command line")
     return fields[option]
 

@@ -27,9 +27,9 @@ from mtl_tf.parsing import parse_toml
 
 # What a trial gets from the search, or what changes nothing that could be measured.
 _NOT_SEARCHED = ("run_dir", "input", "output", "scale", "baseline", "train.resume", "train.fresh")
-# What would score trials on different things.
-_SCORED = ("data.name", "data.root", "data.split", "data.val_split", "data.eigen_crop")
-_SCORED += ("data.synthetic_val", "data.synthetic_seed")
+# What would score trials, or rows of a study, on different things.
+SCORED_ON = ("data.name", "data.root", "data.split", "data.val_split", "data.eigen_crop", "data.limit")
+SCORED_ON += ("data.synthetic_val", "data.synthetic_seed")
 _TABLE_KEYS = ("values", "multiply", "low", "high", "step", "scale")
 _MOST_STEPS = 10_000
 
@@ -190,7 +190,7 @@ def _hint(name):
 def _dimension(name, given) -> Dimension:
     if name in _NOT_SEARCHED or name.startswith("log."):
         raise UsageError(f"{name} cannot be searched: it changes nothing that a trial is measured by; leave it out")
-    if name in _SCORED:
+    if name in SCORED_ON:
         raise UsageError(f"{name} cannot be searched: trials scored on different things do not compare; leave it out")
     field = configuration.leaves()[name]
     if isinstance(given, list):

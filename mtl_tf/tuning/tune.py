@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import shlex
 import time
 
 from mtl_tf import config as configuration
@@ -53,7 +54,8 @@ def tune(config: Config, own: TuneOptions):
                 f"no trial of {directory} has a score ({results[0]['message'] if results else 'there was none'}); "
                 "see trials.csv, change the space, and start with --train.fresh"
             )
-        print(f"all in {directory / 'trials.csv'}; the best is repeated by --flagfile={directory / 'best.flags'}")
+        best = shlex.quote(str(directory / "best.flags"))
+        print(f"all in {directory / 'trials.csv'}; the best is repeated by --flagfile={best}")
 
 
 def make_oracle(config: Config, own: TuneOptions, space: Space) -> oracles.SafeOracle:

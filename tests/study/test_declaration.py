@@ -37,6 +37,8 @@ def test_published_totals_are_miou_minus_si(key):
         ("optim.learning_rate = 0.01", "optim.learning_rate = -1", ["at least 0"]),
         ("optim.learning_rate = 0.01", "seed = 3", ["seed", "belongs to the study"]),
         ("optim.learning_rate = 0.01", 'run_dir = "x"', ["run_dir", "belongs to the study"]),
+        ("optim.learning_rate = 0.01", "data.limit = 2", ["data.limit", "belongs to the study"]),
+        ("optim.learning_rate = 0.01", "data.eigen_crop = true", ["data.eigen_crop", "belongs to the study"]),
         ('name = "fast"', 'name = "slow"', ["two rows of one name"]),
         ('name = "fast", ', "", ["has no name"]),
         ('like = "C/joint"', 'like = "C/jiont"', ["C/jiont", "does not stand before it"]),

@@ -122,6 +122,8 @@ def test_values_that_do_not_go_together_are_an_error_of_that_trial(tmp_path):
         ('"optim.learning_rate" = {values = [0.1], high = 1}', ["both values and high"]),
         ('"model.dilation" = ["0,1"]', ["3 values"]),
         ('"run_dir" = ["a", "b"]', ["run_dir cannot be searched"]),
+        ('"data.eigen_crop" = [true, false]', ["data.eigen_crop cannot be searched", "do not compare"]),
+        ('"data.limit" = [4, 8]', ["data.limit cannot be searched"]),
         ('"train.fresh" = [true, false]', ["train.fresh cannot be searched"]),
         ('"log.every" = [1, 2]', ["log.every cannot be searched"]),
         ('"train.batch_size" = {values = [2, 4], multiply = {"train.epochs" = [1]}}', ["2 factors", "[1]"]),
