@@ -82,6 +82,20 @@ class Descriptor:
     def _depth_statistics(self):
         return {name: getattr(self, f"depth_{name}") for name in ("mean", "std", "log_mean", "log_std")}
 
+    def storage(self, task: str) -> tuple:
+        """All that turns stored values of a task into ids or metres; two descriptors may differ in it.
+
+        Names and colours of classes are none of it, where they do not say how ids are stored.
+        """
+        if task == "semseg":
+            colours = self.palette if self.semseg_encoding == "colour" else ()
+            named = self.classes if self.semseg_encoding == "colour" or self.semseg_values else ()
+            return self.semseg_encoding, self.semseg_values, named, colours, self.ignore
+        steps = (self.depth_scale,)
+        if self.depth_encoding == "inverse_uint8":
+            steps = self.depth_minimum, self.depth_maximum
+        return self.depth_encoding, steps, self.depth_invalid
+
     def told(self) -> list[str]:
         """How label files are read, a line a task."""
         lines = []

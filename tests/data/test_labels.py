@@ -181,3 +181,23 @@ def test_a_mix_matches_what_the_values_mean(root):
     config = configuration.replace(configuration.Config(), data__name="folder", data__root=str(second))
     part = Part(open_split(config, "train", own), own, descriptors.read(root), ("semseg", "depth"))
     assert part.read(0)["semseg"][0].tolist() == [1, 0, 0, 1, 0, 255]
+
+
+def test_a_run_reads_other_data_as_these_are_stored(root):
+    """evaluate --data.root=OTHER: the run says what the classes are, the other data how they are stored."""
+    other = root.parent / "other"
+    shutil.copytree(root, other)
+    plain = json.loads(json.dumps(DESCRIBED))
+    del plain["semseg"]["values"]
+    plain["depth"] |= {"encoding": "uint16_scaled", "scale": 0.01, "invalid": []}
+    (other / "dataset.json").write_text(json.dumps(plain))
+    semseg, depth = (np.asarray(Image.open(root / f"train/{kind}/0.png")).astype(int) for kind in ("semseg", "depth"))
+    saved(other / "train/semseg", np.select([semseg == 255, semseg == 7], [1, 255], 0).astype(np.uint8), "0.png")
+    saved(other / "train/depth", (depth % 255 * 4).astype(np.uint16), "0.png")
+    config = configuration.replace(configuration.Config(), data__name="folder", data__root=str(other))
+    expected = sample_of("folder", root)
+    for name, pixels in open_split(config, "train", descriptors.read(root)).read(0).items():
+        np.testing.assert_allclose(pixels, expected[name], rtol=1e-6)
+    (other / "dataset.json").unlink()
+    with pytest.raises(UsageError, match="label value 1 "):
+        open_split(config, "train", descriptors.read(root)).read(0)

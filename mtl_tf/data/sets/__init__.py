@@ -73,9 +73,19 @@ def open_split(config: Config, split: str, descriptor: Descriptor | None = None)
     """
     data = config.data
     config = _with_tasks(config, descriptor or describe(data))
-    if descriptor and data.mix_names and not set(config.tasks) <= set(describe(data).task_names):
+    lacks = descriptor and data.mix_names and not set(config.tasks) <= set(describe(data).task_names)
+    if lacks or (descriptor and _stored_otherwise(data, descriptor, config.tasks)):
         return _open_part(config, data, split, descriptor)
     return _open(config, split, descriptor or describe(data))
+
+
+def _stored_otherwise(data, descriptor, tasks):
+    """Whether a data set says that its files are read otherwise than a descriptor does."""
+    try:
+        own = describe(data)
+    except UsageError:  # it says nothing
+        return False
+    return set(tasks) <= set(own.task_names) and any(own.storage(task) != descriptor.storage(task) for task in tasks)
 
 
 def open_training(config: Config, descriptor: Descriptor):
