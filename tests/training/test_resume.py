@@ -161,3 +161,25 @@ def test_status_2_when_the_configuration_changed(dataset, uninterrupted):
     done = command(*_arguments(dataset, uninterrupted), "--optim.learning_rate=0.5")
     assert done.returncode == 2
     assert "--optim.learning_rate was 0.01, now 0.5" in done.stderr.splitlines()[-1]
+
+
+def test_the_best_loss_of_an_older_run_is_compared_as_the_sum_of_today(tiny_dataset, tmp_path, monkeypatch):
+    """A run that was begun when its best loss was the plain sum, and its table was named so."""
+    from mtl_tf.training.validation import Validation
+
+    given = ["train", *TINY, f"--data.root={tiny_dataset}", "--train.best_metric=loss", "--log.panels_every=0"]
+    whole, run_dir = tmp_path / "whole", tmp_path / "run"
+    assert main([*given, f"--run_dir={whole}"]) == 0
+    with monkeypatch.context() as before:
+        before.setattr(Validation, "_loss", lambda self, evaluation: sum(evaluation.losses.values()) + 100)
+        assert main([*given, f"--run_dir={run_dir}"]) == 0
+    for file in (run_dir / "checkpoints").glob("ckpt-2.*"):
+        file.unlink()
+    (run_dir / "metrics.json").unlink()
+    rows = (whole / "metrics.csv").read_text().splitlines()[:2]
+    rows[0] = rows[0].replace("val_loss,val_loss_unweighted", "val_loss_weighted,val_loss")
+    (run_dir / "metrics.csv").write_text("\n".join(rows) + "\n")
+    assert main([*given, f"--run_dir={run_dir}"]) == 0
+    metrics = [json.loads((folder / "metrics.json").read_text()) for folder in (whole, run_dir)]
+    assert metrics[0]["best_epoch"] == metrics[1]["best_epoch"] == 1
+    assert read_table(run_dir / "metrics.csv") == read_table(whole / "metrics.csv")
