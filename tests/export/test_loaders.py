@@ -22,7 +22,7 @@ from mtl_tf.training.checkpoints import save_weights
 from mtl_tf.training.run_directory import RunDirectory
 from tests.models.common import randomise
 
-ARCHITECTURES = ("joint", "branched", "distilled")
+ARCHITECTURES = {"joint": "stretch", "branched": "pad", "distilled": "crop"}  # and how pictures are brought to size
 FAST = [("joint", "float32"), ("branched", "float32"), ("distilled", "float32"), ("distilled", "mixed_bfloat16")]
 SLOW = [("joint", "mixed_bfloat16"), ("branched", "mixed_bfloat16")]
 CASES = [*FAST, *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW)]
@@ -60,13 +60,14 @@ def runs(tiny_dataset, tmp_path_factory):
     """A run of each architecture, with random weights in the place of trained ones."""
     made = {}
     descriptor = descriptors.read(tiny_dataset)
-    for architecture in ARCHITECTURES:
+    for architecture, fit in ARCHITECTURES.items():
         config = replace(
             Config(),
             run_dir=str(tmp_path_factory.mktemp("runs") / architecture),
             data__name="folder",
             data__root=str(tiny_dataset),
             data__image_size=(32, 48),
+            data__fit=fit,
             model__encoder="resnet18",
             model__architecture=architecture,
             model__aspp_rates=(3,),
