@@ -222,6 +222,7 @@ def _pixels(image, window):
 
 def _wrong_mode(path, image, expected):
     kinds = {"1": "1-bit", "L": "8-bit grey", "P": "palette", "RGB": "RGB", "RGBA": "RGBA", "LA": "grey with alpha"}
+    kinds |= {"F": "32-bit floating-point", "I": "32-bit grey"}
     kind = "16-bit grey" if image.mode.startswith("I;16") else kinds.get(image.mode, f"mode {image.mode}")
     if image.mode == "L" and image.info["stored"] != "L":
         kind = f"grey of less than 8 bits ({image.info['stored']})"

@@ -179,7 +179,7 @@ def test_what_cannot_be_described_is_one_line(tmp_path, monkeypatch, capsys):
         ([colour, "--semseg_encoding=index"], "three equal channels, got a RGB picture"),
         ([photographs], "expected a colour for each class: is it a photograph"),
         ([noise], "values that change from pixel to pixel, as in a photograph"),
-        ([tinted], "expected depth in an 8-bit grey picture, as in the other files, got a RGB picture"),
+        ([tinted], "expected depth in an 8-bit or 16-bit grey picture, got a RGB picture"),
         ([shallow, "--depth_encoding=uint8_scaled"], "Give --unit=METRES"),
         ([good, "--depth_encoding=uint8_scaled"], "the files have 16 bits"),
         ([dark], "the values of 5 depth files are all 0"),

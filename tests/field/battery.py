@@ -23,7 +23,7 @@ from tests.field.scenes import FAR, NEAR, rectangles, scenes
 from tests.helpers import one_line_error, tool_module
 
 JOBS = {"describe_dataset": "describe", "check_dataset": "check", "dataset_statistics": "measure_and_report"}
-NO_TRAINING = ("--optim.learning_rate=0", "--optim.weight_decay=0", "--train.epochs=1", "--train.batch_size=4")
+NO_TRAINING = ("--optim.learning_rate=0", "--optim.weight_decay=0", "--train.epochs=1", "--train.batch_size=2")
 QUIET = ("--log.every=1", "--log.panels_every=0", "--log.observed=0")
 SIZES = {"exif3": (64, 96), "exif6": (96, 64)}
 
@@ -85,6 +85,11 @@ def index_of(name: str) -> int:
     """The number of a scene by the id of a sample, "seq1/003" for example."""
     name = name.rpartition("/")[2]
     return int(name) if name.isdecimal() else ("café", "é", "ü", "ö").index(name)
+
+
+def splits_in(root: pathlib.Path) -> list[str]:
+    """The splits of a data set on disk."""
+    return [split for split in ("train", "val") if (root / split).is_dir()]
 
 
 def samples(root: pathlib.Path, split: str, tasks: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]]:

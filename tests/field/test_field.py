@@ -12,6 +12,7 @@ from mtl_tf.inference import runs
 from mtl_tf.training import trainer
 from tests.field import battery
 from tests.field.battery import NO_TRAINING, QUIET, run
+from tests.field.generator import FOLDERS
 
 BOTH, SEMSEG = ("semseg", "depth"), ("semseg",)
 WORRIED = r"warning|passed over|labels at all|\b[1-9]\d* (of them with )?faults"
@@ -22,16 +23,17 @@ class Row:
     """What must come out of a data set.
 
     Attributes:
-        folder: of the field data.
+        folder: of `FOLDERS`.
         note: which of several rows of a folder this is.
         described: whether tools/describe_dataset.py --noask writes its dataset.json.
         options: further ones of tools/describe_dataset.py.
         changes: of dataset.json, by section, as its user writes them into it.
         reads: tasks whose labels must be read as they truly are, and which must then be trained and predicted.
         ids: class ids of ground and disc.
+        odd: those of every second picture, where they are others; no network can know, then.
         unlabelled: so many rows of each label map are without a class.
-        describe, check, train: exit status, then patterns that lines of the command must match; without patterns the
-            command must not say anything worrying either.
+        describe, check, statistics, train: exit status, then patterns that lines of the command must match; without
+            patterns the command must not say anything worrying either.
     """
 
     folder: str
@@ -41,9 +43,11 @@ class Row:
     changes: dict = dataclasses.field(default_factory=dict)
     reads: tuple[str, ...] = ()
     ids: tuple[int, int] = (0, 1)
+    odd: tuple[int, int] = ()
     unlabelled: int = 0
     describe: tuple = (0,)
     check: tuple = (0,)
+    statistics: tuple = (0,)
     train: tuple = (0,)
 
 
@@ -55,11 +59,13 @@ def right(folder, reads=SEMSEG, **more):
 def remarked(folder, *patterns, status=0, **more):
     """A row of which all commands say so: with status 2 they end there."""
     said = (status, *patterns)
-    return Row(folder, **{"check": said, "train": said, "describe": said if more.get("described") else (0,)} | more)
+    return Row(folder, **{"check": said, "train": said, "statistics": said if status else (0,)} | more)
 
 
 SIZES_DIFFER = r"semseg/000.png: 64x\d\d pixels, but its image 000.jpg is (64x64|128x128)"
-VALUES = {"semseg": {"classes": ["ground", "disc"], "palette": [[0, 200, 90], [60, 170, 90]], "ignore": 255}}
+GROUND_AND_DISC = {"classes": ["ground", "disc"], "palette": [[0, 200, 90], [60, 170, 90]], "ignore": 255}
+UNDESCRIBED = r"\b8 files passed over: dataset.json describes no depth \(8, for example .*depth/000"
+UNICORN = (0, r"warning: no pixel of .* the class unicorn")
 
 
 def passed_over(count, ending):
@@ -70,32 +76,66 @@ def passed_over(count, ending):
 ROWS = [
     # Phone pictures are read as viewers show them.
     *(right(name, BOTH) for name in ("exif3", "exif6", "exif6_square")),
-    *(right(name, BOTH, note="described", described=True) for name in ("exif3", "exif6", "exif6_square")),
+    right("exif6", BOTH, note="described", described=True),
     # Sizes.
     remarked("one_pixel", SIZES_DIFFER, status=2),
     remarked("half_labels", SIZES_DIFFER, status=2),
-    # How ids are stored.
+    # How ids are stored: what is implausible is said, what is described by its files is read right.
+    remarked("binary255", r"warning: all labels of .* are one class, background, and .* \(value 255\)"),
     right("binary255", note="values", changes={"semseg": {"values": {"0": "background", "255": "polyp"}}}),
+    right("binary255", note="described", described=True, describe=(0, r"warning: .* 255 is taken for a class")),
+    remarked("palettes", r"warning: palettes differ: index 0 is 128,64,128 in .*000.png, 0,0,142 in .*001.png"),
+    right("palettes", note="described", described=True, describe=(0, r"warning: palettes differ .* read by colour")),
+    remarked("palettes_adaptive", r"warning: palettes differ: index 0 is"),
+    right(
+        "palettes_adaptive",
+        note="described",
+        described=True,
+        describe=(0, r"warning: palettes differ .* read by colour"),
+        odd=(0, 2),
+    ),
+    remarked("from_one", note="as it is"),
     right(
         "from_one",
         note="values",
-        changes={"semseg": {**VALUES["semseg"], "values": {"0": "ignore", "1": "ground", "2": "disc"}}},
+        changes={"semseg": {**GROUND_AND_DISC, "values": {"0": "ignore", "1": "ground", "2": "disc"}}},
         unlabelled=6,
     ),
-    right("three_equal", note="described", described=True),
+    *(right(name, note="described", described=True) for name in ("colour", "onebit", "ids16", "three_equal")),
     # Endings and names.
     *(right(name) for name in ("lab_tif", "lab_bmp", "val_tif", "rgb_mixed", "nested", "partly_nested", "names_nfd")),
     remarked(
         "lab_suffix", r"none of its files belongs to an image: expected 000.png .* found .*000_mask.png", status=2
     ),
     # How depth is stored.
+    *(
+        right(f"depth_{kind}", note="described", described=True, **dict.fromkeys(("describe", "check", "train"), said))
+        for kind in ("npy", "npz", "exr", "pfm")
+        for said in [(0, passed_over(8, f".{kind}"))]
+    ),
+    *(remarked(name, UNDESCRIBED) for name in ("depth_tif16", "depth_tiff")),
     right("depth_tif16", BOTH, note="described", described=True),
+    remarked(
+        "depth_tiff",
+        note="described",
+        described=True,
+        describe=(
+            2,
+            r"000.tiff: expected depth in an 8-bit or 16-bit grey picture, got a 32-bit floating-point picture",
+        ),
+    ),
+    remarked("depth_png8", note="described", described=True, describe=(2, r"--depth_encoding=uint8_scaled")),
     right(
         "depth_png8",
         BOTH,
-        note="stated",
-        changes={"depth": {"encoding": "uint8_scaled", "scale": 10 / 255, "minimum": 0.1, "maximum": 10}},
+        note="told",
+        described=True,
+        options=("--depth_encoding=uint8_scaled", f"--unit={10 / 255}"),
     ),
+    # What lacks.
+    remarked("noval", r"no split 'val'; it has train; --data.val_share=0.1 validates on", status=2, statistics=(0,)),
+    right("noval", BOTH, note="described", described=True),
+    right("absent_class", BOTH, check=UNICORN, train=UNICORN),
 ]
 
 
@@ -115,18 +155,25 @@ def test_field(row, field, tmp_path, monkeypatch):
     if (root / "dataset.json").exists():
         change(root / "dataset.json", row.changes)
     demand(run("check_dataset", *where["check_dataset"]), row.check)
-    if row.reads:
-        for split in ("train", "val"):
-            assert_read(row, root, split)
-        assert_measured(row, root, where["dataset_statistics"], tmp_path / "statistics.json")
-    monkeypatch.setattr(trainer, "build_model", battery.knowing_colours(row.ids))
-    monkeypatch.setattr(runs, "build_model", battery.knowing_colours(row.ids))
+    measured = run("dataset_statistics", *where["dataset_statistics"], "--write", f"--json={tmp_path}/statistics.json")
+    demand(measured, row.statistics)
+    for module in (trainer, runs):
+        monkeypatch.setattr(module, "build_model", battery.knowing_colours(row.ids))
     run_dir = tmp_path / "run"
-    arguments = [word.replace("RUN", str(run_dir)) for word in where["train"]]
-    trained = run("train", *arguments, *NO_TRAINING, *QUIET)
+    trained = run("train", *(word.replace("RUN", str(run_dir)) for word in where["train"]), *NO_TRAINING, *QUIET)
     demand(trained, row.train)
+    if trained.status == 0:
+        run("evaluate", f"--run_dir={run_dir}").must(0)
+        run("predict", f"--run_dir={run_dir}", f"--output={run_dir}/predicted").must(0)
     if row.reads:
-        assert_knows(row, trained, run_dir)
+        assert_read(row, root)
+        assert_measured(row, root, battery.as_json(tmp_path / "statistics.json"))
+        if not row.odd:
+            assert_known(row, battery.splits_in(root)[-1], trained, run_dir)
+
+
+def test_every_folder_is_in_the_battery():
+    assert {row.folder for row in ROWS} | {"aspect"} == set(FOLDERS)
 
 
 def test_evaluate_and_predict_agree_where_the_aspect_is_another(field, tmp_path, monkeypatch):
@@ -166,48 +213,47 @@ def change(path, changes):
 
 def truth(row, split, name):
     """Class ids, 255 where there are none, and metres of a sample."""
-    semseg, depth = battery.truth_of(row.folder, split)[battery.index_of(name)]
-    semseg = np.asarray(row.ids)[semseg]
+    index = battery.index_of(name)
+    semseg, depth = battery.truth_of(row.folder, split)[index]
+    semseg = np.asarray(row.odd if row.odd and index % 2 else row.ids)[semseg]
     semseg[: row.unlabelled] = 255
     return {"semseg": semseg, "depth": depth}
 
 
-def assert_read(row, root, split):
-    """The labels are the truth; all that there are."""
-    found = battery.samples(root, split, row.reads)
-    assert {battery.index_of(name) for name in found} == set(range(len(list((root / split / "rgb").rglob("*.*")))))
-    for name, sample in found.items():
-        expected = truth(row, split, name)
-        assert sample["image"].shape == (*expected["semseg"].shape, 3)
-        for task in row.reads:
-            np.testing.assert_allclose(sample[task], expected[task], rtol=0.01, err_msg=f"{split} {name} {task}")
+def assert_read(row, root):
+    """All samples are there, and their labels are the truth."""
+    for split in battery.splits_in(root):
+        found = battery.samples(root, split, row.reads)
+        pictures = [path for path in (root / split / "rgb").rglob("*") if path.is_file()]
+        assert {battery.index_of(name) for name in found} == set(range(len(pictures)))
+        for name, sample in found.items():
+            expected = truth(row, split, name)
+            assert sample["image"].shape == (*expected["semseg"].shape, 3)
+            for task in row.reads:
+                np.testing.assert_allclose(sample[task], expected[task], rtol=0.01, err_msg=f"{split} {name} {task}")
 
 
-def assert_measured(row, root, where, path):
+def assert_measured(row, root, found):
     """The statistics are those of the truth."""
-    run("dataset_statistics", *where, "--write", f"--json={path}").must(0)
-    found = battery.as_json(path)
-    names = battery.samples(root, "train", row.reads)
-    semseg = np.stack([truth(row, "train", name)["semseg"] for name in names])
+    labels = [truth(row, "train", name) for name in battery.samples(root, "train", row.reads)]
+    semseg = np.stack([label["semseg"] for label in labels])
     shares = [100 * (semseg == number).mean() for number in range(len(found["classes"]))]
     np.testing.assert_allclose(list(found["classes"].values()), shares)
     if "depth" in row.reads:
-        metres = np.stack([truth(row, "train", name)["depth"] for name in names])
+        metres = np.stack([label["depth"] for label in labels])
         figures = [found["depth"][name] for name in ("mean", "std")]
         np.testing.assert_allclose(figures, [metres.mean(), metres.std()], rtol=0.01)
 
 
-def assert_knows(row, trained, run_dir):
-    """The network that knows the scenes has no loss, the best scores, and predicts the truth."""
+def assert_known(row, split, trained, run_dir):
+    """The network that knows the scenes had no loss and has the best scores, and predicted the truth."""
     assert trained.number("train_loss") < 0.1 and trained.number("val_loss") < 0.1, trained.lines
-    run("evaluate", f"--run_dir={run_dir}").must(0)
     scores = battery.as_json(run_dir / "evaluation_val.json")
     assert scores["semseg"]["miou"] > 95
-    run("predict", f"--run_dir={run_dir}", f"--output={run_dir}/predicted").must(0)
     for task in row.reads:
         answers = battery.predicted(run_dir / "predicted", task)
         assert len(answers) == scores["num_images"]
         for name, answer in answers.items():
-            expected = truth(row, "val", name)
+            expected = truth(row, split, name)
             right = np.isclose(answer, expected[task], rtol=0.02) | (expected["semseg"] == 255)
             assert right.mean() > 0.97, (name, task)

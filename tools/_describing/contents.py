@@ -144,12 +144,11 @@ def look_at_depth(paths: Sequence[str]) -> DepthValues:
     with files.open_file(paths[0]) as file, open_picture(file) as image:
         bits = 16 if image.mode.startswith("I") else 8
     total = np.zeros(65536, np.int64)
+    read = read_codes if bits == 8 else read_uint16
+    expected = "depth in an 8-bit or 16-bit grey picture"
     for path in paths:
-        codes = (
-            read_codes(path, "depth in an 8-bit grey picture, as in the other files")
-            if bits == 8
-            else read_uint16(path, "depth in a 16-bit grey picture, as in the other files")
-        )
+        codes = read(path, expected)
+        expected = f"depth in {bits} bits, as in the other files"
         total += np.bincount(codes.ravel(), minlength=65536)
     values = tuple((np.flatnonzero(total[1:]) + 1).tolist())
     if not values:
