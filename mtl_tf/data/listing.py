@@ -12,11 +12,17 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 LABELS = (".png", ".bmp", ".tif", ".tiff")
 
 NO_IMAGE = "a label without an image"
+OF_PREDICTIONS = "predictions are not read again"
 
-_LEFT_BEHIND = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir")
+# What `predict` writes: the file that says of which input, beside a folder of each kind.
+PREDICTIONS = "predictions.json"
+KINDS = ("overlay", "semseg", "depth", "depth_picture", "depth_codec")
+
+_LEFT_BEHIND = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", PREDICTIONS)
+
 _NOTES = re.compile(
-    r"(readme|licen[cs]e|copying|authors|changelog|citation|notes?|classes|labels?|labelmap|label_colors)"
-    r"([ ._-].*)?([.](txt|md|rst|html|pdf))?",
+    r"(readme|licen[cs]e|copying|authors|changelog|citation)([ _-]\w+)?([.](txt|md|rst|html|pdf|bib|cff))?"
+    r"|(notes?|classes|labels|labelmap|label_colors)[.](txt|md)",
     re.IGNORECASE,
 )
 
@@ -52,42 +58,54 @@ def is_left_behind(name: str) -> bool:
     return name.startswith(".") or name.lower() in _LEFT_BEHIND
 
 
+def is_of_predictions(folder: str) -> bool:
+    """Whether a folder is one of those that `predict` has written to."""
+    return files.name_of(folder) in KINDS and files.is_file(files.join(files.folder_of(folder), PREDICTIONS))
+
+
 def look_through(folder: str, endings: tuple[str, ...]) -> Listing:
     """The files of a folder by their endings (lower case, with the dot; the case of a file's does not matter).
 
     Raises:
         OSError: a folder cannot be listed.
     """
-    found = Listing([], [], 0)
-    left_behind = 0
+    paths, passed_over, left_behind = [], [], 0
     for path in _below(folder, endings, ""):
-        name = files.name_of(path)
-        ending = os.path.splitext(name)[1].lower()
-        if ending in endings and not name.startswith("."):
-            found.paths.append(path)
-        elif is_left_behind(name) or _NOTES.fullmatch(name):
+        whole = files.join(folder, path)
+        why = OF_PREDICTIONS if is_of_predictions(whole) else why_passed_over(files.name_of(path), endings)
+        if why is None:
             left_behind += 1
+        elif why:
+            passed_over.append(PassedOver(whole, why))
         else:
-            found.passed_over.append(PassedOver(files.join(folder, path), not_read(name)))
-    return found._replace(left_behind=left_behind)
+            paths.append(path)
+    return Listing(paths, passed_over, left_behind)
 
 
-def not_read(name: str) -> str:
-    """The reason that a file is passed over for its ending."""
+def why_passed_over(name: str, endings: tuple[str, ...]) -> str | None:
+    """The reason that a file is not read by its name; "" if it is, None if it is one that nobody expects to be."""
     ending = os.path.splitext(name)[1]
+    if ending.lower() in endings and not name.startswith("."):
+        return ""
+    if is_left_behind(name) or _NOTES.fullmatch(name):
+        return None
     return f"{ending} is not read" if ending else "a name without an ending is not read"
 
 
 def _below(folder, endings, below, above=()):
-    """The paths of the files below a folder, sorted; links that lead back to a folder above are not followed."""
+    """The paths of the files below a folder, sorted, and of folders of predictions.
+
+    Links that lead back to a folder above are not followed.
+    """
     here = files.join(folder, below) if below else folder
     above = above if files.is_remote(here) else (*above, os.path.realpath(here))
     for name in files.listing(here):
         path = f"{below}/{name}" if below else name
+        whole = files.join(folder, path)
         # A remote file system takes its time to say what is a folder; what has a known ending is none.
-        if os.path.splitext(name)[1].lower() in endings or not files.is_folder(files.join(folder, path)):
+        if os.path.splitext(name)[1].lower() in endings or not files.is_folder(whole) or is_of_predictions(whole):
             yield path
-        elif not is_left_behind(name) and os.path.realpath(files.join(folder, path)) not in above:
+        elif not is_left_behind(name) and os.path.realpath(whole) not in above:
             yield from _below(folder, endings, path, above)
 
 

@@ -1,7 +1,5 @@
 """Predictions as files: colour overlay, class PNG, depth PNG, depth picture with a metre bar."""
 
-import glob
-import os
 import pathlib
 
 import numpy as np
@@ -11,16 +9,13 @@ from mtl_tf import pictures
 from mtl_tf.atomic import WriteError, below
 from mtl_tf.config import Config
 from mtl_tf.data.codecs import encode_inverse_uint8
-from mtl_tf.data.descriptors import read as read_descriptor
-from mtl_tf.data.pixels import read_rgb
-from mtl_tf.data.sets import open_split
 from mtl_tf.errors import UsageError, is_out_of_memory
+from mtl_tf.inference.inputs import inputs_of
+from mtl_tf.inference.outputs import Output, own_folder
 from mtl_tf.inference.predictor import Prediction, load
 from mtl_tf.inference.runs import is_saved_model
 from mtl_tf.progress import Progress
 from mtl_tf.tasks import DEPTH_UNITS, Segmentation, Task
-
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 
 
 def predict_files(config: Config) -> str:
@@ -33,13 +28,15 @@ def predict_files(config: Config) -> str:
         UsageError: nothing to predict; or some pictures could not be read, after all others were written.
     """
     predictor = load(config.run_dir, config.weights, config.precision)
-    names, read = _inputs(config)
-    output = pathlib.Path(config.output or _default_output(config))
+    inputs = inputs_of(config)
+    names, output = inputs.names, _output(config, inputs, predictor.tasks)
+    if inputs.told:
+        print(inputs.told, flush=True)
     progress, bad, beyond = Progress("predicting", len(names)), [], {}
     for position, name in enumerate(names):
         try:
-            image = read(position)
-            beyond[name] = write_prediction(output, name, image, predictor(image, config.scale), predictor.tasks)
+            image = inputs.read(position)
+            beyond[name] = write_prediction(output.folder, name, image, predictor(image, config.scale), predictor.tasks)
         except WriteError:
             raise
         except UsageError as error:
@@ -51,12 +48,13 @@ def predict_files(config: Config) -> str:
             bad.append(f"{name}: memory does not suffice; use {smaller}")
         progress.advance()
     progress.close()
+    output.finish(beyond)
     done = len(names) - len(bad)
     warning = _told_beyond({name: count for name, count in beyond.items() if count}, predictor.tasks)
     if bad:
         shown = "; ".join(bad[:5])
         raise UsageError(f"{len(bad)} of {len(names)} pictures cannot be predicted: {shown} ({done} done){warning}")
-    return f"{done} pictures predicted: {output}/{{{','.join(_folders(predictor.tasks))}}}{warning}"
+    return f"{done} pictures predicted: {output.folder}/{{{','.join(_folders(predictor.tasks))}}}{warning}"
 
 
 def _told_beyond(beyond: dict[str, int], tasks) -> str:
@@ -120,60 +118,13 @@ def _folders(tasks):
     return found
 
 
-def _default_output(config):
+def _output(config, inputs, tasks):
+    """The folder, claimed for these inputs."""
+    if config.output:
+        return Output(pathlib.Path(config.output), inputs.what, _folders(tasks), inputs.names)
     if is_saved_model(pathlib.Path(config.run_dir)):
         raise UsageError("--output=FOLDER is missing: a SavedModel has no run directory to write predictions to")
-    kind = "input" if config.input else config.data.split
-    return f"{config.run_dir}/predictions/{kind}"
-
-
-def _inputs(config):
-    """Names of the predictions, and a function from position to picture."""
-    if not config.input:
-        if is_saved_model(pathlib.Path(config.run_dir)):
-            raise UsageError("--input=PICTURE, FOLDER or GLOB is missing: a SavedModel has no data set of its own")
-        source = open_split(config, config.data.split, read_descriptor(config.run_dir))
-        return source.ids, lambda position: source.read(position)["image"]
-    files = _files(config.input)
-    return _names(files), lambda position: read_rgb(str(files[position]))
-
-
-def _files(given):
-    path = pathlib.Path(given)
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES)
-        if not files:
-            raise UsageError(f"--input={given} holds no pictures ({', '.join(PICTURES)})")
-        return files
-    files = (
-        [path]
-        if path.exists()
-        else [pathlib.Path(found) for found in sorted(glob.glob(_pattern(given), recursive=True))]
-    )
-    if not files:
-        raise UsageError(f"--input={given}: there is no such file, folder or match")
-    return files
-
-
-def _pattern(given):
-    """A pattern, of which the folders that it begins with and that there are count as they are written."""
-    literal, parts = pathlib.Path(), pathlib.Path(given).parts
-    while parts and (literal / parts[0]).exists():
-        literal, parts = literal / parts[0], parts[1:]
-    return os.path.join(glob.escape(str(literal)), *parts)
-
-
-def _names(files):
-    """Names by which no two pictures are told alike: with folders below the common one, with the suffix if need be."""
-    files = [pathlib.Path(os.path.abspath(file)) for file in files]  # no name with ".."
-    common = pathlib.Path(*_common_parts([file.parent.parts for file in files]))
-    names = [str(file.relative_to(common).with_suffix("")) for file in files]
-    if len(set(names)) < len(names):
-        names = [str(file.relative_to(common)) for file in files]
-    return names
-
-
-def _common_parts(paths):
-    first, last = min(paths), max(paths)
-    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
-    return first[:length]
+    folder = pathlib.Path(config.run_dir) / "predictions" / ("input" if config.input else config.data.split)
+    if config.input:
+        folder = own_folder(folder, inputs.what)
+    return Output(folder, inputs.what, _folders(tasks), inputs.names, ours=not config.input)

@@ -85,6 +85,7 @@ def test_what_systems_leave_behind_alarms_nobody(tmp_path):
         (rgb / name).write_bytes(b"")
     (rgb / "0.PNG").write_bytes(b"")
     (rgb / "0.json").write_text("")
+    assert all(listing.why_passed_over(name, ()) for name in ("labels_0.npy", "label.exr", "0.txt", "notes"))
     found, passed_over = list_files(str(tmp_path), "rgb")
     assert found == {"0": f"{rgb}/0.PNG"}
     assert passed_over == [(f"{rgb}/0.json", ".json is not read")]

@@ -52,6 +52,7 @@ class Answers:
     from mtl_tf import cityscapes_tasks
 
     tasks = cityscapes_tasks()
+    passed_over = ()
 
     def __init__(self, names):
         self.ids = names
@@ -69,13 +70,13 @@ class Answers:
 @pytest.fixture
 def predicted(tmp_path, monkeypatch):
     """Predicts samples of some names; gives the files written and the error."""
-    from mtl_tf.inference import files
+    from mtl_tf.inference import files, inputs
 
     def predict(names, **options):
         answers = Answers(names)
         monkeypatch.setattr(files, "load", lambda *_: answers)
-        monkeypatch.setattr(files, "read_descriptor", lambda _: None)
-        monkeypatch.setattr(files, "open_split", lambda *_: answers)
+        monkeypatch.setattr(inputs, "read_descriptor", lambda _: None)
+        monkeypatch.setattr(inputs, "open_split", lambda *_: answers)
         output = tmp_path / "deep" / "output"
         config = configuration.replace(configuration.Config(), run_dir=str(tmp_path), output=str(output), **options)
         error = ""

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mtl_tf.data.listing import PICTURES
 from mtl_tf.data.pixels import FORMATS, read_rgb, size_of
 from mtl_tf.errors import UsageError
-from mtl_tf.inference.files import PICTURES
 
 
 def encoded(form: str) -> bytes:

@@ -93,7 +93,7 @@ def files_in(folders: Iterable[str], pattern: str, passed_over: list[PassedOver]
             ending = pattern[-3:]
             strange = [name for name, match in matches.items() if not match and name.rpartition(".")[2] != ending]
             passed_over += [
-                PassedOver(files.join(folder, name), listing.not_read(name))
+                PassedOver(files.join(folder, name), listing.why_passed_over(name, ()) or "")
                 for name in strange
                 if re.fullmatch(pattern, f"{os.path.splitext(name)[0]}.{ending}")
             ]
