@@ -1,9 +1,9 @@
 """tools/check_dataset.py --data.name=NAME --data.root=FOLDER: reads every file of a data set and names every fault.
 
-Finds files that are missing or cannot be read, pictures of a wrong kind, sizes that differ within a sample, label
-values out of range and labels without a single valid pixel. Warns of labels that may be read as something they are not
-(mtl_tf/data/plausibility.py) and of pictures that stand in two splits. Changes nothing. Exit status 0: no fault; 2:
-some. Warnings do not change it, since what is implausible may be right.
+Says how labels are read. Finds files that are missing or cannot be read, pictures of a wrong kind, sizes that differ
+within a sample, label values out of range and labels without a single valid pixel. Warns of labels that may be read as
+something they are not (mtl_tf/data/plausibility.py) and of pictures that stand in two splits. Changes nothing. Exit
+status 0: no fault; 2: some. Warnings do not change it, since what is implausible may be right.
 """
 
 import concurrent.futures
@@ -45,6 +45,7 @@ def check(parsed):
         config = replace(config, tasks=descriptor.task_names, model__architecture="joint")
     splits = parsed.own.splits or splits_of(data) or [data.train_split]
     sources = {split: open_split(config, split, descriptor) for split in splits}
+    print(*descriptor.told(), sep="\n")
     samples, faulty, faults = 0, 0, 0
     evidence, copies = {}, Copies()
     for split, source in sources.items():
