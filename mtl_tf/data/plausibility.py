@@ -193,10 +193,12 @@ class Evidence:
         told = f", and {share:.1%} of the pixels are {IGNORE}"
         if not values:
             return f"{told}; see {self._reading()}"
-        value = values[-1]
+        value, names, (there,) = values[-1], self.descriptor.classes, self._present()
+        stored = int(np.flatnonzero((table == there) & (self._stored[: len(table)] > 0))[0])
+        other = next((name for name in names if name != names[there]), "object")
         return (
             f"{told} (value {_listed(values)}); if {value} is a class, say so under semseg in {FILE_NAME}: "
-            f'"values": {{"0": "background", "{value}": "object"}}; {_ASK}'
+            f'"values": {{"{stored}": "{names[there]}", "{value}": "{other}"}}; {_ASK}'
         )
 
     def _reading(self):

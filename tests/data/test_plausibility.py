@@ -77,7 +77,7 @@ def depths(*values):
 @pytest.mark.parametrize(
     ("descriptor", "labels", "expected"),
     [
-        (MINE, dict(semseg=ONE), ["one class, ground", "33.3% of the pixels are ignore"]),
+        (MINE, dict(semseg=ONE), ["one class, ground, and 33.3%", '"values": {"0": "ground", "255": "disc"}']),
         (MINE, dict(semseg=np.zeros((4, 6), np.uint8)), ["are one class, ground; nothing can be learnt"]),
         (THREE, {}, ["has the class c: it"]),
         (MINE, dict(semseg=of_two_palettes), ["palettes differ: index 0 is 128,64,128 in", '"encoding": "colour"']),
