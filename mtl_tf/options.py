@@ -22,7 +22,7 @@ def option(default, help, *, choices=None, minimum=None, maximum=None, lengths=N
         minimum, maximum: bounds, inclusive (of each element).
         lengths: the lengths that a tuple may have.
         free: whether an existing run may be continued or evaluated with another value.
-        before: what runs did that were made before there was this option, where that is not the default.
+        before: of an option that came later, the value that says what runs did before there was it.
     """
     limits = dict(choices=choices, minimum=minimum, maximum=maximum, lengths=lengths)
     metadata = dict(help=help, free=free, before=before) | limits

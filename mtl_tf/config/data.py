@@ -65,6 +65,7 @@ class DataConfig(Section):
         "which ones, the seed decides. 0 = none.",
         minimum=0.0,
         maximum=0.9,
+        before=0.0,
     )
     split: str = option("val", "Split that `evaluate` and `predict` use.", free=True)
     limit: int = option(0, "Use only the first N samples of each split; 0 = all.", minimum=0)

@@ -41,6 +41,7 @@ class ModelConfig(Section):
         "",
         "Which set of weights, where such a file holds several: its name there, e.g. state_dict_ema; of a run, best or "
         "averaged. Empty: the trained ones.",
+        before="",
     )
     dilation: tuple[int, ...] = option(
         (0, 0, 1),

@@ -3,10 +3,12 @@
 import pytest
 
 from mtl_tf import flags
+from mtl_tf.config import replace
+from mtl_tf.data.sets.settle import settled
 from mtl_tf.errors import UsageError
 from mtl_tf.study.declaration import read
 from mtl_tf.study.options import StudyOptions
-from mtl_tf.study.plan import Plan
+from mtl_tf.study.plan import Plan, identity
 from mtl_tf.study.results import delta_m, result_rows
 from mtl_tf.study.verdicts import noise_of, verdict
 from tests.helpers import ROOT
@@ -163,3 +165,12 @@ def test_the_study_of_augmentation_changes_nothing_else():
     assert not changed.pop("none (mirror only)")
     assert all(names and all(name.startswith("augment.") for name in names) for names in changed.values())
     assert changed["all"] == set.union(*changed.values())
+
+
+def test_runs_are_named_as_before_options_came_later():
+    """Of the study in docs/results/study_quick, as they were before data.fit, data.val_share and model.weights_key."""
+    parsed = flags.parse([f"--flagfile={ROOT}/configs/study/quick.flags", "--run_dir=study"], StudyOptions)
+    plan = Plan(read(parsed.own.experiments), settled(parsed.config), parsed.own)
+    names = [run.name for run in plan.all_runs()]
+    assert names[:3] == ["T1-1e-4-seed0-7b3f1ff0", "T1-1e-3-seed0-ccd3531b", "T1-1e-2-seed0-0bef972b"]
+    assert "--data.fit=pad" in identity(replace(parsed.config, data__fit="pad"))
