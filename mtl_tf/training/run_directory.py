@@ -310,6 +310,8 @@ class Table:
 
     def rows(self) -> list[dict[str, float | None]]:
         """All rows, as numbers."""
+        if not self._path.exists():
+            return []
         return [{name: float(cell) if cell else None for name, cell in row.items()} for row in read_table(self._path)]
 
 

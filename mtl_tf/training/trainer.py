@@ -1,7 +1,6 @@
 """The training run, from a configuration to a finished run directory, in the order in which it happens."""
 
 import contextlib
-import math
 import statistics
 import time
 
@@ -142,10 +141,11 @@ class _Training:
         for text in look(self.data.source):
             print(f"warning: {text}", flush=True)
         self.metrics_table = Table(self.run_directory.path / "metrics.csv", self.validated_epochs, "epoch")
-        if self.config.train.best_metric == "loss" and self.validation.best_epoch:
+        if self.config.train.best_metric == "loss":
             # A run that an earlier version began has kept another sum.
-            best = next(row for row in self.metrics_table.rows() if row["epoch"] == self.validation.best_epoch)
-            self.validation.best_score = -math.inf if best["val_loss"] is None else -best["val_loss"]
+            losses = {row["epoch"]: row["val_loss"] for row in self.metrics_table.rows()}
+            if (best := losses.get(self.validation.best_epoch)) is not None:
+                self.validation.best_score = -best
         self.steps_table = Table(self.run_directory.path / "steps.csv", self.step)
         self.skipped = Skipped(self.run_directory.path, self.run_directory.home, self.step)
         self.summaries = Summaries(self.run_directory.path / "events", self.config.log.tensorboard, self.step)
