@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from mtl_tf.atomic import write_json
 from mtl_tf.config import TASKS, Config
+from mtl_tf.data.listing import told_of
 from mtl_tf.data.pipeline import EvaluationData
 from mtl_tf.data.sets import open_split
 from mtl_tf.errors import UsageError
@@ -37,6 +38,11 @@ def evaluate_run(config: Config) -> tuple[dict, dict | None]:
         run = open_run(config)
     split = config.data.split
     data = EvaluationData(open_split(config, split, run.descriptor), config, run.descriptor)
+    if told := told_of(data.source, split):
+        print(told, flush=True)
+    for task in config.tasks:
+        if not data.source.labelled[task]:
+            print(f"{split}: no {task} labels at all; that task has no scores", flush=True)
     one_size = data.one_size()
     strategy, batch = strategy_and_batch(started.strategy, config.train.batch_size, one_size)
     found = _evaluate(strategy, run.model, run.tasks, data, batch, f"evaluating {split}")

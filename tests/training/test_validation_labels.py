@@ -75,6 +75,7 @@ def test_without_a_validation_split_a_share_is_offered(data, tmp_path, capsys):
     shutil.rmtree(data / "val")
     line = one_line_error(train(data, tmp_path / "run"), capsys.readouterr().err)
     assert "has no split 'val'; it has train; --data.val_share=0.1 validates on a tenth" in line
+    (data / "train/depth/9.npy").write_bytes(b"")
     assert train(data, tmp_path / "run", "--data.val_share=0.3") == 0
     told = capsys.readouterr().out
     assert "4 training images (4 semseg, 4 depth labels) and 2 validation images (2 semseg, 2 depth labels)" in told
