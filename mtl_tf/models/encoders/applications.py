@@ -108,11 +108,13 @@ def build(name: str, dilation: tuple[int, ...], consistent: bool, excite: bool =
             return feature
         return squeeze_excitation(feature, layer.removesuffix(row.branch_end))
 
+    with keras.StatelessScope(initialize_variables=False):  # its layers are copied: its own weights would fill memory
+        network = row.without_top()
     image = keras.Input((None, None, 3), name="image")
     traded = {stride for flag, stride in zip(dilation, (8, 16, 32), strict=True) if flag}
     with scope("encoder"):
         whitened = Whiten(**row.whitening, name="whiten")(image)
-        features = replay(row.without_top(), image, whitened, traded, after)
+        features = replay(network, image, whitened, traded, after)
     return encoder_model(image, features)
 
 
