@@ -10,6 +10,7 @@ import contextlib
 import pathlib
 import shlex
 import sys
+from collections.abc import Iterable
 
 from _describing.answers import answers
 from _describing.looking import Found, look
@@ -17,12 +18,13 @@ from _describing.options import Options
 from _describing.questions import Questions, yes_or_no
 from _tool import run_tool
 
-from mtl_tf.config import Config, replace
-from mtl_tf.data import descriptors
+from mtl_tf.config import Config, from_values, replace, values
+from mtl_tf.data import descriptors, sets
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.plausibility import Evidence, see
 from mtl_tf.data.sets.folder import open_split
 from mtl_tf.errors import UsageError
+from mtl_tf.options import format_value
 
 
 def describe(parsed):
@@ -73,12 +75,35 @@ def report(config: Config, described: Descriptor, found: Found):
                 faults += 1
                 print(f"  {text}")
     print(f"{faults or 'no'} faults in the samples tried; next:")
-    place = shlex.quote(f"--data.root={root}")
-    commands = ["check_dataset.py --data.name=folder", "dataset_statistics.py --write --data.name=folder"]
-    for command in commands:
-        print(f"  python tools/{command} {place}")
-    held_out = "" if config.data.val_split in found.counts else " --data.val_share=0.1"
-    print(f"  python main.py train --run_dir=RUN --data.name=folder {place}{held_out}")
+    needed = needed_options(config, found.counts)
+    train_split = {name: value for name, value in needed.items() if name == "data.train_split"}
+    place = {"data.name": "folder", "data.root": root}
+    for command, options in (
+        ("tools/check_dataset.py", place),
+        ("tools/dataset_statistics.py --write", place | train_split),
+        ("main.py train --run_dir=RUN", place | needed),
+    ):
+        flags = (shlex.quote(f"--{name}={format_value(value)}") for name, value in options.items())
+        print(f"  python {command} {' '.join(flags)}")
+
+
+def needed_options(config: Config, splits: Iterable[str]) -> dict[str, object]:
+    """The options without which training does not begin on a data set that has these splits."""
+    splits, data, needed = list(splits), config.data, {}
+    if data.train_split not in splits:
+        needed["data.train_split"] = next((name for name in splits if name.startswith("train")), splits[0])
+    others = [name for name in splits if name != needed.get("data.train_split", data.train_split)]
+    if data.val_split not in splits:
+        named = next((name for name in others if name.startswith("val")), None)
+        needed |= {"data.val_split": named} if named else {"data.val_share": 0.1}
+    config = from_values(values(config) | needed)
+    with contextlib.suppress(UsageError):  # what cannot be opened is told by training itself
+        source = sets.open_split(config, config.data.train_split)
+        if not source.one_size():
+            needed["data.image_size"] = source.size(0)
+        if len(source) < config.train.batch_size:
+            needed["train.batch_size"] = len(source)
+    return needed
 
 
 def _some_samples(source, most=5):

@@ -69,8 +69,28 @@ def test_guesses_alone(tmp_path, capsys):
         "depth in 5 files: 16 bits, values 700 to 8000 (0 = unknown)",
         "no faults in the samples tried; next:",
         f"  python tools/check_dataset.py --data.name=folder --data.root={root}",
+        f"  python main.py train --run_dir=RUN --data.name=folder --data.root={root} --train.batch_size=3",
     ):
         assert line in text.splitlines(), line
+
+
+@pytest.mark.parametrize(
+    ("splits", "expected"),
+    [
+        ({"train": 5, "val": 1}, {}),
+        ({"train": 5}, {"data.val_share": 0.1}),
+        ({"train": 4}, {"data.val_share": 0.1, "train.batch_size": 3}),
+        ({"training": 5, "validation": 1}, {"data.train_split": "training", "data.val_split": "validation"}),
+        ({"all": 6}, {"data.train_split": "all", "data.val_share": 0.1}),
+    ],
+)
+def test_the_printed_commands_have_the_options_that_training_needs(tmp_path, splits, expected):
+    root = write_set(tmp_path / "mine", counts=tuple(splits.items()))
+    assert run(root, "--noask") == 0
+    config = replace(Config(), data__name="folder", data__root=str(root))
+    assert tool.needed_options(config, splits) == expected
+    Image.new("RGB", (8, 4)).save(root / next(iter(splits)) / "rgb" / "2.png")
+    assert tool.needed_options(config, splits) == expected | {"data.image_size": (4, 6)}
 
 
 def test_answers_as_a_user_types_them(tmp_path):
