@@ -47,8 +47,8 @@ class Smooth(keras.layers.Layer):
 
 METHODS = {
     "clipped": {"optim.learning_rate": 0.1, "optim.clip_norm": 0.5, "optim.encoder_rate": 0.5},
-    # Parts of six images, as the steps of the others: pooled features of three would blow rounding up.
-    "in_parts": {"optim.learning_rate": 0.01, "train.accumulate": 2, "train.batch_size": 12},
+    # Batch norm of the pooled features of the three images of a part would blow rounding up.
+    "in_parts": {"optim.learning_rate": 0.01, "train.accumulate": 2, "model.aspp": False},
     "adam": {"optim.name": "adam", "optim.learning_rate": 1e-4},
 }
 
@@ -70,9 +70,7 @@ def main(devices, method, architecture, path):
     with strategy.scope():
         model = build_model(config.model, cityscapes_tasks())
         step = build_step(strategy, model, cityscapes_tasks(), config)
-    whole = config.train.batch_size
-    last = whole if config.train.accumulate > 1 else whole - 1  # ragged, where it may be
-    arrays = list(batches(whole, whole, last))
+    arrays = list(batches(6, 6, 6 if config.train.accumulate > 1 else 5))  # the last is ragged, where it may be
     first = {variable.path: variable.numpy() for variable in model.variables}
 
     def part(share):
