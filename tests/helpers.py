@@ -4,6 +4,7 @@ import csv
 import functools
 import importlib
 import json
+import multiprocessing
 import os
 import pathlib
 import subprocess
@@ -92,6 +93,14 @@ def tool_module(name: str) -> types.ModuleType:
     if folder not in sys.path:
         sys.path.append(folder)
     return importlib.import_module(name)
+
+
+def in_own_process(check, *arguments) -> None:
+    """Calls a function of a test module in a process of its own, whose memory ends with it."""
+    process = multiprocessing.get_context("spawn").Process(target=check, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode == 0, f"{check.__name__} failed in its process; its error stands in the output above"
 
 
 def one_line_error(status: int, stderr: str) -> str:
