@@ -286,6 +286,7 @@ def mixed_run(roots, tmp_path_factory):
     return run_dir
 
 
+@pytest.mark.slow
 def test_a_depth_only_and_a_semseg_only_folder_train_both_tasks(roots, mixed_run, capsys):
     rows = read_table(mixed_run / "metrics.csv")
     assert all(float(row[f"train_loss_{task}"]) > 0.01 for row in rows for task in ("semseg", "depth"))

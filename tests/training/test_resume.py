@@ -163,6 +163,7 @@ def test_status_2_when_the_configuration_changed(dataset, uninterrupted):
     assert "--optim.learning_rate was 0.01, now 0.5" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_the_best_loss_of_an_older_run_is_compared_as_the_sum_of_today(tiny_dataset, tmp_path, monkeypatch):
     """A run that was begun when its best loss was the plain sum, and its table was named so."""
     from mtl_tf.training.validation import Validation

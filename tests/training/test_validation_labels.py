@@ -71,6 +71,7 @@ def test_what_is_missing_is_never_the_best():
     assert total_loss(configuration.Config(), (), {"semseg": 1.0, "depth": None}) is None
 
 
+@pytest.mark.slow
 def test_without_a_validation_split_a_share_is_offered(data, tmp_path, capsys):
     shutil.rmtree(data / "val")
     line = one_line_error(train(data, tmp_path / "run"), capsys.readouterr().err)
