@@ -1,9 +1,14 @@
-"""What the tests of the networks share: random weights of sensible size, and plain NumPy convolutions."""
+"""What the tests of the networks share: random weights of sensible size, refused weights, NumPy convolutions."""
 
 import re
 
 import keras
 import numpy as np
+import pytest
+
+from mtl_tf.config import ModelConfig
+from mtl_tf.errors import UsageError
+from mtl_tf.models.weights import load_encoder_weights
 
 
 def unfilled_variables():
@@ -53,3 +58,13 @@ def convolve(images, kernel, stride: int = 1, dilation: int = 1) -> np.ndarray:
             window = padded[:, row : row + reach + 1 : dilation, column : column + reach + 1 : dilation]
             result[:, i, j] = np.tensordot(window, np.asarray(kernel, np.float64), 3)
     return result
+
+
+def refused(encoder: keras.Model, config: ModelConfig) -> str:
+    """The message with which an encoder's weights are refused, after checking that it changed nothing."""
+    before = encoder.get_weights()
+    with pytest.raises(UsageError) as error:
+        load_encoder_weights(encoder, config)
+    for value, old in zip(encoder.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(value, old)
+    return str(error.value)

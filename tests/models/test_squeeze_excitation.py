@@ -9,12 +9,11 @@ import pytest
 import tensorflow as tf
 
 from mtl_tf.config import ModelConfig
-from mtl_tf.errors import UsageError
 from mtl_tf.models.encoders import build_encoder
 from mtl_tf.models.encoders.squeeze_excitation import squeeze_excitation
 from mtl_tf.models.weights import load_encoder_weights
 from mtl_tf.training.checkpoints import save_weights
-from tests.models.common import convolve, difference, pictures, randomise
+from tests.models.common import convolve, difference, pictures, randomise, refused
 
 # encoder -> (name of a block, name of its last batch norm, (blocks, channels) of each stage)
 KINDS = {
@@ -166,16 +165,6 @@ def excited_file(tmp_path_factory):
     randomise(encoder, seed=8)
     save_weights(encoder, path)
     return path
-
-
-def refused(encoder, config):
-    """The message of a refusal, after checking that it changed nothing."""
-    before = encoder.get_weights()
-    with pytest.raises(UsageError) as error:
-        load_encoder_weights(encoder, config)
-    for value, old in zip(encoder.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(value, old)
-    return str(error.value)
 
 
 def test_a_file_of_keras_applications_fits_and_the_gates_keep_their_start(tmp_path):
