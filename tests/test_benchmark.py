@@ -57,7 +57,8 @@ def check_latency(latency, sizes=("256x256", "512x1024")):
     assert 0 < latency[sizes[0]]["peak_memory_mb"] <= latency[sizes[-1]]["peak_memory_mb"]
 
 
-@pytest.mark.parametrize("part", ["train", pytest.param("inference", marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["train", "inference"])
 def test_random_data(part, tmp_path):
     result = result_of(tmp_path, f"--part={part}", *SMALL)
     assert (result["part"], result["data"], result["size"]) == (part, "random", [32, 32])
@@ -65,6 +66,7 @@ def test_random_data(part, tmp_path):
     assert_rate(result)
 
 
+@pytest.mark.slow
 def test_more_tasks_than_there_are(tmp_path):
     tool_module("benchmark")
     from _benchmark.work import as_many, parameters_of

@@ -27,6 +27,12 @@ def run(tiny_run, tmp_path_factory):
     return copy
 
 
+@pytest.fixture(scope="module")
+def predictor(run):
+    """The run's answers at the network's precision."""
+    return mtl_tf.load(run)
+
+
 @pytest.fixture
 def picture():
     """A picture of another size and aspect than the training's."""
@@ -98,8 +104,7 @@ def test_the_baseline_is_the_position_mean_and_mode(run, tiny_dataset):
     assert found["depth"]["abs_rel"] == pytest.approx(np.mean(errors), abs=1e-5)
 
 
-def test_predictor_answers_in_the_size_of_the_picture(run, picture):
-    predictor = mtl_tf.load(run)
+def test_predictor_answers_in_the_size_of_the_picture(predictor, picture):
     for scale in ("fit", "native"):
         answer = predictor(picture, scale=scale)
         assert answer.semseg.shape == answer.depth.shape == answer.semseg_probability.shape == (45, 90)
@@ -111,9 +116,8 @@ def test_predictor_answers_in_the_size_of_the_picture(run, picture):
     np.testing.assert_allclose(batch.depth[0], predictor(picture).depth, rtol=1e-4)
 
 
-def test_a_picture_is_brought_to_the_training_size_as_in_training_and_back(run, picture):
+def test_a_picture_is_brought_to_the_training_size_as_in_training_and_back(predictor, picture, monkeypatch):
     """45x90 becomes 32x48 as data.fit says; a run whose data have that aspect stretches."""
-    predictor = mtl_tf.load(run)
     owner, tasks = predictor._owner, predictor.tasks
 
     def depth_of(frame, part=np.s_[:, :]):
@@ -126,19 +130,20 @@ def test_a_picture_is_brought_to_the_training_size_as_in_training_and_back(run, 
     padded = tf.pad(inside, [[0, 0], [4, 4], [0, 0], [0, 0]])
     covering = tf.image.resize(picture[None], (32, 64), antialias=True)
     for fit, expected in (("pad", depth_of(padded, np.s_[4:28, :])), ("crop", depth_of(covering))):
-        owner._how = fit
+        monkeypatch.setattr(owner, "_how", fit)
         np.testing.assert_allclose(owner._fit(picture[None])["depth"][0], expected, rtol=1e-5)
+    monkeypatch.undo()
     # At the training size itself nothing is resized.
     same = picture[:32, :48]
     np.testing.assert_array_equal(predictor(same).depth, predictor(same, scale="native").depth)
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4), (0, 4, 3), (1, 1, 4, 4, 3)])
-def test_predictor_refuses_what_is_no_picture(run, shape):
+def test_predictor_refuses_what_is_no_picture(predictor, shape):
     with pytest.raises(UsageError, match="uint8 RGB"):
-        mtl_tf.load(run)(np.zeros(shape, np.uint8))
+        predictor(np.zeros(shape, np.uint8))
     with pytest.raises(UsageError, match="uint8 RGB"):
-        mtl_tf.load(run)(np.zeros((4, 4, 3), np.float32))
+        predictor(np.zeros((4, 4, 3), np.float32))
 
 
 def test_load_refuses_what_is_neither_run_nor_export(tmp_path):
@@ -146,8 +151,8 @@ def test_load_refuses_what_is_neither_run_nor_export(tmp_path):
         mtl_tf.load(tmp_path)
 
 
-def test_saved_model_equals_the_predictor(run, picture):
-    exported, trained = mtl_tf.load(run / "export"), mtl_tf.load(run)
+def test_saved_model_equals_the_predictor(run, predictor, picture):
+    exported, trained = mtl_tf.load(run / "export"), predictor
     assert exported.tasks == trained.tasks
     for image in (picture, picture[:32, :48], np.tile(picture, (2, 2, 1))):
         for scale in ("fit", "native"):
@@ -157,7 +162,7 @@ def test_saved_model_equals_the_predictor(run, picture):
             np.testing.assert_allclose(one.semseg_probability, other.semseg_probability, atol=1e-5)
 
 
-def test_saved_model_answers_without_this_project(run, picture, tmp_path):
+def test_saved_model_answers_without_this_project(run, predictor, picture, tmp_path):
     """In a process that cannot import mtl_tf, by the serving signature, with its description as an asset."""
     np.save(tmp_path / "image.npy", picture[None])
     script = f"""
@@ -175,7 +180,7 @@ np.savez({str(tmp_path / "answer.npz")!r}, **answer)
 assert "mtl_tf" not in sys.modules
 """
     subprocess.run([sys.executable, "-I", "-c", script], check=True, cwd=tmp_path, capture_output=True)
-    answer, expected = np.load(tmp_path / "answer.npz"), mtl_tf.load(run)(picture)
+    answer, expected = np.load(tmp_path / "answer.npz"), predictor(picture)
     np.testing.assert_array_equal(answer["semseg"][0], expected.semseg)
     np.testing.assert_allclose(answer["depth"][0], expected.depth, rtol=1e-5)
 
@@ -236,10 +241,10 @@ def test_predict_a_file_a_folder_a_glob_and_a_split(run, tiny_dataset, tmp_path,
     assert len(list((run / "predictions" / "val" / "overlay").iterdir())) == 3
 
 
-def test_predicted_files_hold_the_answers(run, tmp_path, picture):
+def test_predicted_files_hold_the_answers(run, predictor, tmp_path, picture):
     Image.fromarray(picture).save(tmp_path / "a.png")
     assert main(["predict", f"--run_dir={run}", f"--input={tmp_path / 'a.png'}", f"--output={tmp_path / 'out'}"]) == 0
-    answer = mtl_tf.load(run)(picture)
+    answer = predictor(picture)
     classes = Image.open(tmp_path / "out" / "semseg" / "a.png")
     assert classes.mode == "P" and classes.getpalette()[:3] == [200, 30, 30]
     np.testing.assert_array_equal(np.asarray(classes), answer.semseg)

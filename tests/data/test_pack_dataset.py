@@ -12,7 +12,7 @@ import pytest
 from mtl_tf import config as configuration
 from mtl_tf.data.sets import describe, open_split, splits_of
 from tests.data import official
-from tests.helpers import ROOT, one_line_error, write_dataset
+from tests.helpers import ROOT, in_this_process, one_line_error, write_dataset
 
 SCENES = ("--data.synthetic_train=3", "--data.synthetic_val=1", "--data.image_size=32,48")
 
@@ -91,10 +91,11 @@ def test_official_layouts(write, tmp_path):
     (tmp_path / "data").mkdir()
     options = write(tmp_path / "data")
     arguments = (f"--data.name={options['data__name']}", f"--data.root={options['data__root']}", "--verify")
-    done = tool(*arguments, f"--output={tmp_path}/files")
+    done = in_this_process("pack_dataset", *arguments, f"--output={tmp_path}/files")
     assert done.returncode == 0, done.stderr
     assert "files: verified, 0 faults" in done.stdout
-    assert tool(*arguments, f"--output={tmp_path}/pixels", "--content=pixels").returncode == 0
+    done = in_this_process("pack_dataset", *arguments, f"--output={tmp_path}/pixels", "--content=pixels")
+    assert done.returncode == 0, done.stderr
     config = official.configured(options)
     descriptor = describe(config.data)
     config = configuration.replace(config, tasks=descriptor.task_names, model__architecture="joint")
@@ -110,15 +111,15 @@ def test_official_layouts(write, tmp_path):
                 for key, value in source.read(index).items():
                     np.testing.assert_array_equal(found.read(index)[key], value)
     packed = ("--data.name=packed", f"--data.root={tmp_path}/files")
-    done = tool(*packed, "--unpack", f"--output={tmp_path}/back")
+    done = in_this_process("pack_dataset", *packed, "--unpack", f"--output={tmp_path}/back")
     assert done.returncode == 0, done.stderr
     assert content_of(tmp_path / "back") == content_of(tmp_path / "data")
-    done = tool(*packed, "--unpack", f"--output={tmp_path}/back")
+    done = in_this_process("pack_dataset", *packed, "--unpack", f"--output={tmp_path}/back")
     assert f"files: 0 files written into {tmp_path}/back" in done.stdout
     shard = tmp_path / "files/files/00000.tfrecord"
     whole = shard.read_bytes()
     shard.write_bytes(whole[: len(whole) // 2])  # the last files alone may be of no sample that is checked
-    done = check(*packed)
+    done = in_this_process("check_dataset", *packed)
     assert "faults" in one_line_error(done.returncode, done.stderr)
     assert "files/00000.tfrecord, sample" in done.stdout and "is cut off" in done.stdout
 

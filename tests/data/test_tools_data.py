@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import pathlib
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -192,11 +194,12 @@ def test_a_bad_file_ends_the_statistics_unless_told_to_skip(root):
 def statistics_as_json(root, *arguments):
     """What --json writes, made in this process."""
     measuring = tool_module("dataset_statistics")
-    target = root.parent / "made" / "statistics.json"
-    options = ["--data.name=folder", f"--data.root={root}", f"--json={target}", *arguments]
-    assert measuring.run_tool(measuring.measure_and_report, measuring.Options, options) == 0
-    assert [path.name for path in target.parent.iterdir()] == ["statistics.json"]
-    return json.loads(target.read_text(encoding="utf-8"), parse_constant=lambda name: pytest.fail(name))
+    with tempfile.TemporaryDirectory() as folder:
+        target = pathlib.Path(folder) / "made" / "statistics.json"
+        options = ["--data.name=folder", f"--data.root={root}", f"--json={target}", *arguments]
+        assert measuring.run_tool(measuring.measure_and_report, measuring.Options, options) == 0
+        assert [path.name for path in target.parent.iterdir()] == ["statistics.json"]
+        return json.loads(target.read_text(encoding="utf-8"), parse_constant=lambda name: pytest.fail(name))
 
 
 def small_set(root, samples, classes=("a", "b", "c"), **depth):

@@ -4,9 +4,7 @@ Its answers are right without training, so that whatever is wrong with a score, 
 with how pictures and labels were read, and a run takes a second.
 """
 
-import contextlib
 import dataclasses
-import io
 import json
 import pathlib
 import re
@@ -16,13 +14,11 @@ import keras
 import numpy as np
 from PIL import Image
 
-from mtl_tf.commands import main
 from mtl_tf.config import Config, replace
 from mtl_tf.data.sets import describe, open_split
 from tests.field.scenes import FAR, NEAR, rectangles, scenes
-from tests.helpers import one_line_error, tool_module
+from tests.helpers import in_this_process, one_line_error
 
-JOBS = {"describe_dataset": "describe", "check_dataset": "check", "dataset_statistics": "measure_and_report"}
 NO_TRAINING = ("--optim.learning_rate=0", "--optim.weight_decay=0", "--train.epochs=1", "--train.batch_size=2")
 QUIET = ("--log.every=1", "--log.panels_every=0", "--log.observed=0")
 SIZES = {"exif3": (64, 96), "exif6": (96, 64)}
@@ -53,14 +49,8 @@ class Said:
 
 def run(name: str, *arguments) -> Said:
     """A tool or a command of main.py, in this process."""
-    out, errors, arguments = io.StringIO(), io.StringIO(), [str(argument) for argument in arguments]
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
-        if name in JOBS:
-            tool = tool_module(name)
-            status = tool.run_tool(getattr(tool, JOBS[name]), tool.Options, arguments)
-        else:
-            status = main([name, *arguments])
-    return Said(status, out.getvalue().splitlines(), errors.getvalue())
+    done = in_this_process(name, *arguments)
+    return Said(done.returncode, done.stdout.splitlines(), done.stderr)
 
 
 def next_commands(said: Said) -> dict[str, list[str]]:

@@ -81,11 +81,18 @@ def atrous_difference(name, dilation, consistent=False):
 @pytest.mark.parametrize(
     ("name", "dilation", "consistent"),
     [
-        *[("resnet50", dilation, False) for dilation in ((0, 0, 1), (0, 1, 1), (1, 1, 1), (1, 0, 1))],
-        ("resnext50_32x4d", (0, 1, 1), False),
-        *[("resnet50_keras", dilation, False) for dilation in ((0, 0, 1), (0, 1, 1), (1, 0, 0))],
+        ("resnet50", (0, 1, 1), False),
+        ("resnet50_keras", (1, 0, 1), False),
         *[("resnet18", dilation, True) for dilation in ALL_DILATIONS[1:]],
-        *[("resnet34", dilation, True) for dilation in ((0, 0, 1), (0, 1, 1))],
+        *[
+            pytest.param(*row, marks=pytest.mark.slow)
+            for row in (
+                *[("resnet50", dilation, False) for dilation in ((0, 0, 1), (1, 1, 1), (1, 0, 1))],
+                ("resnext50_32x4d", (0, 1, 1), False),
+                *[("resnet50_keras", dilation, False) for dilation in ((0, 0, 1), (0, 1, 1), (1, 0, 0))],
+                *[("resnet34", dilation, True) for dilation in ((0, 0, 1), (0, 1, 1))],
+            )
+        ],
     ],
 )
 def test_dilation_keeps_the_features_of_the_strided_network(name, dilation, consistent):
@@ -100,7 +107,9 @@ def test_the_rule_of_the_original_does_not_keep_them(dilation):
 def dilations(name, dilation, **options):
     """(stage, block) -> dilations of its convolutions larger than 1x1, stages counted 1 to 4."""
     found = {}
-    for layer in build_encoder(name, dilation, **options).layers:
+    with unfilled_variables():
+        layers = build_encoder(name, dilation, **options).layers
+    for layer in layers:
         if isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (3, 3):
             if name == "resnet50_keras":
                 stage, block = layer.name.removeprefix("conv").split("_")[:2]

@@ -18,7 +18,7 @@ SHARES = {  # of each kind; those of one process together
 }
 
 
-@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("share", ["configuration", pytest.param("the others", marks=pytest.mark.slow)])
 def test_damage_is_refused_in_one_line_or_does_no_harm(share):
     done = run(SHARES[share], seed=0)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-3000:]}"

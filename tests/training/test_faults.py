@@ -78,15 +78,19 @@ def test_sizes_that_differ_within_a_sample_are_named(tmp_path, capsys):
         (["--data.root=/nowhere/at/all"], ["/nowhere/at/all"]),
         (["--train.batch_size=99"], ["99", "6", "--train.batch_size"]),
         (["--data.train_split=trian"], ["trian", "train", "val"]),
-        (["--train.devices=2000"], ["devices"]),
         (["--model.encoder_weights=/no/file.h5"], ["/no/file.h5"]),
         (["--tasks=semseg", "--model.architecture=distilled"], ["distilled", "joint"]),
     ],
 )
-def test_wrong_options_for_the_data_at_hand(tiny_dataset, tmp_path, arguments, words):
-    done = command("train", *TINY, f"--data.root={tiny_dataset}", f"--run_dir={tmp_path / 'run'}", *arguments)
-    error = one_line_error(done.returncode, done.stderr)
+def test_wrong_options_for_the_data_at_hand(tiny_dataset, tmp_path, capsys, arguments, words):
+    error = one_line_error(_train(tiny_dataset, tmp_path / "run", *arguments), capsys.readouterr().err)
     assert all(word in error for word in words), error
+
+
+def test_more_devices_than_there_are(tiny_dataset, tmp_path):
+    arguments = (f"--data.root={tiny_dataset}", f"--run_dir={tmp_path / 'run'}", "--train.devices=2000")
+    done = command("train", *TINY, *arguments)
+    assert "devices" in one_line_error(done.returncode, done.stderr)
 
 
 def test_an_empty_data_folder_and_a_split_without_images(tmp_path, capsys):

@@ -151,7 +151,7 @@ def test_loss_weights_and_single_tasks():
     assert set(single(_tensors(batch))) == {"loss", "loss_depth", "good", "updated", "broken_gradient"}
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 def test_mixed_precision_learns_and_keeps_float32_weights(precision):
     # At a rate at which the loss falls steadily in 32 bits: where it leaps there too, rounding decides how it ends.
     model, step = _step(train__precision=precision, optim__learning_rate=0.001)
@@ -236,7 +236,7 @@ def test_decay_is_not_clipped(monkeypatch):
     np.testing.assert_allclose(decayed, -0.1 * weights, atol=1e-6)
 
 
-@pytest.mark.parametrize("parts", [2, 4])
+@pytest.mark.parametrize("parts", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_accumulated_gradients_are_those_of_the_whole_batch(monkeypatch, parts):
     """The images' masks are uneven: the mean over parts of means would be another loss."""
     _still_batch_norm(monkeypatch)

@@ -39,6 +39,7 @@ def test_patience_ends_a_run_that_has_stopped_improving(tiny_dataset, tmp_path, 
     assert "is finished: 12 steps" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_swa_is_the_mean_of_the_weights_at_the_ends_of_the_last_epochs(tiny_dataset, tmp_path, scores, monkeypatch):
     """Scores rise, so that the weights of each epoch are written; those of the last two are averaged.
 
