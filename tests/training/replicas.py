@@ -47,8 +47,7 @@ class Smooth(keras.layers.Layer):
 
 METHODS = {
     "clipped": {"optim.learning_rate": 0.1, "optim.clip_norm": 0.5, "optim.encoder_rate": 0.5},
-    # Batch norm of the pooled features of the three images of a part would blow rounding up.
-    "in_parts": {"optim.learning_rate": 0.01, "train.accumulate": 2, "model.aspp": False},
+    "in_parts": {"optim.learning_rate": 0.001, "train.accumulate": 2},
     "adam": {"optim.name": "adam", "optim.learning_rate": 1e-4},
 }
 
