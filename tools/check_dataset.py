@@ -61,7 +61,7 @@ def check(parsed):
             print(f"{split}: {told}")
         for task in config.tasks:
             if not source.labelled[task]:
-                hint = getattr(source, "where", {}).get(task)
+                hint = source.where.get(task)
                 print(f"{split}: no {task} labels at all" + (f"; to have them, {hint}" if hint else ""))
     together = Evidence(descriptor)
     for part in evidence.values():

@@ -9,6 +9,7 @@ import numpy as np
 from mtl_tf.config import DataConfig
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.samples import no_label, within_range
+from mtl_tf.data.source import Source
 from mtl_tf.data.windows import Choose
 from mtl_tf.errors import UsageError
 
@@ -44,12 +45,11 @@ def completed(descriptor: Descriptor, other: Descriptor) -> Descriptor:
     return dataclasses.replace(descriptor, **found)
 
 
-class Part:
+class Part(Source):
     """The samples of one data set, with the labels of another's descriptor.
 
     Attributes:
         name: of the data set.
-        ids, labelled, passed_over: as of any source.
         strangers: its classes that the descriptor does not have; their pixels have no class here.
     """
 
@@ -86,27 +86,19 @@ class Part:
                 "dataset.json, or leave the data set out"
             )
 
-    def __len__(self) -> int:
-        return len(self.source)
-
     def path(self, index: int) -> str:
-        """The image file of a sample, for messages."""
         return self.source.path(index)
 
     def has(self, task: str, index: int) -> bool:
-        """Whether a sample has the label of a task."""
         return task in self.source.tasks and self.source.has(task, index)
 
     def sizes(self, index: int) -> dict[str, int]:
-        """The bytes of each file of a sample."""
         return self.source.sizes(index)
 
     def size(self, index: int) -> tuple[int, int] | None:
-        """Height and width of a picture, pixels; None where it cannot be read."""
         return self.source.size(index)
 
     def one_size(self) -> bool:
-        """Whether all pictures have the same size."""
         return self.source.one_size()
 
     def read(self, index: int, window: Choose | None = None) -> dict[str, np.ndarray]:
@@ -122,14 +114,12 @@ class Part:
         return sample
 
 
-class Mixture:
+class Mixture(Source):
     """The samples of several data sets, one after another.
 
     Attributes:
-        parts, names, weights: the sources, what they are called, their shares.
-        ids: those of the first source, and "NAME:ID" of the others.
-        labelled: task name -> number of samples that have its label.
-        passed_over: the files that are not read.
+        names: what its parts are called.
+        ids: those of the first part, and "NAME:ID" of the others.
     """
 
     def __init__(self, parts: Sequence, weights: Sequence[float] = ()):
@@ -139,7 +129,7 @@ class Mixture:
             parts: sources, that of data.name first.
             weights: their shares, in any unit; none = equal.
         """
-        self.parts, self.weights = tuple(parts), tuple(weights) or (1.0,) * len(parts)
+        self._parts, self.weights = tuple(parts), tuple(weights) or (1.0,) * len(parts)
         first, *others = self.parts
         self.tasks, self.names = first.tasks, [first.name]
         for part in others:
@@ -152,38 +142,36 @@ class Mixture:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
+    @property
+    def parts(self) -> tuple[Source, ...]:
+        return self._parts
+
     def find(self, index: int) -> tuple[int, int]:
         """Of a sample, the number of its part, and its index there."""
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
         return number, index - int(self._starts[number])
 
     def bounds(self, index: int) -> tuple[int, int]:
-        """Of a sample, the first index of its part and the one after its last."""
         number, _ = self.find(index)
         return int(self._starts[number]), int(self._starts[number + 1])
 
     def path(self, index: int) -> str:
-        """The image file of a sample, for messages."""
         number, place = self.find(index)
         return self.parts[number].path(place)
 
     def read(self, index: int, window: Choose | None = None) -> dict[str, np.ndarray]:
-        """A sample of one of the parts, or a window of it."""
         number, place = self.find(index)
         return self.parts[number].read(place, window)
 
     def sizes(self, index: int) -> dict[str, int]:
-        """The bytes of each file of a sample."""
         number, place = self.find(index)
         return self.parts[number].sizes(place)
 
     def size(self, index: int) -> tuple[int, int] | None:
-        """Height and width of a picture, pixels; None where it cannot be read."""
         number, place = self.find(index)
         return self.parts[number].size(place)
 
     def one_size(self) -> bool:
-        """Whether all pictures have the same size."""
         sizes = {part.read(0)["image"].shape for part in self.parts}
         return len(sizes) == 1 and all(part.one_size() for part in self.parts)
 

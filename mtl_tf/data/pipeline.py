@@ -62,18 +62,17 @@ class TrainingData:
         """
         self.config, self.descriptor, self.source = config, descriptor, source
         self.batch_size = config.train.batch_size
-        parts, weights = getattr(source, "parts", (source,)), getattr(source, "weights", (1.0,))
-        self.schedule = Schedule([len(part) for part in parts], weights, self.batch_size, config.seed)
+        self.schedule = Schedule([len(part) for part in source.parts], source.weights, self.batch_size, config.seed)
         self.steps_per_epoch = self.schedule.steps_per_epoch
         if not self.steps_per_epoch:
             raise UsageError(
-                f"train.batch_size={self.batch_size} takes more than the {len(parts[0])} samples that "
+                f"train.batch_size={self.batch_size} takes more than the {len(source.parts[0])} samples that "
                 f"{config.data.name} has in split {config.data.train_split}; set a smaller --train.batch_size, or use "
                 "more samples"
             )
         for task in source.tasks:
             if not source.labelled[task]:
-                where = getattr(source, "where", {}).get(task, "use data that has them")
+                where = source.where.get(task, "use data that has them")
                 raise UsageError(
                     f"no sample of split {config.data.train_split} has a {task} label; leave the task out (--tasks), "
                     f"or {where}"
@@ -84,7 +83,7 @@ class TrainingData:
 
     def told(self) -> str:
         """Of a mix of data sets, what each batch holds; of one, nothing."""
-        return self.source.told(self.schedule.shares(), self.batch_size) if hasattr(self.source, "told") else ""
+        return self.source.told(self.schedule.shares(), self.batch_size)
 
     @property
     def bad(self) -> dict[str, str]:

@@ -254,9 +254,9 @@ def look(source, most: int = LOOK_AT) -> list[str]:
         source: of samples; of a mixture each part is looked at.
         most: files of each task.
     """
-    if hasattr(source, "parts"):
+    if len(source.parts) > 1:
         return [f"{part.name}: {text}" for part in source.parts for text in look(part.source, most)]
-    if not hasattr(source, "label_file"):
+    if source.descriptor is None:
         return []
     evidence, complete = Evidence(source.descriptor), True
     for task in source.tasks:

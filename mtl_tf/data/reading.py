@@ -55,7 +55,7 @@ class Reader:
         if not self.skip_bad:
             return index, self.sample(index, window)
         # A mix says where the data set of a sample begins and ends: others would change the shares.
-        first, end = self.source.bounds(index) if hasattr(self.source, "bounds") else (0, len(self.source))
+        first, end = self.source.bounds(index)
         for candidate in (*range(index, end), *range(first, index)):
             try:
                 if self.source.path(candidate) not in self.bad:

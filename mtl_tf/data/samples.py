@@ -13,6 +13,7 @@ from mtl_tf.data.descriptors import DEPTH_CODES, Descriptor
 from mtl_tf.data.labels import read_labels
 from mtl_tf.data.listing import NO_IMAGE, PassedOver
 from mtl_tf.data.pixels import read_codes, read_rgb, read_uint16, size_of
+from mtl_tf.data.source import Source, watch_nothing
 from mtl_tf.data.windows import Choose, cut
 from mtl_tf.errors import UsageError
 from mtl_tf.tasks import DEPTH_UNITS
@@ -83,22 +84,11 @@ READERS: dict[str, Callable] = {"rgb": read_image, "semseg": read_semseg, "depth
 _TAKING_WINDOWS = (read_image, read_semseg, read_depth)
 
 
-# Told of "rgb" or a task, the path for messages, the decoded pixels, and the file where it is in an own encoding.
-Watch = Callable[[str, str, np.ndarray, str | None], None]
-
-
-def watch_nothing(modality: str, path: str, pixels: np.ndarray, file: str | None) -> None:
-    """Takes no notice; the `Watch` where nobody looks."""
-
-
-class FileSource:
+class FileSource(Source):
     """The samples of one split, in natural numeric order of their ids.
 
     Attributes:
-        ids: the names of the samples.
-        labelled: task name -> number of samples that have its label.
         files: "rgb" and task name -> id -> file; also those that belong to no sample.
-        where: task name -> what to do to get its labels, for messages.
         passed_over: the files that are not read, labels that belong to no picture too.
     """
 
@@ -143,65 +133,36 @@ class FileSource:
             self.passed_over += without_image(labels, images)
             demand_partners(images, labels, where and where[task])
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
     def path(self, index: int) -> str:
-        """The image file of a sample, for messages."""
         return self.files["rgb"][self.ids[index]]
 
     def read(self, index: int, window: Choose | None = None) -> dict[str, np.ndarray]:
-        """One sample.
-
-        Args:
-            index: of the sample.
-            window: from the height and width of its picture to the part that is wanted; None = all of it.
-
-        Returns:
-            "image" uint8 (H, W, 3) RGB, and for each task: "semseg" int32 (H, W) class ids or the ignore value;
-            "depth" float32 (H, W) metres, 0 = invalid. A label that the sample lacks is all ignore or all 0.
-
-        Raises:
-            UsageError: a file cannot be read, is not of the expected kind, or differs from the image in size.
-        """
         name = self.ids[index]
         paths = {modality: present[name] for modality, present in self.files.items() if name in present}
         return read_sample(paths, self.tasks, self.readers, self.descriptor, window)
 
     def has(self, task: str, index: int) -> bool:
-        """Whether a sample has the label of a task."""
         return self.ids[index] in self.files[task]
 
     def label_file(self, task: str, index: int) -> str | None:
-        """The file of a label that a sample has; None where it is not in one of the project's own encodings."""
         return self._own_file(task, self.ids[index])
 
     def _own_file(self, modality, name):
         return self.files[modality][name] if self.readers[modality] in _TAKING_WINDOWS else None
 
     def sizes(self, index: int) -> dict[str, int]:
-        """The bytes of each file of a sample."""
         name = self.ids[index]
         return {modality: files.size(there[name]) for modality, there in self.files.items() if name in there}
 
     def size(self, index: int) -> tuple[int, int] | None:
-        """Height and width of a picture by its header, pixels; None where it cannot be read."""
-        return size_of(self.path(index))
+        return size_of(self.path(index))  # by its header
 
     @property
     def own_encodings(self) -> bool:
         """Whether all files are read by the descriptor alone, as the project's own layout is."""
         return all(self.readers[modality] in _TAKING_WINDOWS for modality in self.files)
 
-    def one_size(self) -> bool:
-        """Whether all pictures have the same size, by their headers; unreadable ones are left to `read`."""
-        return len({size_of(self.files["rgb"][name]) for name in self.ids} - {None}) <= 1
-
     def faults(self) -> list[tuple[str, Callable[..., list[str]]]]:
-        """Every sample, those without a picture too: its id, and a function that reads it and says what is wrong.
-
-        The function takes a `Watch`, which is told of every picture and label that can be read.
-        """
         names = sorted(set().union(*self.files.values()), key=natural_order)[: self._limit or None]
         return [(name, lambda watch=watch_nothing, name=name: self._faults_of(name, watch)) for name in names]
 
@@ -241,7 +202,7 @@ def read_sample(
     descriptor: Descriptor,
     window: Choose | None = None,
 ) -> dict[str, np.ndarray]:
-    """One sample from its files: see `FileSource.read`.
+    """One sample from its files: see `Source.read`.
 
     Args:
         paths: "rgb" and task name -> file; a label may lack.

@@ -5,14 +5,15 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mtl_tf.data.source import Source
 from mtl_tf.data.windows import Choose
 
 
-def divide(source, share: float, seed: int) -> tuple["Some", "Some"]:
+def divide(source: Source, share: float, seed: int) -> tuple["Some", "Some"]:
     """The samples to train on and those that are held out, both in the order of the source.
 
     Args:
-        source: all samples (see `samples.FileSource`); at least two.
+        source: all samples; at least two.
         share: of them that is held out, 0..1; at least one sample is, and at least one is not.
         seed: with the id of a sample, all that decides whether it is held out.
     """
@@ -26,7 +27,7 @@ def divide(source, share: float, seed: int) -> tuple["Some", "Some"]:
     return Some(source, kept), Some(source, sorted(held_out), named=())
 
 
-class Some:
+class Some(Source):
     """Some of the samples of a source; its attributes and methods are those of the source.
 
     Args:
@@ -35,44 +36,34 @@ class Some:
         named: the files that are passed over; None = those of the source.
     """
 
-    def __init__(self, source, chosen: list[int], named: tuple | None = None):
+    def __init__(self, source: Source, chosen: list[int], named: tuple | None = None):
         self.source, self._chosen = source, chosen
-        self.tasks, self.where = source.tasks, getattr(source, "where", {})
+        self.tasks, self.where, self.descriptor = source.tasks, source.where, source.descriptor
         self.ids = [source.ids[index] for index in chosen]
         self.labelled = {task: sum(source.has(task, index) for index in chosen) for task in source.tasks}
-        self.descriptor = getattr(source, "descriptor", None)
-        if hasattr(source, "label_file"):
-            self.label_file = lambda task, index: source.label_file(task, chosen[index])
         self.passed_over = source.passed_over if named is None else named
 
-    def __len__(self) -> int:
-        return len(self._chosen)
-
     def path(self, index: int) -> str:
-        """The image file of a sample, for messages."""
         return self.source.path(self._chosen[index])
 
     def size(self, index: int) -> tuple[int, int] | None:
-        """Height and width of a picture, pixels; None where it cannot be read."""
         return self.source.size(self._chosen[index])
 
     def has(self, task: str, index: int) -> bool:
-        """Whether a sample has the label of a task."""
         return self.source.has(task, self._chosen[index])
 
+    def label_file(self, task: str, index: int) -> str | None:
+        return self.source.label_file(task, self._chosen[index])
+
     def read(self, index: int, window: Choose | None = None) -> dict[str, np.ndarray]:
-        """One sample, or a window of it."""
         return self.source.read(self._chosen[index], window)
 
     def sizes(self, index: int) -> dict[str, int]:
-        """The bytes of each file of a sample."""
         return self.source.sizes(self._chosen[index])
 
     def one_size(self) -> bool:
-        """Whether all pictures of the source have the same size."""
         return self.source.one_size()
 
     def faults(self) -> list[tuple[str, Callable[..., list[str]]]]:
-        """Every sample: its id, and a function that reads it and says what is wrong."""
         mine = set(self.ids)
         return [found for found in self.source.faults() if found[0] in mine]

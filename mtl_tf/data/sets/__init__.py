@@ -122,7 +122,7 @@ def open_validation(config: Config, descriptor: Descriptor):
             held_out = "" if data.val_share else ", or hold a share of the training images out (--data.val_share=0.1)"
             raise UsageError(
                 f"no sample of split {data.val_split} has a {task} label, so that no epoch could be scored: "
-                f"{getattr(source, 'where', {}).get(task, 'use data that has them')}{without}{held_out}"
+                f"{source.where.get(task, 'use data that has them')}{without}{held_out}"
             )
     return source
 

@@ -2,10 +2,10 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 from mtl_tf.config import Config, DataConfig
 from mtl_tf.data.descriptors import Descriptor
+from mtl_tf.data.source import Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,14 +15,12 @@ class DataSet:
     Attributes:
         describe: (data options) -> descriptor; raises a UsageError where it is not to be had.
         splits: (data options) -> names of the splits that are there.
-        open: (configuration, split, descriptor) -> the samples of a split: a source with `ids`, `labelled`,
-            `passed_over`, `len`, `path(index)`, `size(index)`, `has(task, index)`, `read(index, window=None)` and
-            `one_size()`, and where labels may lack altogether `where` (see `samples.FileSource`). Raises a UsageError
-            that says what was expected where.
+        open: (configuration, split, descriptor) -> the samples of a split. Raises a UsageError that says what was
+            expected where.
         to_order: whether samples are made at data.image_size and have every label, so that none need be looked at.
     """
 
     describe: Callable[[DataConfig], Descriptor]
     splits: Callable[[DataConfig], list[str]]
-    open: Callable[[Config, str, Descriptor], Any]
+    open: Callable[[Config, str, Descriptor], Source]
     to_order: bool = False

@@ -10,24 +10,19 @@ from mtl_tf.data import descriptors, files, samples, shards
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.folder import find_root, instead_of
+from mtl_tf.data.source import Source, watch_nothing
 from mtl_tf.data.windows import Choose, cut
 from mtl_tf.errors import UsageError
 
 _LAYOUT = f"{shards.MARK}, {descriptors.FILE_NAME} and a folder of shards a split, as tools/pack_dataset.py writes them"
 
 
-class PackedSource:
-    """The samples of a packed split, in the order of the data set that was packed; see `samples.FileSource`.
+class PackedSource(Source):
+    """The samples of a packed split, in the order of the data set that was packed; what that passed over was not.
 
     Attributes:
-        ids: the names of the samples.
-        labelled: task name -> number of samples that have its label.
-        where: task name -> what to do to get its labels, for messages.
-        passed_over: nothing: what the data set passed over was not packed.
         split: the records.
     """
-
-    passed_over = ()
 
     def __init__(self, root: str, content: str, split: str, tasks, descriptor: Descriptor, limit: int = 0):
         descriptor.check_has(tasks)
@@ -39,19 +34,10 @@ class PackedSource:
         self.labelled = {task: int(np.count_nonzero(has & 1 << shards.LABELS.index(task))) for task in self.tasks}
         self.where = dict.fromkeys(self.tasks, "add the labels to the data set and pack it again")
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
     def path(self, index: int) -> str:
-        """Shard and name of a sample, for messages."""
         return self.split.path(index)
 
     def read(self, index: int, window: Choose | None = None) -> dict[str, np.ndarray]:
-        """One sample, or a window of it; see `samples.FileSource.read`.
-
-        Raises:
-            UsageError: its record is damaged or missing, or a file in it is; names shard and sample.
-        """
         features = self.split.features(index)
         if "fault" in features:
             raise UsageError(f"{self.path(index)}: {files.from_bytes(features['fault'])}")
@@ -66,11 +52,9 @@ class PackedSource:
             raise UsageError(f"{self.path(index)}: the record is no sample of this data set; pack it again") from None
 
     def has(self, task: str, index: int) -> bool:
-        """Whether a sample has the label of a task."""
         return bool(self.split.index["labels"][index] & 1 << shards.LABELS.index(task))
 
     def label_file(self, task: str, index: int) -> str | None:
-        """The file of a label that a sample has; None where only its numbers are packed, or its record is damaged."""
         try:
             found = packed_files(self.split.features(index), f"{self.path(index)}, ") if self.content == "files" else {}
         except UsageError:
@@ -78,24 +62,20 @@ class PackedSource:
         return found.get(task)
 
     def sizes(self, index: int) -> dict[str, int]:
-        """The bytes of a sample's record."""
         return {"record": int(self.split.index["length"][index])}
 
     def size(self, index: int) -> tuple[int, int] | None:
-        """Height and width of a picture by the index, pixels; None where it could not be read."""
         height, width = (int(self.split.index[side][index]) for side in ("height", "width"))
         return (height, width) if height else None
 
     def one_size(self) -> bool:
-        """Whether all pictures have the same size; unreadable ones are left to `read`."""
         size = self.split.index["height"].astype(np.uint64) << 32 | self.split.index["width"]
         return len(np.unique(size[size > 0])) <= 1
 
     def faults(self) -> list[tuple[str, Callable[..., list[str]]]]:
-        """Every sample: its id, and a function that says what is wrong; see `samples.FileSource.faults`."""
         return [(name, functools.partial(self._faults_of, index)) for index, name in enumerate(self.ids)]
 
-    def _faults_of(self, index, watch=samples.watch_nothing):
+    def _faults_of(self, index, watch=watch_nothing):
         try:
             sample = self.read(index)
         except UsageError as error:
@@ -134,7 +114,7 @@ def pack_pixels(sample: dict[str, np.ndarray], labelled: tuple[str, ...]) -> dic
     Depth becomes one or two bytes a pixel: the place of its value in a table of all that occur.
 
     Args:
-        sample: as `samples.FileSource.read` gives it.
+        sample: as `Source.read` gives it.
         labelled: the tasks whose labels it has.
     """
     image = sample["image"]

@@ -12,6 +12,7 @@ import numpy as np
 from mtl_tf.config import Config
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.miniscapes import MINISCAPES
+from mtl_tf.data.source import Source
 from mtl_tf.data.windows import Choose, cut_sample
 from mtl_tf.progress import Progress
 
@@ -35,16 +36,8 @@ SYNTHETIC = dataclasses.replace(
 _FEW = 24
 
 
-class SyntheticSource:
-    """The rendered scenes of one split; a pure function of data.synthetic_seed, the split's name and the size.
-
-    Attributes:
-        ids: the numbers of the scenes.
-        labelled: task name -> number of samples that have its label (all of them).
-        passed_over: nothing, since there are no files.
-    """
-
-    passed_over = ()
+class SyntheticSource(Source):
+    """The rendered scenes of one split; a pure function of data.synthetic_seed, the split's name and the size."""
 
     def __init__(self, config: Config, split: str):
         data = config.data
@@ -56,34 +49,16 @@ class SyntheticSource:
         self.labelled = dict.fromkeys(self.tasks, count)
         self._scenes = _render_all(data.synthetic_seed, split, count, data.image_size or SIZE)
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
     def path(self, index: int) -> str:
-        """The name of a scene, for messages."""
         return f"synthetic {self.split} scene {self.ids[index]}"
 
     def read(self, index: int, window: Choose | None = None) -> dict[str, np.ndarray]:
-        """One sample: "image" uint8 (H, W, 3), "semseg" int32 (H, W), "depth" float32 (H, W) metres, 0 = invalid."""
         kinds = {"image": np.uint8, "semseg": np.int32, "depth": np.float32}
         scene = {name: self._scenes[index][name] for name in ("image", *self.tasks)}
         return {name: part.astype(kinds[name]) for name, part in cut_sample(scene, window, SYNTHETIC.ignore).items()}
 
-    def has(self, task: str, index: int) -> bool:
-        """Whether a sample has the label of a task: always."""
-        return True
-
-    def sizes(self, index: int) -> dict[str, int]:
-        """Nothing: a scene has no files."""
-        return {}
-
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width of a scene, pixels."""
         return self._scenes[index]["image"].shape[:2]
-
-    def one_size(self) -> bool:
-        """Whether all pictures have the same size."""
-        return True
 
 
 def _render_all(seed, split, count, size):
