@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mtl_tf.losses import loss_sum_and_count, raws_of
-from mtl_tf.metrics import measure, scores, total_scores
+from mtl_tf.objective import raws_of
 from mtl_tf.progress import Progress
+from mtl_tf.selection import total_scores
 from mtl_tf.tasks import Task
 
 # Pooled scores say nothing new of a single image.
@@ -86,7 +86,7 @@ class Evaluator:
             progress.advance()
             after_batch()
         progress.close()
-        by_task = {task.name: scores(task, totals[task.name]) for task in self._tasks} if images else {}
+        by_task = {task.name: task.scores(totals[task.name]) for task in self._tasks} if images else {}
         return Evaluation(
             finite({"num_images": len(images), **by_task, **total_scores(by_task)}),
             {name: _mean(total, count) for name, (total, _, count) in loss_sums.items()},
@@ -103,7 +103,7 @@ class Evaluator:
 
     def _measure(self, batch):
         outputs = self._model(tf.cast(batch["image"], tf.float32), training=False)
-        statistics = {task.name: measure(task, outputs[task.name], batch[task.name]) for task in self._tasks}
+        statistics = {task.name: task.measure(outputs[task.name], batch[task.name]) for task in self._tasks}
         losses = {task.name: _loss_sums(task, outputs, batch[task.name]) for task in self._tasks}
         return batch["index"], statistics, {name: [part[None] for part in sums] for name, sums in losses.items()}
 
@@ -115,7 +115,7 @@ class Evaluator:
 
 def _loss_sums(task, outputs, target):
     """The sum of a loss over all answers, that over the last ones, and what each counts."""
-    pairs = [loss_sum_and_count(task, raw, target) for raw in raws_of(task, outputs)]
+    pairs = [task.loss(raw, target) for raw in raws_of(task, outputs)]
     return sum(total for total, _ in pairs) / len(pairs), *pairs[-1]
 
 
@@ -125,7 +125,7 @@ def _mean(total, count):
 
 def _add_image_scores(task, statistics, rows):
     for position, row in enumerate(rows):
-        image = scores(task, {name: value[position] for name, value in statistics.items()})
+        image = task.scores({name: value[position] for name, value in statistics.items()})
         row.update({f"{task.name}.{name}": image[name] for name in _PER_IMAGE[task.name]})
 
 

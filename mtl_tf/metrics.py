@@ -1,16 +1,14 @@
-"""The metrics. Per image they are additive statistics; a score is computed of a sum of statistics.
+"""The statistics that scores are made of, which several kinds of tasks share.
 
-So one definition serves an image, a batch, a split and any number of replicas, exactly: `measure` gives arrays with
-one row an image, whoever merges adds rows up, and `scores` reads the sum.
+Per image they are additive; a score is computed of a sum of them. So one definition serves an image, a batch, a split
+and any number of replicas, exactly.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
-
-from mtl_tf.tasks import Depth, Segmentation, Task
 
 DEPTH_FLOOR = 0.01  # what every depth is raised to before its logarithm is taken, where the range lies above it
 
@@ -18,45 +16,35 @@ DEPTH_FLOOR = 0.01  # what every depth is raised to before its logarithm is take
 _PIXEL_MEANS = ("abs_rel", "sq_rel", "square", "log_square", "log", "log10", "mae", "delta1", "delta2", "delta3")
 
 
-def measure(task: Task, raw: tf.Tensor, target: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Additive statistics of each image.
+# === Classes ===
+
+
+def confusion(answers: tf.Tensor, target: tf.Tensor, valid: tf.Tensor, classes: int) -> tf.Tensor:
+    """Confusion matrices, float64 (B, C, C): row = truth, column = answer.
 
     Args:
-        task: a task; `task.metrics` is a key of `METRICS`.
-        raw: raw head, (B, H, W, channels).
-        target: int labels or metres, (B, H, W).
-
-    Returns:
-        Name -> float64 (B, ...).
+        answers, target: class ids, int (B, H, W).
+        valid: bool (B, H, W).
+        classes: C.
     """
-    return METRICS[task.metrics][0](task, raw, target)
-
-
-def scores(task: Task, statistics: dict[str, np.ndarray]) -> dict:
-    """The scores of a sum of statistics over images: percentages 0..100, metres, None where nothing was counted."""
-    return METRICS[task.metrics][1](task, statistics)
-
-
-# === Segmentation ===
-
-
-def _measure_segmentation(task: Segmentation, raw, target):
-    """Confusion matrices (B, C, C): row = truth, column = answer."""
-    classes = task.channels
-    answers = tf.cast(task.decode(raw), tf.int32)
     batch = tf.shape(target)[0]
     image = tf.range(batch)[:, None, None]
-    cell = (image * classes + tf.where(task.valid(target), target, 0)) * classes + answers
+    cell = (image * classes + tf.where(valid, target, 0)) * classes + tf.cast(answers, tf.int32)
     cells = batch * classes * classes
     # Ignored pixels fall into one cell more, which is dropped.
-    cell = tf.where(task.valid(target), cell, cells)
+    cell = tf.where(valid, cell, cells)
     counts = tf.math.bincount(tf.reshape(cell, [-1]), minlength=cells + 1, maxlength=cells + 1, dtype=tf.int64)
-    return {"confusion": tf.cast(tf.reshape(counts[:cells], [batch, classes, classes]), tf.float64)}
+    return tf.cast(tf.reshape(counts[:cells], [batch, classes, classes]), tf.float64)
 
 
-def _score_segmentation(task: Segmentation, statistics):
-    """IoU_c = TP / (row + column - TP): Everingham et al., "The Pascal VOC Challenge", IJCV 2010."""
-    confusion = np.asarray(statistics["confusion"], np.float64)
+def overlaps(confusion: np.ndarray, classes: Sequence[str]) -> dict:
+    """IoU_c = TP / (row + column - TP), percent (Everingham et al., "The Pascal VOC Challenge", IJCV 2010), and means.
+
+    Args:
+        confusion: a sum of confusion matrices, (C, C).
+        classes: their names.
+    """
+    confusion = np.asarray(confusion, np.float64)
     right = np.diag(confusion)
     union = confusion.sum(0) + confusion.sum(1) - right
     present = union > 0
@@ -67,21 +55,24 @@ def _score_segmentation(task: Segmentation, statistics):
         # The original counts a class that neither truth nor answer holds as 0.
         "miou_all_classes": float(iou.mean()) if present.any() else None,
         "pixel_accuracy": float(100 * right.sum() / total) if total else None,
-        "iou": {
-            name: float(value) if here else None for name, value, here in zip(task.classes, iou, present, strict=True)
-        },
+        "iou": {name: float(value) if here else None for name, value, here in zip(classes, iou, present, strict=True)},
     }
 
 
-# === Depth ===
+# === Distances ===
 
 
-def _measure_depth(task: Depth, raw, target):
-    """Sums over the valid pixels of each image, (B, 11), and what the per-image scores add up to, (B, 12)."""
-    valid = task.valid(target)
+def distances(answer: tf.Tensor, target: tf.Tensor, valid: tf.Tensor, minimum: float) -> dict[str, tf.Tensor]:
+    """Sums over the valid pixels of each image, (B, 10), and what the per-image scores add up to, (B, 10) and (B, 3).
+
+    Args:
+        answer, target: metres (B, H, W).
+        valid: bool (B, H, W).
+        minimum: the smallest valid distance, metres.
+    """
     truth = tf.cast(tf.where(valid, target, 1.0), tf.float64)
-    answer = tf.cast(tf.where(valid, task.decode(raw), 1.0), tf.float64)
-    floor = min(DEPTH_FLOOR, task.minimum)
+    answer = tf.cast(tf.where(valid, answer, 1.0), tf.float64)
+    floor = min(DEPTH_FLOOR, minimum)
     truth, answer = tf.maximum(truth, floor), tf.maximum(answer, floor)
     error = answer - truth
     log = tf.math.log(truth) - tf.math.log(answer)
@@ -114,7 +105,7 @@ def _measure_depth(task: Depth, raw, target):
     }
 
 
-def _score_depth(task: Depth, statistics):
+def distance_scores(statistics: dict[str, np.ndarray]) -> dict:
     """Per image and then averaged over images; pooled over all pixels as NAME_pixels.
 
     SI-logRMSE: Eigen et al. 2014; the others as in Eigen et al. and in Fu et al., CVPR 2018; sq_rel is mean((e/z)^2).
@@ -135,48 +126,3 @@ def _score_depth(task: Depth, statistics):
         "si_log_rmse_pixels": 100 * si_pixels,
         **{f"{name}_pixels": float(by_pixel[name]) for name in names},
     }
-
-
-METRICS: dict[str, tuple[Callable, Callable]] = {
-    "segmentation": (_measure_segmentation, _score_segmentation),
-    "depth": (_measure_depth, _score_depth),
-}
-
-
-# === Both tasks ===
-
-
-def total_scores(by_task: dict[str, dict]) -> dict[str, float | None]:
-    """total = mIoU - SI and grader = max(mIoU - 50, 0) + max(50 - SI, 0); None where a task was not evaluated."""
-    miou = by_task.get("semseg", {}).get("miou")
-    si = by_task.get("depth", {}).get("si_log_rmse")
-    if miou is None or si is None:
-        return {"total": None, "grader": None}
-    return {"total": miou - si, "grader": max(miou - 50, 0.0) + max(50 - si, 0.0)}
-
-
-_LOWER_IS_BETTER = ("si_log_rmse", "rmse", "abs_rel", "loss")
-
-
-def selection_score(evaluation: dict, metric: str) -> float:
-    """The number, larger is better, by which the best weights are chosen; -inf where it is missing.
-
-    `total` and `grader` fall back on their term of the one task that is evaluated. Of a task that is evaluated no term
-    is left out: without one that is not finite, the sum would be better than with any value.
-    """
-    semseg, depth = _measured(evaluation.get("semseg")), _measured(evaluation.get("depth"))
-    if metric in ("total", "grader"):
-        neutral = {"total": 0.0, "grader": 50.0}[metric]  # a score that adds nothing
-        by_task = {"semseg": semseg or {"miou": neutral}, "depth": depth or {"si_log_rmse": neutral}}
-        found = total_scores(by_task)[metric] if semseg or depth else None
-    else:
-        found = next((scores[metric] for scores in (evaluation, semseg, depth) if scores.get(metric) is not None), None)
-    if found is None:
-        return -math.inf
-    return -found if metric in _LOWER_IS_BETTER else found
-
-
-def _measured(scores):
-    """The scores of a task; none where it was not evaluated, so that all are None."""
-    scores = scores or {}
-    return scores if any(value is not None for value in scores.values() if not isinstance(value, dict)) else {}

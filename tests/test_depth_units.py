@@ -7,7 +7,6 @@ from PIL import Image
 from mtl_tf import pictures
 from mtl_tf.inference.files import write_prediction
 from mtl_tf.inference.predictor import Prediction
-from mtl_tf.metrics import measure, scores
 from mtl_tf.report import embedding
 from mtl_tf.report.scores import describe, results_table
 from mtl_tf.tasks import DEPTH_UNITS, Depth
@@ -27,8 +26,8 @@ def test_small_disparities_are_not_raised_to_a_centimetre():
 
     truth = np.array([[[0.004, 0.2, 0.0]]], np.float32)
     answer = np.array([[[0.006, 0.1, 0.5]]], np.float32)
-    found = measure(DISPARITY, tf.constant(raw(DISPARITY, answer)), tf.constant(truth))
-    result = scores(DISPARITY, {name: value.numpy().sum(0) for name, value in found.items()})
+    found = DISPARITY.measure(tf.constant(raw(DISPARITY, answer)), tf.constant(truth))
+    result = DISPARITY.scores({name: value.numpy().sum(0) for name, value in found.items()})
     # errors 0.002 / 0.004 and 0.1 / 0.2; the third pixel is invalid
     assert result["abs_rel_pixels"] == pytest.approx((0.5 + 0.5) / 2, rel=1e-4)
     assert result["mae_pixels"] == pytest.approx((0.002 + 0.1) / 2, rel=1e-4)

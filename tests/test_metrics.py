@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mtl_tf.metrics import METRICS, measure, scores, selection_score, total_scores
-from mtl_tf.tasks import Depth, Segmentation
+from mtl_tf.selection import selection_score, total_scores
+from mtl_tf.tasks import KINDS, Depth, Segmentation
 
 SEMSEG = Segmentation(("road", "car", "sky", "train"), ((0, 0, 0),) * 4)
 # The head is metres, or ln metres.
@@ -19,13 +19,13 @@ DEPTH_NAMES = ("si_log_rmse", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", 
 
 def statistics_of(task, raw, target):
     return {
-        name: value.numpy() for name, value in measure(task, tf.constant(raw, tf.float32), tf.constant(target)).items()
+        name: value.numpy() for name, value in task.measure(tf.constant(raw, tf.float32), tf.constant(target)).items()
     }
 
 
 def scores_of(task, raw, target):
     """Of all images of a batch together."""
-    return scores(task, {name: value.sum(0) for name, value in statistics_of(task, raw, target).items()})
+    return task.scores({name: value.sum(0) for name, value in statistics_of(task, raw, target).items()})
 
 
 def segment(answers, truth):
@@ -303,8 +303,8 @@ BATCHES = {
 }
 
 
-def test_every_metric_that_a_task_names_is_there():
-    assert set(METRICS) == set(BATCHES)
+def test_every_kind_of_task_is_tested():
+    assert set(KINDS) == {task.kind for task, _ in BATCHES.values()}
 
 
 @pytest.mark.parametrize(("task", "batch"), BATCHES.values(), ids=BATCHES.keys())
@@ -327,7 +327,7 @@ def test_any_split_into_batches_gives_the_same_scores(task, batch, cuts):
     for part, truth in zip(np.split(raw, cuts), np.split(target, cuts), strict=True):
         for name, value in statistics_of(task, part, truth).items():
             total[name] = total.get(name, 0) + value.sum(0)
-    found, expected = scores(task, total), scores_of(task, raw, target)
+    found, expected = task.scores(total), scores_of(task, raw, target)
     for group in (found, expected):
         group.update(group.pop("iou", {}))
     assert found == pytest.approx(expected, rel=1e-12)
@@ -338,7 +338,7 @@ def test_statistics_are_the_same_inside_a_graph(task, batch):
     raw, target = batch()
     eager = statistics_of(task, raw, target)
     signature = [tf.TensorSpec((None,) * 4), tf.TensorSpec((None,) * 3, target.dtype)]
-    traced = tf.function(lambda raw, target: measure(task, raw, target), input_signature=signature)
+    traced = tf.function(lambda raw, target: task.measure(raw, target), input_signature=signature)
     for name, value in traced(tf.constant(raw, tf.float32), tf.constant(target)).items():
         np.testing.assert_allclose(value, eager[name], rtol=1e-12)
 

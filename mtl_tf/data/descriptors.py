@@ -166,7 +166,7 @@ class Descriptor:
             maximum=self.depth_maximum,
             **statistics,
             space=config.loss.depth_space,
-            loss=config.loss.depth,
+            objective=config.loss.depth,
             codec="inverse_uint8" if self.depth_encoding == "inverse_uint8" else "metres",
             unit=self.depth_unit,
         )

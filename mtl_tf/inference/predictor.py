@@ -16,7 +16,7 @@ from mtl_tf.inference.runs import is_saved_model, open_run, read_configuration
 from mtl_tf.models.folding import fold_batch_norm
 from mtl_tf.parsing import parse_json
 from mtl_tf.plain_paths import plain_path
-from mtl_tf.tasks import Depth, Segmentation, Task, answers
+from mtl_tf.tasks import KINDS, Task, answers
 
 SCALES = ("fit", "native")
 ASSET = "tasks.json"
@@ -156,17 +156,22 @@ def _from_saved_model(path):
 
 def tasks_to_json(tasks: tuple[Task, ...], **about) -> str:
     """Classes, colours and depth range as JSON, with what else is to be told about the network."""
-    described = {task.name: dataclasses.asdict(task) for task in tasks}
+    described = {task.name: {"kind": task.kind, **dataclasses.asdict(task)} for task in tasks}
     return json.dumps({**about, "tasks": described}, indent=1)
 
 
 def tasks_from_json(text: str) -> tuple[Task, ...]:
-    """What `tasks_to_json` wrote."""
-    kinds = {"semseg": Segmentation, "depth": Depth}
+    """What `tasks_to_json` wrote, also before tasks had kinds."""
     tasks = []
-    for name, fields in parse_json(text)["tasks"].items():
-        if name == "semseg":
-            fields["classes"] = tuple(fields["classes"])
-            fields["palette"] = tuple(map(tuple, fields["palette"]))
-        tasks.append(kinds[name](**fields))
+    for name, entry in parse_json(text)["tasks"].items():
+        if "kind" not in entry:
+            entry |= {"kind": {"semseg": "classes", "depth": "depth"}[name], "objective": entry.get("loss")}
+        kind = KINDS[entry["kind"]]
+        fields = {field.name for field in dataclasses.fields(kind)}
+        tasks.append(kind(**{key: _frozen(value) for key, value in entry.items() if key in fields}))
     return tuple(tasks)
+
+
+def _frozen(value):
+    """The same with tuples for lists."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value

@@ -16,7 +16,7 @@ from mtl_tf.evaluation import Evaluation, Evaluator, strategy_and_batch
 from mtl_tf.inference.runs import TrainedRun, open_run
 from mtl_tf.inference.scored import data_suffix, of_baseline, scored, scores_suffix
 from mtl_tf.progress import Progress
-from mtl_tf.tasks import Depth, Segmentation, Task
+from mtl_tf.tasks import Depth, Task
 from mtl_tf.training import runtime
 from mtl_tf.training.run_directory import write_table
 
@@ -104,24 +104,13 @@ class PositionBaseline:
     def add(self, labels: dict[str, np.ndarray]):
         """Counts the labels of one image, (H, W)."""
         for task in self._tasks:
-            label = labels[task.name]
-            valid = np.asarray(task.valid(label))
-            if isinstance(task, Segmentation):
-                counted = np.eye(task.channels, dtype=np.float32)[np.where(valid, label, 0)] * valid[..., None]
-            else:
-                counted = np.stack([np.where(valid, label, 0), valid], -1).astype(np.float64)
-            self._sums[task.name] = self._sums.get(task.name, 0) + counted
+            self._sums[task.name] = self._sums.get(task.name, 0) + task.baseline(labels[task.name])
 
     def __call__(self, images, training=False):
         """Raw heads (B, H, W, channels) for images (B, H, W, 3)."""
         batch = tf.shape(images)[0]
         raws = {}
         for task in self._tasks:
-            sums = self._sums[task.name]
-            if isinstance(task, Segmentation):
-                raw = tf.constant(sums, tf.float32)
-            else:
-                mean = np.where(sums[..., 1] > 0, sums[..., 0] / np.maximum(sums[..., 1], 1), task.mean)
-                raw = task.encode(tf.constant(mean, tf.float32))[..., None]
+            raw = tf.cast(task.constant(self._sums[task.name]), tf.float32)
             raws[task.name] = tf.tile(raw[None], [batch, 1, 1, 1])
         return raws

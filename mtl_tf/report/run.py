@@ -15,11 +15,11 @@ from mtl_tf.errors import UsageError
 from mtl_tf.inference.runs import open_run, weights_file
 from mtl_tf.inference.scored import scored, scores_suffix
 from mtl_tf.inference.scoring import evaluate_run
-from mtl_tf.metrics import selection_score
 from mtl_tf.report.document import Answer, Picture
 from mtl_tf.report.page import write_report
 from mtl_tf.report.score_sets import score_sets
 from mtl_tf.report.scores import results_table
+from mtl_tf.selection import selection_score
 from mtl_tf.training.run_directory import read_table
 
 OF_EACH_RANK = 3

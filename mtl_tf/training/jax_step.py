@@ -11,7 +11,7 @@ import keras
 
 from mtl_tf.config import Config
 from mtl_tf.errors import UsageError
-from mtl_tf.losses import count, loss_weight, mean_losses
+from mtl_tf.objective import loss_weight, mean_losses
 from mtl_tf.tasks import Task
 from mtl_tf.training.optimisers import build_optimizer, l2_of, rate_factors_of
 
@@ -38,7 +38,7 @@ class JaxStep:
         def total(trained, others, batch):
             image = keras.ops.cast(batch["image"], "float32")
             outputs, others = model.stateless_call(trained, others, image, training=True)
-            counts = {task.name: count(task, batch[task.name]) for task in tasks}
+            counts = {task.name: task.count(batch[task.name]) for task in tasks}
             losses = mean_losses(tasks, outputs, batch, counts)
             return sum(weights[name] * value for name, value in losses.items()), (losses, others)
 

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from mtl_tf.config import Config
-from mtl_tf.losses import count, loss_weight, mean_losses
+from mtl_tf.objective import loss_weight, mean_losses
 from mtl_tf.tasks import Task
 from mtl_tf.training.averaging import Averaging
 from mtl_tf.training.optimisers import build_optimizer, l2_of, rate_factors_of
@@ -140,7 +140,7 @@ class TrainingStep:
         context = tf.distribute.get_replica_context()
         variables = self.trained(frozen)
         counts = {
-            task.name: context.all_reduce(tf.distribute.ReduceOp.SUM, count(task, batch[task.name]))
+            task.name: context.all_reduce(tf.distribute.ReduceOp.SUM, task.count(batch[task.name]))
             for task in self._tasks
         }
         losses, gradients = self._in_parts(batch, counts, scale, variables)

@@ -14,8 +14,8 @@ from mtl_tf.config import Config
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
 from mtl_tf.errors import UsageError
 from mtl_tf.evaluation import Evaluation, Evaluator, finite, strategy_and_batch
-from mtl_tf.losses import total_loss
-from mtl_tf.metrics import selection_score
+from mtl_tf.objective import total_loss
+from mtl_tf.selection import selection_score
 from mtl_tf.tasks import Task
 from mtl_tf.training.averaging import Averaging
 from mtl_tf.training.checkpoints import save_weights

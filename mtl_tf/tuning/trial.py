@@ -132,8 +132,8 @@ def _end_with_parent():
 
 def _trial(config: Config, hyperparameters: dict) -> Outcome:
     from mtl_tf.inference.scoring import evaluate_run
-    from mtl_tf.metrics import selection_score
     from mtl_tf.report.scores import flatten
+    from mtl_tf.selection import selection_score
     from mtl_tf.training.trainer import train
 
     run_dir = pathlib.Path(config.run_dir)

@@ -62,7 +62,7 @@ def test_nyuv2_tasks():
     semseg, depth = NYUV2.tasks(config_with(loss__depth="l1", loss__depth_space="log"))
     assert len(semseg.classes) == 13 == len(set(semseg.palette))
     assert semseg.classes[0] == "bed" and semseg.classes[12] == "window"
-    assert depth == Depth(0.1, 10.0, 2.798, 1.402, 0.914, 0.479, space="log", loss="l1", codec="metres")
+    assert depth == Depth(0.1, 10.0, 2.798, 1.402, 0.914, 0.479, space="log", objective="l1", codec="metres")
 
 
 def test_tasks_come_in_the_order_of_the_configuration():

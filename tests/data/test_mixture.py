@@ -312,7 +312,6 @@ def test_a_run_on_a_mix_is_repeated_exactly_and_goes_on_elsewhere(roots, mixed_r
 
 
 def test_the_loss_of_a_task_counts_the_labelled_samples_only(roots):
-    from mtl_tf.losses import loss_sum_and_count
 
     data = training(roots, "depth", "semseg")
     tasks = {task.name: task for task in data.descriptor.tasks(data.config)}
@@ -321,11 +320,11 @@ def test_the_loss_of_a_task_counts_the_labelled_samples_only(roots):
     labelled = batch["index"] < 9  # those of the data set with depth
     raws = {"semseg": random.normal(size=(4, 32, 48, 3)), "depth": random.normal(size=(4, 32, 48, 1))}
     for name, own in (("depth", labelled), ("semseg", ~labelled)):
-        whole = loss_sum_and_count(tasks[name], raws[name], batch[name])
-        part = loss_sum_and_count(tasks[name], raws[name][own], batch[name][own])
+        whole = tasks[name].loss(raws[name], batch[name])
+        part = tasks[name].loss(raws[name][own], batch[name][own])
         np.testing.assert_allclose(whole, part, rtol=1e-5)
         assert float(whole[1]) > 0
-    assert float(loss_sum_and_count(tasks["depth"], raws["depth"], batch["depth"])[1]) == labelled.sum() == 2
+    assert float(tasks["depth"].loss(raws["depth"], batch["depth"])[1]) == labelled.sum() == 2
 
 
 PROGRAM = """

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from mtl_tf.config import Config, ModelConfig, replace
-from mtl_tf.losses import LOSSES, count, loss_sum_and_count
+from mtl_tf.losses import PIXEL_LOSSES
 from mtl_tf.models import build_model
 from mtl_tf.models.costs import multiply_adds
 from mtl_tf.tasks import cityscapes_tasks
@@ -61,10 +61,10 @@ def step_of(model, tasks, config):
 def all_losses(tasks, outputs, batch):
     """The sums of every loss of the registry, of the answers of a network."""
     found = {}
-    for name in LOSSES:
-        task = tasks[0] if name == "cross_entropy" else dataclasses.replace(tasks[1], loss=name)
-        value, counted = loss_sum_and_count(task, outputs[task.name], batch[task.name])
-        assert float(counted) == float(count(task, batch[task.name]))
+    for name in ("cross_entropy", *PIXEL_LOSSES, "silog"):
+        task = tasks[0] if name == "cross_entropy" else dataclasses.replace(tasks[1], objective=name)
+        value, counted = task.loss(outputs[task.name], batch[task.name])
+        assert float(counted) == float(task.count(batch[task.name]))
         found[name] = np.asarray(keras.ops.convert_to_numpy(value))
     return found
 

@@ -10,7 +10,6 @@ import tensorflow as tf
 from mtl_tf import build_model, cityscapes_tasks
 from mtl_tf.config import ENCODERS, ModelConfig
 from mtl_tf.errors import UsageError
-from mtl_tf.losses import loss_sum_and_count
 from mtl_tf.models.architectures import ARCHITECTURES
 from mtl_tf.models.aspp import build_aspp
 from mtl_tf.models.attention import build_attention
@@ -362,7 +361,7 @@ def test_weights_follow_the_global_seed():
 def total_loss(outputs, targets):
     """The mean loss of all predictions, first ones too."""
     terms = [
-        loss_sum_and_count(task, raw, targets[task.name])
+        task.loss(raw, targets[task.name])
         for task in TASKS
         for name, raw in outputs.items()
         if name.startswith(task.name)

@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from mtl_tf import config as configuration
 from mtl_tf.errors import UsageError
-from mtl_tf.losses import count, loss_weight, mean_losses
 from mtl_tf.models import build_model
 from mtl_tf.models.layers import BatchNorm
+from mtl_tf.objective import loss_weight, mean_losses
 from mtl_tf.tasks import cityscapes_tasks
 from mtl_tf.training import runtime
 from mtl_tf.training.step import LOSS_SCALE_PATIENCE, build_step
@@ -253,7 +253,7 @@ def test_parts_are_trained_as_batches_of_their_own(parts):
     model, step = _step(model__aspp=True, train__accumulate=parts, **sgd)
     tasks = cityscapes_tasks()
     (batch,) = batches(4)
-    counts = {task.name: count(task, tf.constant(batch[task.name])) for task in tasks}
+    counts = {task.name: task.count(tf.constant(batch[task.name])) for task in tasks}
     before = [variable.numpy() for variable in model.variables]
     expected = 0.0
     for number in range(parts):

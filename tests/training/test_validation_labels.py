@@ -9,8 +9,8 @@ from mtl_tf import config as configuration
 from mtl_tf.commands import main
 from mtl_tf.data.sets import describe, open_split, open_training, splits_of
 from mtl_tf.errors import UsageError
-from mtl_tf.losses import total_loss
-from mtl_tf.metrics import selection_score
+from mtl_tf.objective import total_loss
+from mtl_tf.selection import selection_score
 from mtl_tf.training.run_directory import read_table
 from mtl_tf.training.validation import is_best
 from tests.helpers import TINY, one_line_error

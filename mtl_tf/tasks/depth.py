@@ -1,0 +1,141 @@
+"""How far away every pixel is."""
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import numpy as np
+
+from mtl_tf.tasks._task import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class DepthUnit:
+    """What the numbers of a depth map mean.
+
+    Attributes:
+        symbol: what is printed after a number.
+        step: one step of the 16-bit PNG files that predictions are written to.
+    """
+
+    symbol: str
+    step: float
+
+
+DEPTH_UNITS = {
+    "metres": DepthUnit(" m", 0.01),
+    # The 16-bit codes of Cityscapes' disparity files over 65535, the depth of the 7-class protocol: near is large.
+    "normalised_disparity": DepthUnit("", 1 / 65535),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Depth(Task):
+    """How far away every pixel is; labels are float32, 0 = no label.
+
+    Metres along the optical axis, unless `unit` says otherwise: then wherever "metres" is said of this task's maps,
+    that unit is meant.
+
+    Attributes:
+        minimum, maximum: range of valid depth, metres.
+        mean, std: of depth over the training split, metres.
+        log_mean, log_std: of its natural logarithm.
+        space: "linear": the head predicts whitened metres; "log": whitened log metres.
+        objective: what is minimised, a key of `losses.PIXEL_LOSSES` or "silog".
+        codec: "inverse_uint8" where predictions are also exchanged in the Miniscapes codec.
+        unit: a key of `DEPTH_UNITS`.
+    """
+
+    kind: ClassVar[str] = "depth"
+
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    log_mean: float
+    log_std: float
+    space: str = "linear"
+    objective: str = "l2"
+    codec: str = "metres"
+    unit: str = "metres"
+    name: str = "depth"
+    weight: str = "depth_weight"
+
+    @property
+    def channels(self) -> int:
+        """One number."""
+        return 1
+
+    def valid(self, target):
+        return (target >= self.minimum) & (target <= self.maximum)
+
+    def encode(self, metres):
+        """Whitened target of a depth map in metres; every element must be positive."""
+        from keras import ops
+
+        if self.space == "log":
+            return (ops.log(metres) - self.log_mean) / self.log_std
+        return (metres - self.mean) / self.std
+
+    def decode(self, raw):
+        """Metres (B, H, W), clipped to the valid range, of the raw head (B, H, W, 1)."""
+        from keras import ops
+
+        raw = ops.cast(raw[..., 0], "float32")
+        if self.space == "log":
+            # Clipping before exp keeps an untrained head from overflowing.
+            low, high = math.log(self.minimum), math.log(self.maximum)
+            metres = ops.exp(ops.clip(raw * self.log_std + self.log_mean, low, high))
+        else:
+            metres = raw * self.std + self.mean
+        return ops.clip(metres, self.minimum, self.maximum)
+
+    def loss(self, raw, target) -> tuple:
+        """The objective over the valid pixels of each image, then summed over the images that have any; counts images.
+
+        Invalid pixels are replaced before anything is computed of them: masking afterwards would leave NaN gradients
+        (0 * inf).
+        """
+        from keras import ops
+
+        from mtl_tf import losses
+
+        valid = self.valid(target)
+        metres = ops.where(valid, target, self.mean)
+        if self.objective == "silog":
+            error = ops.where(valid, self._log_metres(raw) - ops.log(metres), 0.0)
+            return losses.scale_invariant(error, valid)
+        error = ops.where(valid, raw[..., 0] - self.encode(metres), 0.0)
+        return losses.mean_by_image(losses.PIXEL_LOSSES[self.objective](error), valid)
+
+    def _log_metres(self, raw):
+        from keras import ops
+
+        if self.space == "log":
+            return raw[..., 0] * self.log_std + self.log_mean
+        metres = raw[..., 0] * self.std + self.mean
+        # Below the floor the logarithm goes on as its tangent, so that negative depths keep a useful gradient.
+        floor = 0.5 * self.minimum
+        return ops.where(metres > floor, ops.log(ops.maximum(metres, floor)), ops.log(floor) + (metres - floor) / floor)
+
+    def measure(self, raw, target) -> dict:
+        from mtl_tf import metrics
+
+        return metrics.distances(self.decode(raw), target, self.valid(target), self.minimum)
+
+    def scores(self, statistics: dict[str, np.ndarray]) -> dict:
+        """Per image and then averaged over images; pooled over all pixels as NAME_pixels."""
+        from mtl_tf import metrics
+
+        return metrics.distance_scores(statistics)
+
+    def baseline(self, label: np.ndarray) -> np.ndarray:
+        """Sum and number of the valid metres, (H, W, 2)."""
+        valid = np.asarray(self.valid(label))
+        return np.stack([np.where(valid, label, 0), valid], -1).astype(np.float64)
+
+    def constant(self, sums: np.ndarray):
+        from keras import ops
+
+        mean = np.where(sums[..., 1] > 0, sums[..., 0] / np.maximum(sums[..., 1], 1), self.mean)
+        return self.encode(ops.convert_to_tensor(mean, "float32"))[..., None]
