@@ -36,9 +36,9 @@ def evaluate(config: Config):
     from mtl_tf.inference.scoring import evaluate_run
     from mtl_tf.report.scores import results_table
 
-    scores, baseline = evaluate_run(config)
+    tasks, scores, baseline = evaluate_run(config)
     print(f"{': '.join(told(scores))} of {config.run_dir}")
-    print(results_table(scores, baseline or {}))
+    print(results_table(tasks, scores, baseline or {}))
 
 
 def predict(config: Config):

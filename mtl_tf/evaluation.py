@@ -13,12 +13,6 @@ from mtl_tf.progress import Progress
 from mtl_tf.selection import total_scores
 from mtl_tf.tasks import Task
 
-# Pooled scores say nothing new of a single image.
-_PER_IMAGE = {
-    "semseg": ("miou", "pixel_accuracy"),
-    "depth": ("si_log_rmse", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "mae", "delta1", "delta2", "delta3"),
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
@@ -88,7 +82,7 @@ class Evaluator:
         progress.close()
         by_task = {task.name: task.scores(totals[task.name]) for task in self._tasks} if images else {}
         return Evaluation(
-            finite({"num_images": len(images), **by_task, **total_scores(by_task)}),
+            finite({"num_images": len(images), **by_task, **total_scores(self._tasks, by_task)}),
             {name: _mean(total, count) for name, (total, _, count) in loss_sums.items()},
             {name: _mean(total, count) for name, (_, total, count) in loss_sums.items()},
             [finite(row) for row in images],
@@ -126,7 +120,7 @@ def _mean(total, count):
 def _add_image_scores(task, statistics, rows):
     for position, row in enumerate(rows):
         image = task.scores({name: value[position] for name, value in statistics.items()})
-        row.update({f"{task.name}.{name}": image[name] for name in _PER_IMAGE[task.name]})
+        row.update({f"{task.name}.{m.name}": image[m.name] for m in task.metrics if m.per_image})
 
 
 def strategy_and_batch(strategy: tf.distribute.Strategy, batch_size: int, one_size: bool):

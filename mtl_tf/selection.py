@@ -1,36 +1,105 @@
 """One number of the scores of all tasks: the total, and the score that the best weights are chosen by."""
 
+import difflib
 import math
+from collections.abc import Sequence
+
+from mtl_tf.errors import UsageError
+from mtl_tf.tasks import Metric, Task
+
+# Of all tasks together; grader is that of the study, of these two scores.
+OVERALL = ("total", "grader", "loss")
+_GRADED = {"semseg": ("miou", 50.0), "depth": ("si_log_rmse", 50.0)}
 
 
-def total_scores(by_task: dict[str, dict]) -> dict[str, float | None]:
-    """total = mIoU - SI and grader = max(mIoU - 50, 0) + max(50 - SI, 0); None where a task was not evaluated."""
-    miou = by_task.get("semseg", {}).get("miou")
-    si = by_task.get("depth", {}).get("si_log_rmse")
-    if miou is None or si is None:
+def total_scores(tasks: Sequence[Task], by_task: dict[str, dict]) -> dict[str, float | None]:
+    """total: the sum over the tasks of the score that stands for each, negative where lower is better.
+
+    For semseg and depth that is mIoU - SI, and there is grader = max(mIoU - 50, 0) + max(50 - SI, 0). Both are None
+    where a task was not evaluated, or is the only one.
+    """
+    if len(tasks) < 2:
         return {"total": None, "grader": None}
-    return {"total": miou - si, "grader": max(miou - 50, 0.0) + max(50 - si, 0.0)}
+    graded = _graded(tasks)
+    return {
+        "total": _sum([_term(task, by_task) for task in tasks]),
+        "grader": _sum([_grade(task, by_task) for task in tasks]) if graded else None,
+    }
 
 
-_LOWER_IS_BETTER = ("si_log_rmse", "rmse", "abs_rel", "loss")
+def _graded(tasks):
+    return sorted(task.name for task in tasks) == sorted(_GRADED)
 
 
-def selection_score(evaluation: dict, metric: str) -> float:
+def _term(task, by_task):
+    metric = task.metrics[0]
+    value = by_task.get(task.name, {}).get(metric.name)
+    return None if value is None else metric.gain(value)
+
+
+def _grade(task, by_task):
+    name, pivot = _GRADED[task.name]
+    value = by_task.get(task.name, {}).get(name)
+    return None if value is None else max(task.metrics[0].gain(value - pivot), 0.0)
+
+
+def _sum(terms):
+    return None if None in terms else sum(terms)
+
+
+def found_by(name: str, tasks: Sequence[Task]) -> tuple[Task, Metric] | None:
+    """The metric that the option `train.best_metric` names, TASK.METRIC or METRIC where one task alone has it.
+
+    Returns:
+        Task and metric; None for a score of all tasks together (`OVERALL`).
+
+    Raises:
+        UsageError: no task has it, or several have.
+    """
+    if name in OVERALL:
+        return None
+    every = [(task, metric) for task in tasks for metric in task.metrics]
+    found = [(task, metric) for task, metric in every if name in (metric.name, f"{task.name}.{metric.name}")]
+    if len(found) == 1:
+        return found[0]
+    names = [f"{task.name}.{metric.name}" for task, metric in found or every]
+    if found:
+        raise UsageError(f"train.best_metric={name} is a score of several tasks; choose one of {', '.join(names)}")
+    close = difflib.get_close_matches(name, [*OVERALL, *names, *(metric.name for _, metric in every)], n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    mains = [f"{task.name}.{metric.name}" for task, metric in every if metric.main]
+    raise UsageError(
+        f"train.best_metric={name} is no score of tasks={','.join(task.name for task in tasks)}; {hint}choose total, "
+        f"loss or a score of a task, for example {', '.join(mains)}"
+    )
+
+
+def selection_score(tasks: Sequence[Task], evaluation: dict, metric: str) -> float:
     """The number, larger is better, by which the best weights are chosen; -inf where it is missing.
 
-    `total` and `grader` fall back on their term of the one task that is evaluated. Of a task that is evaluated no term
-    is left out: without one that is not finite, the sum would be better than with any value.
+    `total` and `grader` are of the tasks that are evaluated. Of a task that is evaluated no term is left out: without
+    one that is not finite, the sum would be better than with any value.
+
+    Args:
+        tasks: the network's.
+        evaluation: its scores by task, and its "loss".
+        metric: value of `train.best_metric`.
+
+    Raises:
+        UsageError: there is no such metric.
     """
-    semseg, depth = _measured(evaluation.get("semseg")), _measured(evaluation.get("depth"))
-    if metric in ("total", "grader"):
-        neutral = {"total": 0.0, "grader": 50.0}[metric]  # a score that adds nothing
-        by_task = {"semseg": semseg or {"miou": neutral}, "depth": depth or {"si_log_rmse": neutral}}
-        found = total_scores(by_task)[metric] if semseg or depth else None
-    else:
-        found = next((scores[metric] for scores in (evaluation, semseg, depth) if scores.get(metric) is not None), None)
-    if found is None:
-        return -math.inf
-    return -found if metric in _LOWER_IS_BETTER else found
+    chosen = found_by(metric, tasks)
+    measured = {task.name: _measured(evaluation.get(task.name)) for task in tasks}
+    if chosen:
+        value = measured[chosen[0].name].get(chosen[1].name)
+        return -math.inf if value is None else chosen[1].gain(value)
+    if metric == "loss":
+        loss = evaluation.get("loss")
+        return -math.inf if loss is None else -loss
+    there = [task for task in tasks if measured[task.name]]
+    term = _term if metric == "total" else _grade
+    found = _sum([term(task, measured) for task in there if metric == "total" or task.name in _GRADED])
+    return -math.inf if found is None or not there else found
 
 
 def _measured(scores):

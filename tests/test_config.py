@@ -297,10 +297,3 @@ def test_the_free_options_are_the_agreed_ones():
 def test_leaves_of_a_section_are_those_of_the_tree():
     assert list(leaves(ModelConfig, "model.")) == [name for name in LEAVES if name.startswith("model.")]
     assert configuration.leaves(Config()) == LEAVES
-
-
-@pytest.mark.parametrize(("tasks", "metric"), [(("depth",), "miou"), (("semseg",), "rmse")])
-def test_the_best_metric_must_be_of_a_task_that_is_trained(tasks, metric):
-    with pytest.raises(UsageError, match=f"best_metric={metric}"):
-        from_values({"tasks": tasks, "train.best_metric": metric})
-    assert from_values({"tasks": tasks, "train.best_metric": "loss"}).train.best_metric == "loss"

@@ -8,7 +8,7 @@ from mtl_tf import pictures
 from mtl_tf.inference.files import write_prediction
 from mtl_tf.inference.predictor import Prediction
 from mtl_tf.report import embedding
-from mtl_tf.report.scores import describe, results_table
+from mtl_tf.report.scores import Board, results_table
 from mtl_tf.tasks import DEPTH_UNITS, Depth
 
 STATISTICS = dict(mean=0.1, std=0.1, log_mean=-2.5, log_std=0.7)
@@ -44,12 +44,13 @@ def test_predictions_are_written_in_the_codes_of_the_data_set(tmp_path):
 
 
 def test_scores_are_shown_without_metres():
-    assert describe("depth.mae").show(0.01234567) == "0.012 m"
-    assert describe("depth.mae", "normalised_disparity").show(0.01234567) == "0.01235"
-    assert describe("depth.abs_rel", "normalised_disparity") == describe("depth.abs_rel")
+    metres, disparity = Board((METRES,)).describe, Board((DISPARITY,)).describe
+    assert metres("depth.mae").show(0.01234567) == "0.012 m"
+    assert disparity("depth.mae").show(0.01234567) == "0.01235"
+    assert disparity("depth.abs_rel") == metres("depth.abs_rel")
     evaluation = {"depth": {"rmse": 0.01234567, "abs_rel": 0.25}}
-    assert "0.012 m" in results_table(evaluation, {})
-    table = results_table(evaluation | {"depth_unit": "normalised_disparity"}, {})
+    assert "0.012 m" in results_table((METRES,), evaluation, {})
+    table = results_table((DISPARITY,), evaluation, {})
     assert "0.01235" in table and " m" not in table.replace(" metric", "")
 
 

@@ -1,5 +1,6 @@
 """The metrics: values worked out by hand, an independent form, parity with Keras, exact merging, scores of a run."""
 
+import dataclasses
 import math
 
 import keras
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mtl_tf.selection import selection_score, total_scores
-from mtl_tf.tasks import KINDS, Depth, Segmentation
+from mtl_tf.errors import UsageError
+from mtl_tf.selection import found_by, selection_score, total_scores
+from mtl_tf.tasks import KINDS, Depth, Segmentation, cityscapes_tasks
 
 SEMSEG = Segmentation(("road", "car", "sky", "train"), ((0, 0, 0),) * 4)
 # The head is metres, or ln metres.
@@ -346,6 +348,9 @@ def test_statistics_are_the_same_inside_a_graph(task, batch):
 # === Both tasks ===
 
 
+TASKS = cityscapes_tasks()
+
+
 def both(miou, si):
     return {"semseg": {"miou": miou}, "depth": {"si_log_rmse": si}}
 
@@ -355,14 +360,14 @@ def both(miou, si):
     [(70.0, 30.0, 40.0, 40.0), (40.0, 60.0, -20.0, 0.0), (60.0, 60.0, 0.0, 10.0), (40.0, 20.0, 20.0, 30.0)],
 )
 def test_total_and_grader_by_hand(miou, si, total, grader):
-    assert total_scores(both(miou, si)) == {"total": total, "grader": grader}
-    assert selection_score(both(miou, si), "total") == total
-    assert selection_score(both(miou, si), "grader") == grader
+    assert total_scores(TASKS, both(miou, si)) == {"total": total, "grader": grader}
+    assert selection_score(TASKS, both(miou, si), "total") == total
+    assert selection_score(TASKS, both(miou, si), "grader") == grader
 
 
 @pytest.mark.parametrize("missing", [{}, both(None, 30.0), both(60.0, None), {"semseg": {"miou": 60.0}}])
 def test_total_and_grader_are_null_without_both_tasks(missing):
-    assert total_scores(missing) == {"total": None, "grader": None}
+    assert total_scores(TASKS, missing) == {"total": None, "grader": None}
 
 
 EVALUATION = {
@@ -389,14 +394,37 @@ EVALUATION = {
     ],
 )
 def test_the_selection_score_is_larger_where_better(metric, expected):
-    assert selection_score(EVALUATION, metric) == pytest.approx(expected)
+    assert selection_score(TASKS, EVALUATION, metric) == pytest.approx(expected)
 
 
-def test_every_metric_of_the_option_can_select():
-    from mtl_tf.config import leaves
+def test_a_metric_is_named_alone_or_with_its_task():
+    assert found_by("total", TASKS) is None
+    for name in ("miou", "semseg.miou"):
+        task, metric = found_by(name, TASKS)
+        assert (task.name, metric.name) == ("semseg", "miou")
+    assert selection_score(TASKS, EVALUATION, "depth.rmse") == -5.0
 
-    for metric in leaves()["train.best_metric"].metadata["choices"]:
-        assert math.isfinite(selection_score(EVALUATION, metric))
+
+@pytest.mark.parametrize(
+    ("name", "tasks", "said"),
+    [
+        ("miou", TASKS[1:], "is no score of tasks=depth"),
+        ("rmse", TASKS[:1], "is no score of tasks=semseg"),
+        ("mious", TASKS, "did you mean miou?"),
+        ("miou", (TASKS[0], dataclasses.replace(TASKS[0], name="lanes")), "choose one of semseg.miou, lanes.miou"),
+    ],
+)
+def test_a_metric_of_no_task_or_of_several_is_refused(name, tasks, said):
+    with pytest.raises(UsageError, match=said.replace("?", "[?]")):
+        found_by(name, tasks)
+
+
+def test_the_total_of_other_tasks_is_the_sum_of_what_stands_for_each():
+    lanes = dataclasses.replace(TASKS[0], name="lanes")
+    scores = both(60.0, 20.0) | {"lanes": {"miou": 30.0}}
+    assert total_scores((*TASKS, lanes), scores) == {"total": 70.0, "grader": None}
+    assert total_scores(TASKS[:1], scores) == {"total": None, "grader": None}
+    assert selection_score(TASKS[:1], scores, "total") == 60.0
 
 
 @pytest.mark.parametrize(
@@ -410,18 +438,18 @@ def test_every_metric_of_the_option_can_select():
     ],
 )
 def test_a_single_task_is_selected_by_its_own_term(evaluation, total, grader):
-    assert selection_score(evaluation, "total") == total
-    assert selection_score(evaluation, "grader") == grader
+    assert selection_score(TASKS, evaluation, "total") == total
+    assert selection_score(TASKS, evaluation, "grader") == grader
 
 
 @pytest.mark.parametrize("metric", ["total", "grader", "miou", "rmse", "loss"])
 def test_what_was_not_measured_is_worse_than_anything(metric):
     nothing = {"semseg": {"miou": None}, "depth": {"si_log_rmse": None, "rmse": None}}
     for evaluation in ({}, nothing):
-        assert selection_score(evaluation, metric) == -math.inf
-    assert selection_score(EVALUATION, metric) > -math.inf
+        assert selection_score(TASKS, evaluation, metric) == -math.inf
+    assert selection_score(TASKS, EVALUATION, metric) > -math.inf
 
 
 def test_the_grader_ties_below_its_thresholds():
     """Of equals the trainer takes the later: below 50 mIoU and above 50 SI the grader sees no difference."""
-    assert selection_score(both(10.0, 90.0), "grader") == selection_score(both(20.0, 80.0), "grader") == 0
+    assert selection_score(TASKS, both(10.0, 90.0), "grader") == selection_score(TASKS, both(20.0, 80.0), "grader") == 0

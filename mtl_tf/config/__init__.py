@@ -91,12 +91,6 @@ class Config(Section):
             )
 
     def _check_tasks(self):
-        task = {"miou": "semseg", "pixel_accuracy": "semseg"}.get(self.train.best_metric, "depth")
-        if self.train.best_metric not in ("total", "grader", "loss") and task not in self.tasks:
-            raise UsageError(
-                f"train.best_metric={self.train.best_metric} is of {task}, which is not in "
-                f"tasks={format_value(self.tasks)}; choose total, loss or a metric of the task"
-            )
         if self.augment.classmix and "semseg" not in self.tasks:
             raise UsageError(
                 f"augment.classmix={self.augment.classmix} pastes by class and needs semseg labels, but "

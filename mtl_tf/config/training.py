@@ -99,18 +99,8 @@ class TrainConfig(Section):
     devices: int = option(0, "Devices to train on; 0 = all GPUs, else the CPU.", minimum=0, free=True)
     best_metric: str = option(
         "total",
-        "Validation metric that chooses the best weights (ties: the later).",
-        choices=(
-            "total",
-            "grader",
-            "miou",
-            "pixel_accuracy",
-            "si_log_rmse",
-            "rmse",
-            "abs_rel",
-            "delta1",
-            "loss",
-        ),
+        "Score that chooses the best weights (ties: the later): total, loss, TASK.METRIC, or METRIC where one task "
+        "alone has it.",
     )
     checkpoint_every: int = option(
         500, "Steps between full-state checkpoints, besides each epoch's.", minimum=1, free=True

@@ -10,6 +10,7 @@ from mtl_tf.atomic import write_text
 from mtl_tf.data import codecs, files, keys
 from mtl_tf.errors import UsageError
 from mtl_tf.parsing import parse_json
+from mtl_tf.selection import found_by
 from mtl_tf.tasks import DEPTH_UNITS, Depth, Segmentation, Task
 
 FILE_NAME = "dataset.json"
@@ -125,10 +126,13 @@ class Descriptor:
         """The tasks of `config.tasks`, in that order; all that there are labels for where it is empty.
 
         Raises:
-            UsageError: the data set has no such labels, or its depth has no statistics.
+            UsageError: the data set has no such labels, its depth has no statistics, or none of the tasks has the
+                score that is to choose the best weights.
         """
         makers = {"semseg": self._segmentation, "depth": self._depth}
-        return tuple(makers[name](config) for name in self.chosen(config.tasks))
+        found = tuple(makers[name](config) for name in self.chosen(config.tasks))
+        found_by(config.train.best_metric, found)
+        return found
 
     def chosen(self, tasks: tuple[str, ...]) -> tuple[str, ...]:
         """The same tasks; where none is named, all that the data set has labels for. Raises as `check_has`."""

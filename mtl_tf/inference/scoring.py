@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +22,21 @@ from mtl_tf.training import runtime
 from mtl_tf.training.run_directory import write_table
 
 
-def evaluate_run(config: Config) -> tuple[dict, dict | None]:
+class Scores(NamedTuple):
+    """What a run is worth.
+
+    Attributes:
+        tasks: of its network.
+        scores: as evaluation_SPLIT.json holds them.
+        baseline: those of the position baseline; None where it was not asked for.
+    """
+
+    tasks: tuple[Task, ...]
+    scores: dict
+    baseline: dict | None
+
+
+def evaluate_run(config: Config) -> Scores:
     """Evaluates the best weights on `data.split` and writes evaluation_SPLIT.json and per_image_SPLIT.csv.
 
     What is scored otherwise goes to files of its own: in Eigen's crop (`data.eigen_crop`), other data than the run's
@@ -29,9 +44,6 @@ def evaluate_run(config: Config) -> tuple[dict, dict | None]:
 
     Args:
         config: of the run; `baseline` also scores the position baseline (baseline_SPLIT.json).
-
-    Returns:
-        The scores, and the baseline's or None.
     """
     started = runtime.start(config, training=False)
     with started.strategy.scope():
@@ -66,7 +78,7 @@ def evaluate_run(config: Config) -> tuple[dict, dict | None]:
         baseline = {"split": split, "scored": of_baseline(stated), **dict.fromkeys(TASKS), **found.scores}
         baseline |= {name: scores[name] for name in ("depth_unit",) if name in scores}
         write_json(folder / f"baseline_{data_suffix(config)}.json", baseline)
-    return scores, baseline
+    return Scores(run.tasks, scores, baseline)
 
 
 def _evaluate(strategy, model, tasks, data: EvaluationData, batch: int, label: str) -> Evaluation:

@@ -95,11 +95,12 @@ def gallery_data(shown: Sequence, tasks: Sequence[Task]) -> dict:
     The photographs are not among them: they stand in the page as the buttons that choose a picture.
     """
     names = {name for picture in shown for answer in picture.answers for name in answer.scores}
-    ordered = [name for name in scores.METRICS if name in names] + sorted(names.difference(scores.METRICS))
+    board = scores.Board(tasks)
+    ordered = board.ordered(sorted(names))
     return {
         "tasks": [_task(task) for task in tasks],
         "metrics": [
-            {"name": name, "label": scores.describe(name).label, "better": scores.describe(name).better}
+            {"name": name, "label": board.describe(name).label, "better": board.describe(name).better}
             for name in ordered
         ],
         "depthColours": pictures.DEPTH_COLOURS.tobytes().hex(),
@@ -108,7 +109,7 @@ def gallery_data(shown: Sequence, tasks: Sequence[Task]) -> dict:
         "right": _hex(pictures.RIGHT),
         "checker": [int(grey) for grey in pictures.CHECKER],
         "largestError": pictures.LARGEST_ERROR,
-        "pictures": [_picture(picture, tasks, ordered) for picture in shown],
+        "pictures": [_picture(picture, board, ordered) for picture in shown],
     }
 
 
@@ -123,11 +124,10 @@ def _hex(colour):
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-def _picture(picture, tasks, ordered):
-    unit = scores.depth_unit(tasks)
+def _picture(picture, board, ordered):
     shapes = {name: _grid(found) for name, found in _first_maps(picture).items()}
     truth, answers = {}, [{} for _ in picture.answers]
-    for task in (task for task in tasks if task.name in shapes):
+    for task in (task for task in board.tasks if task.name in shapes):
         shape = shapes[task.name]
         encode = _label_map if isinstance(task, Segmentation) else _depth_map
         true = picture.truth.get(task.name)
@@ -141,15 +141,15 @@ def _picture(picture, tasks, ordered):
         "rank": picture.rank,
         "truth": truth,
         "answers": [
-            {"label": answer.label, "maps": maps, "scores": [_score(name, answer.scores, unit) for name in ordered]}
+            {"label": answer.label, "maps": maps, "scores": [_score(name, answer.scores, board) for name in ordered]}
             for answer, maps in zip(picture.answers, answers, strict=True)
         ],
     }
 
 
-def _score(name, found, unit):
+def _score(name, found, board):
     value = scores.number(found.get(name))
-    return [scores.describe(name, unit).show(value), value]
+    return [board.describe(name).show(value), value]
 
 
 def _first_maps(picture):

@@ -5,7 +5,6 @@ still training has a page as well.
 """
 
 import dataclasses
-import functools
 import os
 import shlex
 from collections.abc import Sequence
@@ -25,7 +24,6 @@ from mtl_tf.training.run_directory import read_table
 
 LOG_FROM = 30.0  # positive values that span more than this factor get a log axis
 MOST_IMAGES = 2000  # rows of the table of all images; of a larger split it would outweigh the rest of the page
-HEADLINES = ("semseg.miou", "semseg.pixel_accuracy", "depth.si_log_rmse", "depth.abs_rel", "depth.rmse", "total")
 
 
 def write_report(run_dir: Path, shown: Sequence[Picture], tasks: Sequence[Task] = (), first: str = "val") -> Path:
@@ -51,8 +49,8 @@ def write_report(run_dir: Path, shown: Sequence[Picture], tasks: Sequence[Task] 
     options = _options(run_dir / "run.flags")
     paths = sorted(run_dir.glob("per_image_*.csv"), key=lambda path: (suffix_of(path) != first, path.name))
     images = {suffix_of(path): _rows(path) for path in paths}
-    describe = functools.partial(scores.describe, unit=scores.depth_unit(tasks))
-    charts = _charts(epochs, _rows(run_dir / "steps.csv"), describe)
+    board = scores.Board(tasks)
+    charts = _charts(epochs, _rows(run_dir / "steps.csv"), board)
     top = sets[0] if sets else ScoreSet("", {"": {}}, {})
     evaluation = next(iter(top.columns.values()))
     page = render(
@@ -64,14 +62,14 @@ def write_report(run_dir: Path, shown: Sequence[Picture], tasks: Sequence[Task] 
         summary=_summary(options),
         command=_command(run_dir) if options else None,
         state=_state(options, epochs, top.title),
-        headlines=_headlines(evaluation, epochs, top.baseline, describe),
-        score_tables=[_score_table(found, describe) for found in sets],
+        headlines=_headlines(evaluation, epochs, top.baseline, board),
+        score_tables=[_score_table(found, board) for found in sets],
         colours=_colours(tasks),
-        classes=_classes(evaluation, top.baseline),
+        classes=_classes(evaluation, top.baseline, board),
         class_title=top.title,
         has_baseline=bool(top.baseline),
-        extremes={name: _extremes(rows, describe) for name, rows in images.items()},
-        all_images={name: _all_images(name, rows, describe) for name, rows in images.items()},
+        extremes={name: _extremes(rows, board) for name, rows in images.items()},
+        all_images={name: _all_images(name, rows, board) for name, rows in images.items()},
         changed=[option for option in options if option[1] != option[2]],
         unchanged=[option for option in options if option[1] == option[2]],
         environment=_flat(read_json(run_dir / "environment.json")),
@@ -135,47 +133,44 @@ def _state(options, epochs, title):
     return parts
 
 
-def _headlines(evaluation, epochs, baseline, describe):
+def _headlines(evaluation, epochs, baseline, board):
     """(metric, score, baseline's score) of the scores at the top."""
-    flat = scores.flatten(evaluation) if evaluation else (epochs[-1] if epochs else {})
-    other = scores.flatten(baseline)
-    return [
-        (describe(name), describe(name).show(flat[name]), describe(name).show(other.get(name)))
-        for name in HEADLINES
-        if flat.get(name) is not None
-    ]
+    flat = board.flatten(evaluation) if evaluation else (epochs[-1] if epochs else {})
+    other = board.flatten(baseline)
+    shown = [(name, board.describe(name)) for name in board.main if flat.get(name) is not None]
+    return [(metric, metric.show(flat[name]), metric.show(other.get(name))) for name, metric in shown]
 
 
-def _score_table(found: ScoreSet, describe):
+def _score_table(found: ScoreSet, board):
     """Of scores that may be compared: their title, what gave the answers, whether there is a baseline, and groups.
 
     A group has rows (metric, score of each column, baseline's score, ratio of the first column to it).
     """
-    columns = {name: scores.flatten(evaluation) for name, evaluation in found.columns.items()}
-    groups = _score_groups(columns, scores.flatten(found.baseline), describe)
+    columns = {name: board.flatten(evaluation) for name, evaluation in found.columns.items()}
+    groups = _score_groups(columns, board.flatten(found.baseline), board)
     return found.title, list(columns), bool(found.baseline), groups
 
 
-def _score_groups(columns, other, describe):
+def _score_groups(columns, other, board):
     compared = next(iter(columns.values()))
     present = {name: None for flat in columns.values() for name in flat}
-    known = [name for name in scores.METRICS if name in present]
-    groups = {name: [] for name in scores.GROUPS}
-    for name in known + [name for name in present if name not in scores.METRICS]:
-        if scores.group(name) == scores.GROUPS[0] and all(flat.get(name) is None for flat in columns.values()):
+    overall = {metric.name for metric in scores.OVERALL}
+    groups = {}
+    for name in board.ordered(list(present)):
+        if name in overall and all(flat.get(name) is None for flat in columns.values()):
             continue  # total and grader do not exist where a task was not trained
-        metric = describe(name)
+        metric = board.describe(name)
         shown = [metric.show(flat.get(name)) for flat in columns.values()]
         # A ratio says nothing of scores that may be negative.
-        ratio = "" if name in ("total", "grader") else scores.ratio(compared.get(name), other.get(name))
-        groups[scores.group(name)].append((metric, shown, metric.show(other.get(name)), ratio))
-    return {name: rows for name, rows in groups.items() if rows}
+        ratio = "" if name in overall else scores.ratio(compared.get(name), other.get(name))
+        groups.setdefault(metric.group, []).append((metric, shown, metric.show(other.get(name)), ratio))
+    return groups
 
 
-def _classes(evaluation, baseline):
+def _classes(evaluation, baseline, board):
     """(class, IoU, baseline's IoU), best first, absent classes last."""
-    other = scores.class_iou(baseline)
-    rows = [(name, iou, other.get(name)) for name, iou in scores.class_iou(evaluation).items()]
+    other = board.by_class(baseline)
+    rows = [(name, iou, other.get(name)) for name, iou in board.by_class(evaluation).items()]
     return sorted(rows, key=lambda row: (row[1] is None, -(row[1] or 0)))
 
 
@@ -188,7 +183,7 @@ def _colours(tasks):
     return {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in found.items()}
 
 
-def _charts(epochs, steps, describe):
+def _charts(epochs, steps, board):
     """The curves of the run; one without any point is left out."""
 
     def by_epoch(title, *columns, note="", **axis):
@@ -200,29 +195,49 @@ def _charts(epochs, steps, describe):
         lines = [_line(label, name, steps, ("step",)) for label, name in columns]
         return Chart(title, tuple(line for line in lines if line), **axis)
 
-    def score(title, name, *columns, **axis):
-        return by_epoch(title, *(columns or [("val", name)]), note=_best(epochs, name, describe), **axis)
+    def loss(title, name):
+        return _log_where_wide(by_epoch(title, ("train", f"train_{name}"), ("val", f"val_{name}")))
 
-    def loss(name):
-        return ("train", f"train_{name}"), ("val", f"val_{name}")
+    def scored(titles, *names):
+        """The first of the names is the one whose best epoch is told."""
+        labels = ["val"] if len(names) == 1 else [board.describe(name).label for name in names]
+        unit = board.describe(names[0]).unit.strip()
+        note = _best(epochs, names[0], board)
+        columns = zip(labels, names, strict=True)
+        return by_epoch(", ".join(filter(None, (titles, unit))), *columns, note=note, zero=unit == "%")
 
-    segmentation = (("mIoU", "semseg.miou"), ("Pixel accuracy", "semseg.pixel_accuracy"))
-    metres = describe("depth.rmse").unit.strip()
-    by_part = (("train", "loss"), ("semseg", "loss_semseg"), ("depth", "loss_depth"))
-    charts = (
-        _log_where_wide(by_epoch("Loss", *loss("loss"))),
-        _log_where_wide(by_epoch("Segmentation loss", *loss("loss_semseg"))),
-        _log_where_wide(by_epoch("Depth loss", *loss("loss_depth"))),
-        score("Segmentation, %", "semseg.miou", *segmentation, zero=True),
-        score("SI-logRMSE", "depth.si_log_rmse"),
-        score("Total", "total"),
-        score(", ".join(filter(None, ("Depth RMSE", metres))), "depth.rmse"),
+    charts = [loss("Loss", "loss")]
+    charts += [loss(f"{_title(board, task)} loss", f"loss_{task.name}") for task in board.tasks]
+    for task in board.tasks:
+        by_unit: dict[str, list[str]] = {}
+        for name in (f"{task.name}.{metric.name}" for metric in task.metrics if metric.main):
+            by_unit.setdefault(board.describe(name).unit, []).append(name)
+        for names in by_unit.values():
+            # Only percentages share an axis: what has no unit may be of any size.
+            together = [names] if board.describe(names[0]).unit == " %" else [[name] for name in names]
+            charts += [scored(_chart_title(board, task, found), *found) for found in together]
+    parts = [("train", "loss"), *((task.name, f"loss_{task.name}") for task in board.tasks)]
+    charts += [
+        scored("Total", "total"),
         by_epoch("Learning rate", ("train", "learning_rate"), zero=True),
-        _log_where_wide(by_step("Training loss by step", *by_part)),
+        _log_where_wide(by_step("Training loss by step", *parts)),
         by_step("Images a second", ("train", "images_per_second"), zero=True),
         by_step("Step time, ms", ("step", "step_ms"), ("waiting for data", "wait_ms"), zero=True),
-    )
+    ]
     return tuple(chart for chart in charts if chart.lines)
+
+
+def _title(board, task):
+    """What a task is called: by its kind, or by its name where several are of one kind."""
+    alone = sum(other.kind == task.kind for other in board.tasks) == 1
+    return task.title if alone else task.name
+
+
+def _chart_title(board, task, names):
+    if len(names) > 1:
+        return _title(board, task)
+    label = board.describe(names[0]).label
+    return label if label.startswith(task.name) else f"{_title(board, task)}: {label}"
 
 
 def _line(label, name, rows, axes):
@@ -239,20 +254,21 @@ def _log_where_wide(chart):
     return dataclasses.replace(chart, log=wide)
 
 
-def _best(epochs, name, describe):
+def _best(epochs, name, board):
     """The best value of a column and its epoch, in words."""
     found = [(row[name], row["epoch"]) for row in epochs if row.get(name) is not None and row.get("epoch") is not None]
     if not found:
         return ""
-    value, epoch = (max if describe(name).higher else min)(found)
-    return f"best {describe(name).show(value)} at epoch {epoch:g}"
+    metric = board.describe(name)
+    value, epoch = (max if metric.higher else min)(found)
+    return f"best {metric.show(value)} at epoch {epoch:g}"
 
 
-def _extremes(rows, describe):
+def _extremes(rows, board):
     """(metric, histogram, worst, median, best) over the images; the ends as (score, id)."""
     table = []
-    for name in [name for name in scores.METRICS if any(row.get(name) is not None for row in rows)]:
-        metric = describe(name)
+    for name in [name for name in board.metrics if any(row.get(name) is not None for row in rows)]:
+        metric = board.describe(name)
         found = sorted((row[name], row.get("id") or "") for row in rows if row.get(name) is not None)
         low, high = found[0], found[-1]
         worst, best = (low, high) if metric.higher else (high, low)
@@ -262,9 +278,9 @@ def _extremes(rows, describe):
     return table
 
 
-def _all_images(split, rows, describe):
+def _all_images(split, rows, board):
     """A table of every image; None where there is none, or too many."""
-    metrics = {n: describe(n) for n in scores.METRICS if any(row.get(n) is not None for row in rows)}
+    metrics = {n: metric for n, metric in board.metrics.items() if any(row.get(n) is not None for row in rows)}
     if not metrics or len(rows) > MOST_IMAGES:
         return None
     heads = [f"{metric.label} {'↑' if metric.higher else '↓'}" for metric in metrics.values()]

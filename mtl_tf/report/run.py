@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from mtl_tf.report.page import write_report
 from mtl_tf.report.score_sets import score_sets
 from mtl_tf.report.scores import results_table
 from mtl_tf.selection import selection_score
+from mtl_tf.tasks import Task
 from mtl_tf.training.run_directory import read_table
 
 OF_EACH_RANK = 3
@@ -38,7 +40,7 @@ def report_run(config: Config) -> str:
     run = open_run(config)
     path = write_report(folder, _pictures(config, run, folder, suffix), run.tasks, suffix)
     top = score_sets(folder, suffix)[0]
-    return f"report written to {path}\n\n{results_table(next(iter(top.columns.values())), top.baseline)}"
+    return f"report written to {path}\n\n{results_table(run.tasks, next(iter(top.columns.values())), top.baseline)}"
 
 
 def is_evaluated(config: Config) -> bool:
@@ -58,7 +60,7 @@ def _pictures(config, run, folder, suffix):
     data = EvaluationData(open_split(config, config.data.split, run.descriptor), config, run.descriptor)
     positions = {name: position for position, name in enumerate(data.source.ids)}
     shown = []
-    for rank, rows in extremes(read_table(folder / f"per_image_{suffix}.csv")).items():
+    for rank, rows in extremes(run.tasks, read_table(folder / f"per_image_{suffix}.csv")).items():
         for name, scores in rows:
             if name not in positions:
                 raise UsageError(
@@ -75,10 +77,11 @@ def _pictures(config, run, folder, suffix):
     return shown
 
 
-def extremes(rows: list[dict[str, str]]) -> dict[str, list[tuple[str, dict[str, float]]]]:
-    """The worst, median and best images by mIoU - SI-logRMSE (or the one of them that there is).
+def extremes(tasks: Sequence[Task], rows: list[dict[str, str]]) -> dict[str, list[tuple[str, dict[str, float]]]]:
+    """The worst, median and best images by the total of the tasks that an image is scored in.
 
     Args:
+        tasks: of the network.
         rows: of per_image_SPLIT.csv.
 
     Returns:
@@ -87,11 +90,9 @@ def extremes(rows: list[dict[str, str]]) -> dict[str, list[tuple[str, dict[str, 
     scored = []
     for row in rows:
         scores = {name: float(cell) for name, cell in row.items() if name != "id" and cell}
-        by_task = {
-            "semseg": {"miou": scores.get("semseg.miou")},
-            "depth": {"si_log_rmse": scores.get("depth.si_log_rmse")},
-        }
-        total = selection_score(by_task, "total")
+        names = {task.name: task.metrics[0].name for task in tasks}
+        by_task = {task: {name: scores.get(f"{task}.{name}")} for task, name in names.items()}
+        total = selection_score(tasks, by_task, "total")
         if np.isfinite(total):
             scored.append((total, row["id"], scores))
     scored.sort(key=lambda found: found[:2])

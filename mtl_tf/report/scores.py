@@ -6,96 +6,69 @@ JSON look the same. A score that does not exist is None.
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Sequence
 
-from mtl_tf.config import TASKS
-from mtl_tf.tasks import DEPTH_UNITS, Depth, Task
+from mtl_tf.tasks import MISSING, Metric, Task
 
-MISSING = "\N{EN DASH}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Metric:
-    """How one score is shown.
-
-    Attributes:
-        label: its name in the field.
-        digits: decimals.
-        unit: printed after the number.
-        higher: whether more is better; None: neither.
-    """
-
-    label: str
-    digits: int = 2
-    unit: str = ""
-    higher: bool | None = None
-
-    @property
-    def better(self) -> str:
-        """Which way is better, in a word."""
-        return {True: "higher", False: "lower", None: ""}[self.higher]
-
-    def show(self, value: float | None) -> str:
-        """The number with its unit, or a dash."""
-        return MISSING if value is None else f"{value:.{self.digits}f}{self.unit}"
-
-
-_DEPTH = {
-    "si_log_rmse": Metric("SI-logRMSE", higher=False),
-    "abs_rel": Metric("abs rel", 4, higher=False),
-    "sq_rel": Metric("sq rel", 4, higher=False),
-    "rmse": Metric("RMSE", 3, " m", higher=False),
-    "rmse_log": Metric("RMSE log", 4, higher=False),
-    "log10": Metric("log10", 4, higher=False),
-    "mae": Metric("MAE", 3, " m", higher=False),
-    "delta1": Metric("\N{GREEK SMALL LETTER DELTA}1", 2, " %", higher=True),
-    "delta2": Metric("\N{GREEK SMALL LETTER DELTA}2", 2, " %", higher=True),
-    "delta3": Metric("\N{GREEK SMALL LETTER DELTA}3", 2, " %", higher=True),
-}
-
-METRICS = {
-    "total": Metric("Total", higher=True),
-    "grader": Metric("Grader", higher=True),
-    "semseg.miou": Metric("mIoU", 2, " %", higher=True),
-    "semseg.miou_all_classes": Metric("mIoU of all classes", 2, " %", higher=True),
-    "semseg.pixel_accuracy": Metric("Pixel accuracy", 2, " %", higher=True),
-    **{f"depth.{name}": metric for name, metric in _DEPTH.items()},
-    **{f"depth.{name}_pixels": metric for name, metric in _DEPTH.items()},
-}
-"""Dotted name -> how it is shown, in the order of the tables."""
-
-GROUPS = ("Overall", "Segmentation", "Depth, mean over images", "Depth, pooled over all pixels")
-
+OVERALL = (Metric("total", "Total", higher=True, main=True), Metric("grader", "Grader", higher=True))
 
 # A terminal may know nothing but ASCII.
 _ASCII = str.maketrans({MISSING: "-", "\N{MULTIPLICATION SIGN}": "x", "\N{GREEK SMALL LETTER DELTA}": "delta"})
 
 
-def describe(name: str, unit: str = "metres") -> Metric:
-    """The metric of a dotted name; a name that is not known is shown as it is.
+class Board:
+    """The scores of some tasks by dotted name, in the order of the tables.
 
-    Args:
-        name: dotted.
-        unit: of depth, a key of `tasks.DEPTH_UNITS`.
+    Attributes:
+        tasks: whose scores they are.
+        metrics: dotted name -> metric; where several tasks are of one kind, its label and group name the task.
     """
-    metric = METRICS.get(name) or Metric(name.partition(".")[2] or name, 4)
-    if unit == "metres" or metric.unit != DEPTH_UNITS["metres"].symbol:
-        return metric
-    return dataclasses.replace(metric, digits=5, unit=DEPTH_UNITS[unit].symbol)
 
+    def __init__(self, tasks: Sequence[Task]):
+        self.tasks = tuple(tasks)
+        self.metrics = {metric.name: metric for metric in OVERALL}
+        of_a_kind = Counter(task.kind for task in self.tasks)
+        for task in self.tasks:
+            for metric in task.metrics:
+                if of_a_kind[task.kind] > 1:
+                    named = {"label": f"{task.name} {metric.label}", "group": f"{metric.group}: {task.name}"}
+                    metric = dataclasses.replace(metric, **named)
+                self.metrics[f"{task.name}.{metric.name}"] = metric
 
-def depth_unit(tasks: Sequence[Task]) -> str:
-    """The unit of depth of a network's tasks, a key of `tasks.DEPTH_UNITS`."""
-    return next((task.unit for task in tasks if isinstance(task, Depth)), "metres")
+    @property
+    def main(self) -> list[str]:
+        """The few scores that stand where there is little room, those of all tasks together last."""
+        names = [name for name, metric in self.metrics.items() if metric.main]
+        return sorted(names, key=lambda name: "." not in name)
 
+    def describe(self, name: str) -> Metric:
+        """The metric of a dotted name; a name that is not known is shown as it is."""
+        return self.metrics.get(name) or Metric(name, name.partition(".")[2] or name, 4)
 
-def group(name: str) -> str:
-    """The part of the scores table that a dotted name belongs to."""
-    if name.startswith("semseg."):
-        return GROUPS[1]
-    if name.startswith("depth."):
-        return GROUPS[3 if name.endswith("_pixels") else 2]
-    return GROUPS[0]
+    def ordered(self, names: Sequence[str]) -> list[str]:
+        """The names, those that are known first and in their order."""
+        known = [name for name in self.metrics if name in names]
+        return known + [name for name in names if name not in self.metrics]
+
+    def flatten(self, evaluation: dict) -> dict[str, float | None]:
+        """Dotted name -> score of an evaluation; the counts and the scores of single classes are left out."""
+        flat = {}
+        names = {task.name for task in self.tasks}
+        for name, value in evaluation.items():
+            if name in names:
+                flat.update({f"{name}.{key}": number(v) for key, v in (value or {}).items() if not isinstance(v, dict)})
+            elif name in self.metrics:
+                flat[name] = number(value)
+        return flat
+
+    def by_class(self, evaluation: dict) -> dict[str, float | None]:
+        """Class -> IoU in percent, of the first task that has classes; empty where it was not evaluated."""
+        for task in self.tasks:
+            found = (evaluation.get(task.name) or {}).get("iou")
+            if found:
+                return {name: number(value) for name, value in found.items()}
+        return {}
 
 
 def number(value: object) -> float | None:
@@ -117,31 +90,16 @@ def short(value: float | None) -> str:
     return f"{round(value):d}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def flatten(evaluation: dict) -> dict[str, float | None]:
-    """Dotted name -> score of an evaluation; the counts and the IoU of single classes are left out."""
-    flat = {}
-    for name, value in evaluation.items():
-        if name in TASKS:
-            flat.update({f"{name}.{key}": number(v) for key, v in (value or {}).items() if not isinstance(v, dict)})
-        elif name in METRICS:
-            flat[name] = number(value)
-    return flat
-
-
-def class_iou(evaluation: dict) -> dict[str, float | None]:
-    """Class -> IoU in percent; empty where segmentation was not evaluated."""
-    return {name: number(value) for name, value in ((evaluation.get("semseg") or {}).get("iou") or {}).items()}
-
-
 def ratio(ours: float | None, baseline: float | None) -> str:
     """Ours over the baseline, or a dash."""
     return MISSING if ours is None or not baseline else f"{ours / baseline:.2f}\N{MULTIPLICATION SIGN}"
 
 
-def results_table(evaluation: dict, baseline: dict) -> str:
+def results_table(tasks: Sequence[Task], evaluation: dict, baseline: dict) -> str:
     """The scores that matter against a baseline that knows only a pixel's position, as text for a terminal.
 
     Args:
+        tasks: what was evaluated.
         evaluation, baseline: the contents of two evaluation JSON files; a task may be absent from either, and the
             baseline may be empty.
 
@@ -149,12 +107,12 @@ def results_table(evaluation: dict, baseline: dict) -> str:
         Lines of metric, ours, position baseline, ours over baseline (these two not without one), and which way is
         better.
     """
-    names = ("semseg.miou", "semseg.pixel_accuracy", "depth.si_log_rmse", "depth.abs_rel", "depth.rmse", "depth.delta1")
-    ours, theirs = flatten(evaluation), flatten(baseline)
+    board = Board(tasks)
+    ours, theirs = board.flatten(evaluation), board.flatten(baseline)
     rows = [("metric", "ours", "position baseline", "ratio", "better")]
-    for name in names:
+    for name in (name for name in board.main if "." in name):
         if ours.get(name) is not None or theirs.get(name) is not None:
-            metric = describe(name, evaluation.get("depth_unit", "metres"))
+            metric = board.describe(name)
             values = (metric.show(ours.get(name)), metric.show(theirs.get(name)))
             rows.append((metric.label, *values, ratio(ours.get(name), theirs.get(name)), metric.better))
     if not theirs:

@@ -6,6 +6,7 @@ import statistics
 import numpy as np
 
 from mtl_tf.config import replace
+from mtl_tf.data.descriptors import read as read_descriptor
 from mtl_tf.data.pipeline import EvaluationData
 from mtl_tf.data.sets import describe, open_split
 from mtl_tf.inference.runs import open_run
@@ -30,18 +31,17 @@ def gallery(plan: Plan, of_each: int) -> tuple[tuple[Picture, ...], tuple]:
     if not of_each or not runs:
         return (), ()
     scores = {label: _image_scores(plan, run) for label, run in runs.items()}
-    ranked = extremes(_mean_scores(scores))
+    tasks = {task.name: task for run in runs.values() for task in _tasks(run)}
+    ranked = extremes(tuple(tasks.values()), _mean_scores(scores, tasks.values()))
     chosen = {name: rank for rank, found in ranked.items() for name, _ in found[:of_each]}
     first = next(iter(runs.values())).config
     descriptor = describe(first.data)
     data = EvaluationData(open_split(first, plan.base.data.split, descriptor), first, descriptor)
     samples = {name: data.single(data.source.ids.index(name)) for name in chosen}
     answers = {name: [] for name in chosen}
-    tasks = {}
     progress = Progress("answers of the networks", len(runs), "networks")
     for label, run in runs.items():
         opened = open_run(run.config)
-        tasks.update({task.name: task for task in opened.tasks})
         for name, sample in samples.items():
             answers[name].append(Answer(label, opened.answers(sample["image"]), scores[label].get(name, {})))
         progress.advance(note=label)
@@ -74,12 +74,16 @@ def _image_scores(plan: Plan, run: Run) -> dict[str, dict[str, float]]:
     }
 
 
-def _mean_scores(scores):
+def _tasks(run):
+    return read_descriptor(run.config.run_dir).tasks(run.config)
+
+
+def _mean_scores(scores, tasks):
     """Rows as `extremes` takes them: the mean of each score over the networks that have it."""
     rows = []
     for name in next(iter(scores.values())):
         means = {}
-        for metric in ("semseg.miou", "depth.si_log_rmse"):
+        for metric in (f"{task.name}.{task.metrics[0].name}" for task in tasks):
             values = [found[name][metric] for found in scores.values() if metric in found.get(name, {})]
             means[metric] = str(statistics.fmean(values)) if values else ""
         rows.append({"id": name, **means})

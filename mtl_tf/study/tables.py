@@ -4,11 +4,11 @@ import dataclasses
 
 from mtl_tf.progress import format_seconds
 from mtl_tf.report.document import Cell
-from mtl_tf.report.scores import MISSING
 from mtl_tf.study.declaration import Table
 from mtl_tf.study.plan import Plan
 from mtl_tf.study.results import COSTS, PUBLISHED_AS, SCORES, Figure, ResultRow, result_rows
 from mtl_tf.study.verdicts import noise_of, verdict
+from mtl_tf.tasks import MISSING
 
 
 @dataclasses.dataclass(frozen=True)

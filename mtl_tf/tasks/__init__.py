@@ -1,11 +1,22 @@
 """What is predicted: each kind of task is an object with behaviour, in one file."""
 
-from mtl_tf.tasks._task import Task
+from mtl_tf.tasks._task import MISSING, Metric, Task
 from mtl_tf.tasks.cityscapes import CITYSCAPES_CLASSES, cityscapes_tasks
 from mtl_tf.tasks.classes import Segmentation
 from mtl_tf.tasks.depth import DEPTH_UNITS, Depth
 
-__all__ = ["CITYSCAPES_CLASSES", "DEPTH_UNITS", "KINDS", "Depth", "Segmentation", "Task", "answers", "cityscapes_tasks"]
+__all__ = [
+    "CITYSCAPES_CLASSES",
+    "DEPTH_UNITS",
+    "KINDS",
+    "MISSING",
+    "Depth",
+    "Metric",
+    "Segmentation",
+    "Task",
+    "answers",
+    "cityscapes_tasks",
+]
 
 KINDS: dict[str, type[Task]] = {kind.kind: kind for kind in (Segmentation, Depth)}
 

@@ -1,8 +1,50 @@
 """What every task can do. A kind of task is a subclass in a file of its own; a task is an instance of a kind."""
 
+import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
+
+MISSING = "\N{EN DASH}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """One score of a task.
+
+    Attributes:
+        name: in files, below that of the task.
+        label: its name in the field.
+        digits: decimals that are shown.
+        unit: printed after the number.
+        higher: whether more is better; None: neither.
+        per_image: whether a single image has it; pooled scores say nothing new of one.
+        main: whether it is one of the few that stand where there is little room.
+        group: heading under which it stands in a table of all.
+    """
+
+    name: str
+    label: str
+    digits: int = 2
+    unit: str = ""
+    higher: bool | None = None
+    per_image: bool = True
+    main: bool = False
+    group: str = "Overall"
+
+    @property
+    def better(self) -> str:
+        """Which way is better, in a word."""
+        return {True: "higher", False: "lower", None: ""}[self.higher]
+
+    def show(self, value: float | None) -> str:
+        """The number with its unit, or a dash."""
+        return MISSING if value is None else f"{value:.{self.digits}f}{self.unit}"
+
+    def gain(self, value: float) -> float:
+        """The value, larger being better."""
+        return value if self.higher else -value
 
 
 class Task:
@@ -11,11 +53,14 @@ class Task:
     B, H and W are the sides of a batch of pictures; a raw head is what the network's last convolution gives.
 
     Attributes:
+        kind: name of the kind.
+        title: the same for people, capitalised.
         name: of the task; of its labels, head and scores.
         weight: option of the section `loss` that weights it.
     """
 
     kind: ClassVar[str]
+    title: ClassVar[str]
 
     name: str
     weight: str
@@ -55,6 +100,11 @@ class Task:
     def answers(self, raw) -> dict:
         """All that a raw head says: the answer under the task's name, and what else there is under NAME_WHAT."""
         return {self.name: self.decode(raw)}
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """What `scores` gives, in the order of the tables; the first is the one that stands for the task."""
+        raise NotImplementedError
 
     def measure(self, raw, target) -> dict:
         """Additive statistics of each image: name -> float64 (B, ...). Whoever merges images adds rows up, exactly."""

@@ -5,7 +5,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from mtl_tf.tasks._task import Task
+from mtl_tf.tasks._task import Metric, Task
+
+METRICS = tuple(
+    Metric(name, label, 2, " %", higher=True, per_image=per_image, main=per_image, group="Segmentation")
+    for name, label, per_image in (
+        ("miou", "mIoU", True),
+        ("miou_all_classes", "mIoU of all classes", False),
+        ("pixel_accuracy", "Pixel accuracy", True),
+    )
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +28,7 @@ class Segmentation(Task):
     """
 
     kind: ClassVar[str] = "classes"
+    title: ClassVar[str] = "Segmentation"
 
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
@@ -54,6 +64,10 @@ class Segmentation(Task):
 
         valid = self.valid(target)
         return losses.cross_entropy(raw, ops.where(valid, target, 0), valid)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        return METRICS
 
     def measure(self, raw, target) -> dict:
         """Confusion matrices (B, C, C): row = truth, column = answer."""

@@ -6,7 +6,29 @@ from typing import ClassVar
 
 import numpy as np
 
-from mtl_tf.tasks._task import Task
+from mtl_tf.tasks._task import Metric, Task
+
+_BY_IMAGE = (
+    Metric("si_log_rmse", "SI-logRMSE", higher=False, main=True),
+    Metric("abs_rel", "abs rel", 4, higher=False, main=True),
+    Metric("sq_rel", "sq rel", 4, higher=False),
+    Metric("rmse", "RMSE", 3, " m", higher=False, main=True),
+    Metric("rmse_log", "RMSE log", 4, higher=False),
+    Metric("log10", "log10", 4, higher=False),
+    Metric("mae", "MAE", 3, " m", higher=False),
+    Metric("delta1", "\N{GREEK SMALL LETTER DELTA}1", 2, " %", higher=True, main=True),
+    Metric("delta2", "\N{GREEK SMALL LETTER DELTA}2", 2, " %", higher=True),
+    Metric("delta3", "\N{GREEK SMALL LETTER DELTA}3", 2, " %", higher=True),
+)
+METRICS = (
+    *(dataclasses.replace(metric, group="Depth, mean over images") for metric in _BY_IMAGE),
+    *(
+        dataclasses.replace(
+            metric, name=f"{metric.name}_pixels", per_image=False, main=False, group="Depth, pooled over all pixels"
+        )
+        for metric in _BY_IMAGE
+    ),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +69,7 @@ class Depth(Task):
     """
 
     kind: ClassVar[str] = "depth"
+    title: ClassVar[str] = "Depth"
 
     minimum: float
     maximum: float
@@ -117,6 +140,14 @@ class Depth(Task):
         # Below the floor the logarithm goes on as its tangent, so that negative depths keep a useful gradient.
         floor = 0.5 * self.minimum
         return ops.where(metres > floor, ops.log(ops.maximum(metres, floor)), ops.log(floor) + (metres - floor) / floor)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Those in metres are shown in the unit of the task."""
+        if self.unit == "metres":
+            return METRICS
+        metres, unit = DEPTH_UNITS["metres"].symbol, DEPTH_UNITS[self.unit].symbol
+        return tuple(dataclasses.replace(m, digits=5, unit=unit) if m.unit == metres else m for m in METRICS)
 
     def measure(self, raw, target) -> dict:
         from mtl_tf import metrics

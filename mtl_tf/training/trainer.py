@@ -321,7 +321,8 @@ class _Training:
         self._save()
 
     def _show_epoch(self, row):
-        names = ("train_loss", "val_loss", "semseg.miou", "depth.si_log_rmse", "total")
+        headlines = [f"{task.name}.{task.metrics[0].name}" for task in self.tasks]
+        names = ("train_loss", "val_loss", *headlines, "total")
         shown = "  ".join(f"{name} {row[name]:.4g}" for name in names if row.get(name) is not None)
         print(f"epoch {row['epoch']}/{self.config.train.epochs}  {shown}", flush=True)
         skip = ("epoch", "step", "num_images", "learning_rate")

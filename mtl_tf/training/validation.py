@@ -23,8 +23,6 @@ from mtl_tf.training.runtime import Runtime
 from mtl_tf.training.step import encoder_frozen, take_part
 from mtl_tf.training.summaries import Summaries
 
-# What stands in metrics.csv of the averaged weights, beside the same of those that are trained.
-AVERAGED_SCORES = ("averaged.total", "averaged.semseg.miou", "averaged.depth.si_log_rmse", "averaged.depth.abs_rel")
 # After as many the average of the running statistics weighs 0.9^100 = 3e-5; in a training of fewer steps it weighs in.
 STATISTICS_BATCHES = 100
 
@@ -100,7 +98,7 @@ class Validation:
         if self._averaging.takes_epoch(epoch):
             self._averaging.add()
         if not self._averaging.there_is_one():
-            return dict.fromkeys(AVERAGED_SCORES)
+            return dict.fromkeys(self._averaged_scores())
         with self._averaging.swapped_in():
             if not self._averaging.after_each_step:
                 self._measure_statistics(epoch, after_batch)
@@ -110,7 +108,12 @@ class Validation:
                 self.best_averaged.assign([score, epoch])
                 self._keep("averaged_", epoch, evaluation)
         scores = flatten(evaluation.scores)
-        return {name: scores.get(name.removeprefix("averaged.")) for name in AVERAGED_SCORES}
+        return {name: scores.get(name.removeprefix("averaged.")) for name in self._averaged_scores()}
+
+    def _averaged_scores(self):
+        """What stands in metrics.csv of the averaged weights, beside the same of those that are trained."""
+        main = [f"{task.name}.{metric.name}" for task in self._tasks for metric in task.metrics if metric.main]
+        return [f"averaged.{name}" for name in ("total", *main)]
 
     def _measure(self, label, after_batch) -> Evaluation:
         def make(*share):
@@ -127,7 +130,7 @@ class Validation:
             UsageError: it is missing since no label of a task has a pixel that counts, now and in every epoch.
         """
         measured = finite({**evaluation.scores, "loss": self._loss(evaluation)})
-        score = selection_score(measured, self._config.train.best_metric)
+        score = selection_score(self._tasks, measured, self._config.train.best_metric)
         for name, loss in evaluation.losses.items():
             if score == -math.inf and loss is None:
                 raise UsageError(

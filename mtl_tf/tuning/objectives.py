@@ -1,34 +1,33 @@
 """The scores that a search can be directed by, and which way is better."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from mtl_tf.config import TASKS, Config
-from mtl_tf.data.sets import describe
 from mtl_tf.errors import UsageError
 from mtl_tf.options import format_value
+from mtl_tf.report.scores import Board
+from mtl_tf.selection import total_scores
+from mtl_tf.tasks import Task
 
-_SEMSEG = ("miou", "miou_all_classes", "pixel_accuracy")
-_DEPTH = ("si_log_rmse", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "mae", "delta1", "delta2", "delta3")
 _WEIGHTS, _KINDS = ("loss.semseg_weight", "loss.depth_weight"), ("loss.depth", "loss.depth_space", "tasks")
-_LARGER_IS_BETTER = ("total", "grader", "delta1", "delta2", "delta3")  # and all of semseg
+_LOSSES = ("val_loss", "val_loss_unweighted")
 
 
-def direction(objective: str) -> str:
-    """Which way is better, "max" or "min"."""
-    name = objective.removesuffix("_pixels").rpartition(".")[2]
-    return "max" if objective.startswith("semseg.") or name in _LARGER_IS_BETTER else "min"
+def direction(objective: str, tasks: Sequence[Task]) -> str:
+    """Which way is better, "max" or "min", of an objective of these tasks."""
+    if objective in _LOSSES:
+        return "min"
+    _, of_classes, _ = objective.partition(".iou.")
+    return "max" if of_classes or Board(tasks).metrics[objective].higher else "min"
 
 
-def objectives(tasks: Iterable[str], classes: Iterable[str] = ()) -> list[str]:
+def objectives(tasks: Sequence[Task]) -> list[str]:
     """What the evaluation of a network with these tasks yields."""
-    tasks = tuple(tasks)
-    found = ["total", "grader"] if set(tasks) == set(TASKS) else []
-    if "semseg" in tasks:
-        found += [f"semseg.{name}" for name in _SEMSEG] + [f"semseg.iou.{name}" for name in classes]
-    if "depth" in tasks:
-        found += [f"depth.{name}" for name in _DEPTH] + [f"depth.{name}_pixels" for name in _DEPTH]
-    return [*found, "val_loss", "val_loss_unweighted"]
+    measured = {task.name: {metric.name: 1.0 for metric in task.metrics} for task in tasks}
+    found = [name for name, value in total_scores(tasks, measured).items() if value is not None]
+    found += [f"{task.name}.{metric.name}" for task in tasks for metric in task.metrics]
+    found += [f"{task.name}.iou.{name}" for task in tasks for name in getattr(task, "classes", ())]
+    return [*found, *_LOSSES]
 
 
 def check_one_scale(objective: str, searched: Iterable[str]):
@@ -48,24 +47,23 @@ def check_one_scale(objective: str, searched: Iterable[str]):
             )
 
 
-def check_objective(objective: str, config: Config, task_sets: Iterable[tuple[str, ...]]):
+def check_objective(objective: str, tasks: Sequence[Task], task_sets: Iterable[tuple[str, ...]]):
     """Raises a UsageError unless every trial will have this score.
 
     Args:
         objective: its name.
-        config: what trials start from; its data set gives the classes.
-        task_sets: the tasks that trials may have.
+        tasks: all that trials may have.
+        task_sets: the tasks of a trial, by name, that there may be.
     """
-    classes = next((task.classes for task in describe(config.data).tasks(config) if task.name == "semseg"), ())
-    for tasks in task_sets:
-        known = objectives(tasks, classes)
+    for names in task_sets:
+        known = objectives([task for task in tasks if task.name in names])
         if objective in known:
             continue
         close = [name for name in known if name.rpartition(".")[2] == objective]
         close = close or difflib.get_close_matches(objective, known, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
-        shown = ", ".join(name for name in known if not name.startswith("semseg.iou.") and "_pixels" not in name)
+        shown = ", ".join(name for name in known if ".iou." not in name and "_pixels" not in name)
         raise UsageError(
-            f"--objective={objective} is no validation metric of tasks={format_value(tasks)}; {hint}there are {shown}, "
-            "depth's as NAME_pixels and semseg.iou.CLASS"
+            f"--objective={objective} is no validation metric of tasks={format_value(names)}; {hint}there are {shown}, "
+            "those of depth as NAME_pixels too, and TASK.iou.CLASS"
         )

@@ -132,7 +132,7 @@ def _end_with_parent():
 
 def _trial(config: Config, hyperparameters: dict) -> Outcome:
     from mtl_tf.inference.scoring import evaluate_run
-    from mtl_tf.report.scores import flatten
+    from mtl_tf.report.scores import Board
     from mtl_tf.selection import selection_score
     from mtl_tf.training.trainer import train
 
@@ -145,13 +145,13 @@ def _trial(config: Config, hyperparameters: dict) -> Outcome:
     finally:
         if (run_dir / "run.flags").exists():
             _write_hyperparameters(run_dir, hyperparameters)
-    scores, _ = evaluate_run(config)
+    tasks, scores, _ = evaluate_run(config)
     metrics = json.loads((run_dir / "metrics.json").read_text())
     final = as_named_today(metrics["final"])
     losses = {name: final.get(name) for name in ("train_loss", "val_loss", "val_loss_unweighted")}
-    measured = {name: value for name, value in scores.items() if value is not None}
-    chosen_by = {"score": selection_score(measured | {"loss": losses["val_loss"]}, config.train.best_metric)}
-    return Outcome(DONE, "", flatten(scores) | losses | chosen_by, _costs(config, metrics))
+    measured = scores | {"loss": losses["val_loss"]}
+    chosen_by = {"score": selection_score(tasks, measured, config.train.best_metric)}
+    return Outcome(DONE, "", Board(tasks).flatten(scores) | losses | chosen_by, _costs(config, metrics))
 
 
 def _costs(config, metrics):

@@ -7,6 +7,7 @@ import time
 
 from mtl_tf import config as configuration
 from mtl_tf.config import Config, replace
+from mtl_tf.data.sets import describe
 from mtl_tf.data.sets.settle import settled
 from mtl_tf.errors import UsageError
 from mtl_tf.options import coerce, format_value
@@ -31,14 +32,14 @@ def tune(config: Config, own: TuneOptions):
     """
     space = read_space(own.space)
     config = settled(config, continued(config))
-    _check(config, own, space)
+    way = _check(config, own, space)
     settings = _settings(own, space)
     base = replace(config, run_dir="", train__fresh=False, train__resume=True)
     directory = pathlib.Path(config.run_dir)
 
     def make_tuner():
-        oracle = make_oracle(config, own, space)
-        oracle.after_trial = _Show(oracle, directory, _names(space, own), own)
+        oracle = make_oracle(config, own, space, way)
+        oracle.after_trial = _Show(oracle, directory, _names(space, own), own, way)
         return TrialTuner(oracle, directory, lambda values: space.apply(base, values), own.objective)
 
     if distributed.role().kind == "worker":
@@ -47,7 +48,7 @@ def tune(config: Config, own: TuneOptions):
         return
     with SearchDirectory(config, settings):
         run_search(make_tuner, own.workers, worker_arguments("tune", config, own), own.patience)
-        results = _write(directory, _names(space, own), own)
+        results = _write(directory, _names(space, own), own, way)
         print(results_table(results, _names(space, own), own.objective))
         if not results or results[0]["objective"] is None:
             raise UsageError(
@@ -58,9 +59,9 @@ def tune(config: Config, own: TuneOptions):
         print(f"all in {directory / 'trials.csv'}; the best is repeated by --flagfile={best}")
 
 
-def make_oracle(config: Config, own: TuneOptions, space: Space) -> oracles.SafeOracle:
-    """The algorithm that the options name."""
-    limit, way = own.max_trials, direction(own.objective)
+def make_oracle(config: Config, own: TuneOptions, space: Space, way: str) -> oracles.SafeOracle:
+    """The algorithm that the options name; `way` is "max" or "min", of the objective."""
+    limit = own.max_trials
     if own.algorithm == "grid":
         return oracles.DeclaredOracle(own.objective, way, list(space.combinations()), limit=limit)
     more = {"hyperparameters": space.hyperparameters()}
@@ -81,11 +82,14 @@ def worker_arguments(command: str, config: Config, own) -> list[str]:
 
 
 def _check(config, own, space):
+    """Which way the objective is better; raises a UsageError where the search makes no sense."""
     dimensions = {dimension.name: dimension for dimension in space.dimensions}
     tasks = dimensions.get("tasks")
     field = configuration.leaves()["tasks"]
     task_sets = [coerce(field, text) for text in tasks.values] if tasks else [config.tasks]
-    check_objective(own.objective, config, task_sets)
+    every = tuple(dict.fromkeys(name for names in task_sets for name in names))
+    found = describe(config.data).tasks(replace(config, tasks=every, train__best_metric="total"))
+    check_objective(own.objective, found, task_sets)
     check_one_scale(own.objective, space.names)
     if own.algorithm == "grid":
         next(space.combinations())
@@ -100,6 +104,7 @@ def _check(config, own, space):
                 f"Hyperband needs --train.epochs of at least --hyperband_factor={own.hyperband_factor}, "
                 f"got {config.train.epochs}"
             )
+    return direction(own.objective, found)
 
 
 def _settings(own, space):
@@ -122,8 +127,8 @@ def _names(space, own):
     return tuple(dict.fromkeys((*space.names, *follows)))
 
 
-def _write(directory, names, own):
-    results = read_results(directory, direction(own.objective))
+def _write(directory, names, own, way):
+    results = read_results(directory, way)
     write_results(directory, results, names, own.objective)
     return results
 
@@ -131,13 +136,13 @@ def _write(directory, names, own):
 class _Show:
     """After every trial: one line of progress, and the tables as they are by then."""
 
-    def __init__(self, oracle: oracles.SafeOracle, directory: pathlib.Path, names, own):
-        self._oracle, self._directory, self._names, self._own = oracle, directory, names, own
+    def __init__(self, oracle: oracles.SafeOracle, directory: pathlib.Path, names, own, way):
+        self._oracle, self._directory, self._names, self._own, self._way = oracle, directory, names, own, way
         self._start, self._ended = time.monotonic(), 0
 
     def __call__(self, trial):
         self._ended += 1
-        results = _write(self._directory, self._names, self._own)
+        results = _write(self._directory, self._names, self._own, self._way)
         this = next(result for result in results if result["trial"] == trial.trial_id)
         ended, expected = len(self._oracle.end_order), self._oracle.expected
         each = (time.monotonic() - self._start) / self._ended

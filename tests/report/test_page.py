@@ -14,6 +14,8 @@ from mtl_tf.report.histogram import histogram
 from mtl_tf.report.scores import short
 from mtl_tf.tasks import cityscapes_tasks
 
+TASKS = cityscapes_tasks()
+
 NASTY = "<script>alert('&')</script>"
 VOID = {"meta", "img", "br", "rect", "path", "circle", "polyline"}
 
@@ -114,7 +116,7 @@ def pictures():
 
 @pytest.fixture
 def page(tmp_path):
-    return write_report(write_run(tmp_path / "street <b>run"), pictures(), cityscapes_tasks())
+    return write_report(write_run(tmp_path / "street <b>run"), pictures(), TASKS)
 
 
 def test_sections_and_scores(page):
@@ -191,7 +193,7 @@ FILES = (
 def test_a_missing_file_leaves_its_section_out(tmp_path, missing):
     run_dir = write_run(tmp_path / "run")
     (run_dir / missing).unlink()
-    _, text = read(write_report(run_dir, []))
+    _, text = read(write_report(run_dir, [], TASKS))
     heading = {"per_image_val.csv": "Image by image", "run.flags": "Options", "environment.json": "Environment"}
     if missing in heading:
         assert heading[missing] not in text
@@ -202,13 +204,13 @@ def test_a_single_file_is_enough(tmp_path, present):
     run_dir = write_run(tmp_path / "run")
     for name in set(FILES) - {present}:
         (run_dir / name).unlink()
-    read(write_report(run_dir, []))
+    read(write_report(run_dir, [], TASKS))
 
 
 def test_an_empty_run_has_a_page(tmp_path):
     run_dir = tmp_path / "empty"
     run_dir.mkdir()
-    reader, text = read(write_report(run_dir, []))
+    reader, text = read(write_report(run_dir, [], TASKS))
     assert "empty" in text
     assert "h2" not in reader.tags
 
@@ -217,7 +219,7 @@ def test_a_run_in_training_shows_its_last_epoch(tmp_path):
     run_dir = write_run(tmp_path / "run")
     for name in ("evaluation_val.json", "evaluation_test.json"):
         (run_dir / name).unlink()
-    _, text = read(write_report(run_dir, []))
+    _, text = read(write_report(run_dir, [], TASKS))
     assert "not evaluated yet" in text
     assert "mIoU 41.25 %" in text
     assert "best 41.25 % at epoch 3" in text
@@ -227,7 +229,7 @@ def test_an_older_run_shows_the_loss_that_is_of_the_same_sum(tmp_path):
     run_dir = tmp_path / "run"
     run_dir.mkdir()
     (run_dir / "metrics.csv").write_text("epoch,step,train_loss,val_loss,val_loss_weighted\n1,9,0.5,1.2,0.6\n")
-    loss = data(write_report(run_dir, []))["figures"][0]["charts"][0]["lines"]
+    loss = data(write_report(run_dir, [], TASKS))["figures"][0]["charts"][0]["lines"]
     assert [(line["label"], line["points"]["epoch"]["last"]) for line in loss] == [("train", 0.5), ("val", 0.6)]
 
 
@@ -243,13 +245,13 @@ def test_what_is_scored_otherwise_is_in_another_table_and_beside_its_own_baselin
     (run_dir / "evaluation_val_eigen.json").write_text(json.dumps(EVALUATION | eigen))
     averaged = {"scored": SCORED | {"weights": "averaged"}, "depth": {"rmse": 3.25}}
     (run_dir / "evaluation_val_averaged.json").write_text(json.dumps(EVALUATION | averaged))
-    val, test, cropped = tables_of(write_report(run_dir, []))
+    val, test, cropped = tables_of(write_report(run_dir, [], TASKS))
     assert "12 images of split val; 96x192, stretch " in val
     assert "best weights" in val and "averaged weights" in val and "Baseline" in val
     assert "4.000 m" in val and "3.250 m" in val and "10.000 m" in val
     assert "2.500 m" not in val and "split test" in test and "Baseline" not in test
     assert "Eigen" in cropped and "2.500 m" in cropped and "Baseline" not in cropped
-    first = tables_of(write_report(run_dir, [], first="val_eigen"))[0]
+    first = tables_of(write_report(run_dir, [], TASKS, first="val_eigen"))[0]
     assert "2.500 m" in first
 
 
@@ -258,7 +260,7 @@ def test_scores_that_do_not_state_what_they_are_of_stand_alone(tmp_path):
     for name in ("evaluation_val.json", "evaluation_test.json", "baseline_val.json"):
         old = json.loads((run_dir / name).read_text())
         (run_dir / name).write_text(json.dumps({key: value for key, value in old.items() if key != "scored"}))
-    tables = tables_of(write_report(run_dir, []))
+    tables = tables_of(write_report(run_dir, [], TASKS))
     assert len(tables) == 2
     assert all("does not state" in table and "Baseline" not in table for table in tables)
 
@@ -269,7 +271,7 @@ def test_one_task_alone(tmp_path):
     only = {"split": "val", "num_images": 2, "scored": SCORED, "depth": {"rmse": 4.0}, "total": None, "grader": None}
     (run_dir / "evaluation_val.json").write_text(json.dumps(only))
     (run_dir / "baseline_val.json").write_text(json.dumps(only | {"semseg": None, "depth": {"rmse": 0.0}}))
-    _, text = read(write_report(run_dir, []))
+    _, text = read(write_report(run_dir, [], TASKS))
     assert "4.000 m" in text
     assert "IoU of each class" not in text
     assert "Segmentation" not in text
@@ -281,7 +283,7 @@ def test_headers_without_rows(tmp_path):
     run_dir.mkdir()
     for name in ("metrics.csv", "steps.csv", "per_image_val.csv"):
         (run_dir / name).write_text("id,epoch,step,loss,semseg.miou\n")
-    reader, _ = read(write_report(run_dir, []))
+    reader, _ = read(write_report(run_dir, [], TASKS))
     assert "h2" not in reader.tags
 
 
@@ -298,8 +300,8 @@ def test_what_cannot_be_read_is_named(tmp_path):
 
 def test_writing_twice_replaces_the_page(tmp_path):
     run_dir = write_run(tmp_path / "run")
-    first = write_report(run_dir, []).read_bytes()
-    assert write_report(run_dir, []).read_bytes() == first
+    first = write_report(run_dir, [], TASKS).read_bytes()
+    assert write_report(run_dir, [], TASKS).read_bytes() == first
     assert not list(run_dir.glob("*.tmp"))
 
 
@@ -323,7 +325,7 @@ def test_curves_of_a_wide_range_are_logarithmic(tmp_path):
         run_dir = tmp_path / name
         run_dir.mkdir()
         (run_dir / "steps.csv").write_text(f"step,loss\n{text}")
-        assert data(write_report(run_dir, []))["figures"][0]["charts"][0]["log"] == (name == "wide")
+        assert data(write_report(run_dir, [], TASKS))["figures"][0]["charts"][0]["log"] == (name == "wide")
 
 
 def test_all_images_are_a_sortable_table(page):
@@ -350,7 +352,7 @@ def test_short_numbers(value, text):
 
 
 def test_results_table():
-    lines = results_table(EVALUATION, BASELINE).splitlines()
+    lines = results_table(TASKS, EVALUATION, BASELINE).splitlines()
     assert [line.split() for line in lines[2:4]] == [
         ["mIoU", "41.25", "%", "16.50", "%", "2.50x", "higher"],
         ["Pixel", "accuracy", "80.00", "%", "40.00", "%", "2.00x", "higher"],
@@ -361,6 +363,6 @@ def test_results_table():
 
 
 def test_results_table_of_one_task():
-    table = results_table({"depth": {"rmse": 4.0}, "semseg": None}, {"depth": {"rmse": 0.0}})
+    table = results_table(TASKS, {"depth": {"rmse": 4.0}, "semseg": None}, {"depth": {"rmse": 0.0}})
     assert table.splitlines()[2].split() == ["RMSE", "4.000", "m", "0.000", "m", "-", "lower"]
     assert "mIoU" not in table

@@ -11,6 +11,7 @@ from mtl_tf.data.sets import describe, open_split, open_training, splits_of
 from mtl_tf.errors import UsageError
 from mtl_tf.objective import total_loss
 from mtl_tf.selection import selection_score
+from mtl_tf.tasks import cityscapes_tasks
 from mtl_tf.training.run_directory import read_table
 from mtl_tf.training.validation import is_best
 from tests.helpers import TINY, one_line_error
@@ -65,9 +66,13 @@ def test_what_is_missing_is_never_the_best():
     assert not is_best(-math.inf, -math.inf)
     # SI is not finite, though other scores of depth are: without it the total would be better than ever.
     broken = {"semseg": {"miou": 60.0}, "depth": {"si_log_rmse": None, "delta1": 0.0}}
-    assert selection_score(broken, "total") == selection_score(broken, "grader") == -math.inf
+    assert (
+        selection_score(cityscapes_tasks(), broken, "total")
+        == selection_score(cityscapes_tasks(), broken, "grader")
+        == -math.inf
+    )
     unlabelled = {"semseg": {"miou": 60.0, "iou": {"a": 60.0}}, "depth": {"si_log_rmse": None, "delta1": None}}
-    assert selection_score(unlabelled, "total") == 60.0
+    assert selection_score(cityscapes_tasks(), unlabelled, "total") == 60.0
     assert total_loss(configuration.Config(), (), {"semseg": 1.0, "depth": None}) is None
 
 
