@@ -14,8 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mtl_tf.atomic import write_bytes
-from mtl_tf.data.codecs import encode_uint16_scaled
-from mtl_tf.tasks import DEPTH_UNITS, Segmentation, Task
+from mtl_tf.tasks import Task
 
 Colour = tuple[int, int, int]
 
@@ -26,6 +25,7 @@ RIGHT: Colour = (44, 48, 58)
 CHECKER = (np.uint8(226), np.uint8(190))
 SMALLEST, LARGEST = 256, 512  # heights in pixels that a picture in a panel is enlarged and shrunk towards
 WIDEST = 1024  # pixels; an enlarged picture stays narrower than this
+PAGE_TICKS = 6  # of a metre bar in the report page, as many as a telephone has room for
 LARGEST_ERROR = math.log(2)  # a depth wrong by a factor of two has the last colour of `error_depth`
 
 
@@ -176,7 +176,7 @@ def depth_with_bar(depth: np.ndarray, low: float, high: float, unit: str = " m")
     Returns:
         uint8 picture, wider than the depth map.
     """
-    return _beside_bar(_enlarge(colour_depth(depth, low, high)), low, high, unit)
+    return beside_bar(_enlarge(colour_depth(depth, low, high)), low, high, unit)
 
 
 def label_legend(classes: Sequence[str], palette: Sequence[Colour], width: int = 960) -> np.ndarray:
@@ -213,7 +213,7 @@ def grid(rows: Sequence[Sequence[tuple[str, np.ndarray]]]) -> np.ndarray:
     Returns:
         uint8 (H, W, 3).
     """
-    rows = [[(caption, _fit(picture)) for caption, picture in row] for row in rows]
+    rows = [[(caption, fitted(picture)) for caption, picture in row] for row in rows]
     count = max(len(row) for row in rows)
     widths = [max(row[c][1].shape[1] for row in rows if c < len(row)) for c in range(count)]
     heights = [max((picture.shape[0] for _, picture in row), default=0) for row in rows]
@@ -246,32 +246,30 @@ def sample_panel(image: np.ndarray, tasks: Sequence[Task], truth: dict, predicti
     """
     columns = [("image", as_picture(image))]
     for task in tasks:
-        true, predicted = truth.get(task.name), prediction.get(task.name)
-        add = _label_columns if isinstance(task, Segmentation) else _depth_columns
-        columns += add(task, true, predicted)
+        columns += task.columns(truth.get(task.name), prediction.get(task.name))
     return panel(columns)
 
 
-def _label_columns(task, truth, prediction):
-    named = {"true labels": truth, "predicted labels": prediction}
-    return [(name, colour_labels(v, task.palette, task.ignore)) for name, v in named.items() if v is not None]
+def pack_depth(depth: np.ndarray, step: float = 0.01) -> tuple[np.ndarray, float]:
+    """Depth as a picture: code = 256 * red + green, metres = code * step, 0 = invalid.
+
+    Args:
+        depth: metres (H, W); 0, negative and non-finite values are invalid.
+        step: the smallest step, metres.
+
+    Returns:
+        uint8 (H, W, 3) and the step in metres: the one asked for, more where a depth lies beyond 65535 of it.
+    """
+    depth = np.asarray(depth, np.float64)
+    valid = np.isfinite(depth) & (depth > 0)
+    step = max(step, float(depth.max(where=valid, initial=0)) / 65535)
+    # A valid depth below half a step must not turn into "invalid".
+    codes = np.where(valid, np.clip(np.rint(np.where(valid, depth, 0) / step), 1, 65535), 0).astype(np.uint16)
+    return np.dstack([codes >> 8, codes & 255, np.zeros_like(codes)]).astype(np.uint8), step
 
 
-def _depth_columns(task, truth, prediction):
-    if truth is not None:
-        truth = np.where(task.valid(np.asarray(truth)), truth, 0)
-    named = {"true depth": truth, "predicted depth": prediction}
-    present = {name: value for name, value in named.items() if value is not None}
-    if not present:
-        return []
-    low, high = depth_range(next(iter(present.values())), (task.minimum, task.maximum))
-    columns = [(name, _fit(colour_depth(value, low, high))) for name, value in present.items()]
-    # Both share one scale, so the bar of the last is that of the first as well.
-    name, picture = columns.pop()
-    return [*columns, (name, _beside_bar(picture, low, high, DEPTH_UNITS[task.unit].symbol))]
-
-
-def _beside_bar(picture, low, high, unit):
+def beside_bar(picture: np.ndarray, low: float, high: float, unit: str) -> np.ndarray:
+    """A picture of depth, uint8 (H, W, 3), with a bar of the distances from low to high, log scale, near below."""
     height, width = picture.shape[:2]
     font = _font(max(11, min((height + width) // 40, height // 6)))
     gap, thickness = max(6, height // 40), max(12, height // 20)
@@ -333,7 +331,7 @@ def _enlarge(picture):
     return picture.repeat(times, axis=0).repeat(times, axis=1) if times > 1 else picture
 
 
-def _fit(picture):
+def fitted(picture: np.ndarray) -> np.ndarray:
     """A picture in a size that suits a panel."""
     picture = _enlarge(as_picture(picture))
     height, width = picture.shape[:2]
@@ -351,35 +349,20 @@ def write_png(path: str | Path, array: np.ndarray, palette: Sequence[Colour] | N
 
     Args:
         path: the file; its folder is made.
-        array: uint8 (H, W, 3) RGB or (H, W) grey; with a palette, class ids 0..255 (H, W), kept as ids (mode P).
+        array: uint8 (H, W, 3) RGB or (H, W) grey, or uint16 (H, W); with a palette, class ids 0..255 (H, W), kept as
+            ids (mode P).
         palette: the colour of each class, RGB; ids beyond it are shown black.
 
     Returns:
         The path.
     """
-    image = Image.fromarray(np.ascontiguousarray(array, dtype=np.uint8))
+    kind = np.uint16 if np.asarray(array).dtype == np.uint16 else np.uint8
+    image = Image.fromarray(np.ascontiguousarray(array, dtype=kind))
     if palette is not None:
         colours = np.zeros((256, 3), np.uint8)
         colours[: len(palette)] = np.array(palette, np.uint8).reshape(-1, 3)
         image.putpalette(colours.tobytes())
     return _save(image, path)
-
-
-def write_depth_png16(path: str | Path, depth: np.ndarray, step: float = 0.01) -> int:
-    """Writes depth as a 16-bit PNG: value * step = metres, 0 = invalid; a reader never sees half of it.
-
-    Args:
-        path: the file; its folder is made.
-        depth: metres (H, W).
-        step: metres of one unit.
-
-    Returns:
-        The number of pixels beyond 65535 steps (655.35 m), which 16 bits do not hold. They are written as invalid: the
-        largest code would be a distance that nobody predicted.
-    """
-    codes = encode_uint16_scaled(depth, step)
-    _save(Image.fromarray(codes), path)
-    return int(np.count_nonzero(_valid(np.asarray(depth)) & (codes == 0)))
 
 
 def _save(image, path):

@@ -7,7 +7,6 @@ from PIL import Image
 from mtl_tf import pictures
 from mtl_tf.inference.files import write_prediction
 from mtl_tf.inference.predictor import Prediction
-from mtl_tf.report import embedding
 from mtl_tf.report.scores import Board, results_table
 from mtl_tf.tasks import DEPTH_UNITS, Depth
 
@@ -35,10 +34,10 @@ def test_small_disparities_are_not_raised_to_a_centimetre():
 
 def test_predictions_are_written_in_the_codes_of_the_data_set(tmp_path):
     codes = np.array([[1, 257], [32257, 65535]])
-    answer = Prediction(None, (codes / 65535).astype(np.float32), None)
+    answer = Prediction({"depth": (codes / 65535).astype(np.float32)})
     write_prediction(tmp_path, "x", np.zeros((2, 2, 3), np.uint8), answer, (DISPARITY,))
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "depth/x.png")), codes)
-    answer = Prediction(None, np.array([[0.1, 2.5]], np.float32), None)
+    answer = Prediction({"depth": np.array([[0.1, 2.5]], np.float32)})
     write_prediction(tmp_path, "y", np.zeros((1, 2, 3), np.uint8), answer, (METRES,))
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "depth/y.png")), [[10, 250]])
 
@@ -59,5 +58,5 @@ def test_pictures_are_labelled_without_metres():
     assert [label for _, label in pictures.depth_ticks(0.01, 0.1, 2, "")] == ["0.01", "0.1"]
     depth = np.full((40, 60), 0.25, np.float32)
     assert pictures.sample_panel(np.zeros((40, 60, 3), np.uint8), (DISPARITY,), {"depth": depth}, {}).size
-    codes, step = embedding.pack_depth(depth, DEPTH_UNITS["normalised_disparity"].step)
+    codes, step = pictures.pack_depth(depth, DEPTH_UNITS["normalised_disparity"].step)
     assert step == 1 / 65535 and (int(codes[0, 0, 0]) * 256 + int(codes[0, 0, 1])) == round(0.25 * 65535)

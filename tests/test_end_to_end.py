@@ -270,7 +270,7 @@ def test_the_codec_picture_of_miniscapes(tmp_path):
     from mtl_tf.tasks import cityscapes_tasks
 
     depth = np.array([[4.0, 10.0], [100.0, 300.0]], np.float32)
-    answer = Prediction(np.zeros((2, 2), np.int32), depth, np.ones((2, 2), np.float32))
+    answer = Prediction({"semseg": np.zeros((2, 2), np.int32), "depth": depth})
     write_prediction(tmp_path, "x", np.zeros((2, 2, 3), np.uint8), answer, cityscapes_tasks())
     codes = np.asarray(Image.open(tmp_path / "depth_codec" / "x.png"))
     np.testing.assert_array_equal(codes, encode_inverse_uint8(depth))

@@ -146,14 +146,14 @@ def test_bar_of_the_street_range():
 def test_small_pictures_are_enlarged_by_whole_numbers():
     picture = np.zeros((64, 64, 3), np.uint8)
     picture[0, 0] = 255
-    fitted = pictures._fit(picture)
+    fitted = pictures.fitted(picture)
     assert fitted.shape == (256, 256, 3)
     assert (fitted[:4, :4] == 255).all()
     assert fitted.sum() == 4 * 4 * 3 * 255
 
 
 def test_large_pictures_are_shrunk():
-    assert pictures._fit(np.zeros((1024, 2048, 3), np.uint8)).shape == (512, 1024, 3)
+    assert pictures.fitted(np.zeros((1024, 2048, 3), np.uint8)).shape == (512, 1024, 3)
 
 
 def test_panel_is_wider_with_every_column():
@@ -178,7 +178,7 @@ def test_panel_takes_a_missing_task_and_the_prediction_alone():
 def test_panel_checkers_depth_outside_the_range_of_the_task():
     _, depth_task = cityscapes_tasks()
     truth = np.full((256, 256), 2.0, np.float32)
-    columns = pictures._depth_columns(depth_task, truth, truth)
+    columns = depth_task.columns(truth, truth)
     assert is_checker(columns[0][1])
     assert not is_checker(columns[1][1])
 
@@ -215,9 +215,16 @@ def test_rgb_is_written_as_it_is(tmp_path):
         np.testing.assert_array_equal(np.asarray(image), picture)
 
 
+def write_depth(path, depth):
+    """Writes the data file of a prediction of depth; returns how many pixels it does not hold."""
+    data, *_ = cityscapes_tasks()[1].files(np.zeros((*depth.shape, 3), np.uint8), depth)
+    pictures.write_png(path, data.pixels)
+    return data.beyond
+
+
 def test_depth_comes_back_from_16_bits(tmp_path):
     depth = np.array([[0, 0.01, 3.214, 80.006], [655.35, 9000, np.nan, 0.001]])
-    assert pictures.write_depth_png16(tmp_path / "depth.png", depth) == 1
+    assert write_depth(tmp_path / "depth.png", depth) == 1
     with Image.open(tmp_path / "depth.png") as image:
         codes = np.asarray(image)
     assert codes.dtype == np.uint16
@@ -226,7 +233,7 @@ def test_depth_comes_back_from_16_bits(tmp_path):
 
 def test_16_bits_keep_every_centimetre(tmp_path):
     depth = (np.arange(65536, dtype=np.float32) * np.float32(0.01)).reshape(256, 256)
-    assert pictures.write_depth_png16(tmp_path / "depth.png", depth) == 0
+    assert write_depth(tmp_path / "depth.png", depth) == 0
     with Image.open(tmp_path / "depth.png") as image:
         np.testing.assert_array_equal(np.asarray(image).ravel(), np.arange(65536))
 

@@ -28,7 +28,7 @@ def predict(tmp_path, monkeypatch):
                 raise error[0]
             depth = np.full(image.shape[:2], 5.0, np.float32)
             depth[0, 0] = metres[0]
-            return Prediction(None, depth, None)
+            return Prediction({"depth": depth})
 
     monkeypatch.setattr(files, "load", lambda *_: Stub())
 

@@ -23,7 +23,7 @@ class Stub:
     tasks = (TASK,)
 
     def __call__(self, image, scale):
-        return Prediction(np.full(image.shape[:2], image[0, 0, 0] % 2, np.int32), None, None)
+        return Prediction({"semseg": np.full(image.shape[:2], image[0, 0, 0] % 2, np.int32)})
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 """Which files of a folder and its sub-folders are read, and which are passed over: none without a word."""
 
+import functools
 import os
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from mtl_tf.data import files
+from mtl_tf.parsing import parse_json
 
 # The endings of `pixels.FORMATS`; labels come in those that keep every value.
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
@@ -14,9 +16,8 @@ LABELS = (".png", ".bmp", ".tif", ".tiff")
 NO_IMAGE = "a label without an image"
 OF_PREDICTIONS = "predictions are not read again"
 
-# What `predict` writes: the file that says of which input, beside a folder of each kind.
+# What `predict` writes beside the folders of its files: of which input they are, and their paths.
 PREDICTIONS = "predictions.json"
-KINDS = ("overlay", "semseg", "depth", "depth_picture", "depth_codec")
 
 _LEFT_BEHIND = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", PREDICTIONS)
 
@@ -59,8 +60,18 @@ def is_left_behind(name: str) -> bool:
 
 
 def is_of_predictions(folder: str) -> bool:
-    """Whether a folder is one of those that `predict` has written to."""
-    return files.name_of(folder) in KINDS and files.is_file(files.join(files.folder_of(folder), PREDICTIONS))
+    """Whether a folder is one of those that `predict` has written to: the file beside them names what is in them."""
+    note = files.join(files.folder_of(folder), PREDICTIONS)
+    return files.is_file(note) and files.name_of(folder) in _predicted_in(note, files.size(note))
+
+
+@functools.lru_cache(maxsize=16)
+def _predicted_in(note, size):
+    """The folders that a file of predictions names; it may be large, and is asked for each of its folders."""
+    try:
+        return {str(path).partition("/")[0] for path in parse_json(files.read(note).decode("utf-8"))["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def look_through(folder: str, endings: tuple[str, ...]) -> Listing:
@@ -70,9 +81,9 @@ def look_through(folder: str, endings: tuple[str, ...]) -> Listing:
         OSError: a folder cannot be listed.
     """
     paths, passed_over, left_behind = [], [], 0
-    for path in _below(folder, endings, ""):
+    for path, predicted in _below(folder, endings, ""):
         whole = files.join(folder, path)
-        why = OF_PREDICTIONS if is_of_predictions(whole) else why_passed_over(files.name_of(path), endings)
+        why = OF_PREDICTIONS if predicted else why_passed_over(files.name_of(path), endings)
         if why is None:
             left_behind += 1
         elif why:
@@ -93,7 +104,7 @@ def why_passed_over(name: str, endings: tuple[str, ...]) -> str | None:
 
 
 def _below(folder, endings, below, above=()):
-    """The paths of the files below a folder, sorted, and of folders of predictions.
+    """The paths of the files below a folder, sorted, and of folders of predictions; with each whether it is such one.
 
     Links that lead back to a folder above are not followed.
     """
@@ -103,8 +114,10 @@ def _below(folder, endings, below, above=()):
         path = f"{below}/{name}" if below else name
         whole = files.join(folder, path)
         # A remote file system takes its time to say what is a folder; what has a known ending is none.
-        if os.path.splitext(name)[1].lower() in endings or not files.is_folder(whole) or is_of_predictions(whole):
-            yield path
+        if os.path.splitext(name)[1].lower() in endings or not files.is_folder(whole):
+            yield path, False
+        elif is_of_predictions(whole):
+            yield path, True
         elif not is_left_behind(name) and os.path.realpath(whole) not in above:
             yield from _below(folder, endings, path, above)
 

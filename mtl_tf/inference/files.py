@@ -1,4 +1,4 @@
-"""Predictions as files: colour overlay, class PNG, depth PNG, depth picture with a metre bar."""
+"""Predictions as files: the data and pictures of each task."""
 
 import pathlib
 
@@ -8,14 +8,13 @@ import tensorflow as tf
 from mtl_tf import pictures
 from mtl_tf.atomic import WriteError, below
 from mtl_tf.config import Config
-from mtl_tf.data.codecs import encode_inverse_uint8
 from mtl_tf.errors import UsageError, is_out_of_memory
 from mtl_tf.inference.inputs import inputs_of
 from mtl_tf.inference.outputs import Output, own_folder
 from mtl_tf.inference.predictor import Prediction, load
 from mtl_tf.inference.runs import is_saved_model
 from mtl_tf.progress import Progress
-from mtl_tf.tasks import DEPTH_UNITS, Segmentation, Task
+from mtl_tf.tasks import Task
 
 
 def predict_files(config: Config) -> str:
@@ -50,72 +49,56 @@ def predict_files(config: Config) -> str:
     progress.close()
     output.finish(beyond)
     done = len(names) - len(bad)
-    warning = _told_beyond({name: count for name, count in beyond.items() if count}, predictor.tasks)
+    warning = _told_beyond(beyond, predictor.tasks)
     if bad:
         shown = "; ".join(bad[:5])
         raise UsageError(f"{len(bad)} of {len(names)} pictures cannot be predicted: {shown} ({done} done){warning}")
     return f"{done} pictures predicted: {output.folder}/{{{','.join(_folders(predictor.tasks))}}}{warning}"
 
 
-def _told_beyond(beyond: dict[str, int], tasks) -> str:
-    """That 16 bits do not hold the depth of some pixels; empty where they hold all."""
-    if not beyond:
-        return ""
-    (unit,) = (DEPTH_UNITS[task.unit] for task in tasks if not isinstance(task, Segmentation))
-    return (
-        f"; warning: {sum(beyond.values())} pixels of {len(beyond)} pictures (first: {next(iter(beyond))}) lie beyond "
-        f"{unit.step * 65535:g}{unit.symbol}, more than 16-bit files hold, and are 0 (invalid) in depth; "
-        "mtl_tf.load answers them in full"
-    )
+def _told_beyond(beyond: dict[str, dict[str, int]], tasks) -> str:
+    """Of each task of which 16 bits do not hold some pixels, how many; empty where they hold all."""
+    told = ""
+    for task in tasks:
+        found = {name: counts[task.name] for name, counts in beyond.items() if counts[task.name]}
+        if found:
+            told += (
+                f"; warning: {sum(found.values())} pixels of {len(found)} pictures (first: {next(iter(found))}) lie "
+                f"beyond {task.most_in_files}, more than 16-bit files hold, and are 0 (invalid) in {task.name}; "
+                "mtl_tf.load answers them in full"
+            )
+    return told
 
 
 def write_prediction(
     folder: pathlib.Path, name: str, image: np.ndarray, answer: Prediction, tasks: tuple[Task, ...]
-) -> int:
+) -> dict[str, int]:
     """Writes one prediction.
 
     Args:
-        folder: gets a folder of each kind: overlay, semseg (class ids, palette PNG), depth (16-bit PNG, 0.01 m a
-            step, or the step of the task's unit), depth_picture, and for Miniscapes' codec depth_codec (uint8 PNG).
+        folder: gets a folder of each kind of file (`Task.folders`).
         name: of the files, without suffix.
         image: uint8 (H, W, 3).
         answer: the predictor's, of this image.
         tasks: the predictor's.
 
     Returns:
-        The number of pixels whose depth lies beyond what a 16-bit file holds (655.35 m); they are invalid there.
+        Task name -> number of pixels whose value a file does not hold (depth beyond 655.35 m); they are invalid there.
 
     Raises:
         UsageError: the name leads out of the folder.
     """
-    beyond = 0
-
-    def path(kind):
-        return below(folder / kind, f"{name}.png")
-
+    beyond = {}
     for task in tasks:
-        if isinstance(task, Segmentation):
-            pictures.write_png(path("overlay"), pictures.overlay(image, answer.semseg, task.palette))
-            pictures.write_png(path("semseg"), answer.semseg.astype(np.uint8), task.palette)
-            continue
-        unit = DEPTH_UNITS[task.unit]
-        beyond += pictures.write_depth_png16(path("depth"), answer.depth, unit.step)
-        bar = pictures.depth_with_bar(answer.depth, *pictures.depth_range(answer.depth), unit.symbol)
-        pictures.write_png(path("depth_picture"), bar)
-        if task.codec == "inverse_uint8":
-            codes = encode_inverse_uint8(answer.depth, task.minimum, task.maximum, clamp=True)
-            pictures.write_png(path("depth_codec"), codes)
+        files = task.files(image, answer[task.name])
+        for file in files:
+            pictures.write_png(below(folder / file.folder, f"{name}.png"), file.pixels, file.palette)
+        beyond[task.name] = sum(file.beyond for file in files)
     return beyond
 
 
 def _folders(tasks):
-    found = []
-    for task in tasks:
-        if isinstance(task, Segmentation):
-            found += ["overlay", "semseg"]
-        else:
-            found += ["depth", "depth_picture"] + (["depth_codec"] if task.codec == "inverse_uint8" else [])
-    return found
+    return [folder for task in tasks for folder in task.folders]
 
 
 def _output(config, inputs, tasks):
@@ -126,5 +109,5 @@ def _output(config, inputs, tasks):
         raise UsageError("--output=FOLDER is missing: a SavedModel has no run directory to write predictions to")
     folder = pathlib.Path(config.run_dir) / "predictions" / ("input" if config.input else config.data.split)
     if config.input:
-        folder = own_folder(folder, inputs.what)
+        folder = own_folder(folder, inputs.what, _folders(tasks))
     return Output(folder, inputs.what, _folders(tasks), inputs.names, ours=not config.input)

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 
 from mtl_tf.atomic import leads_out, write_json
-from mtl_tf.data.listing import KINDS, PREDICTIONS
+from mtl_tf.data.listing import PREDICTIONS
 from mtl_tf.errors import UsageError
 from mtl_tf.parsing import parse_json
 
@@ -24,7 +24,7 @@ class Output:
         Args:
             folder: where predictions are to be written.
             what: is predicted; see `inputs.Inputs`.
-            kinds: the folders of the predictions, of `listing.KINDS`.
+            kinds: the folders of the predictions (`Task.folders`).
             names: of the predictions, without suffix.
             ours: whether all that it holds are predictions of this input, whatever it says.
 
@@ -32,11 +32,11 @@ class Output:
             UsageError: it holds predictions of another input or of an unknown one, or files that are none.
         """
         self.folder, self._what, self._kinds = folder, what, tuple(kinds)
-        before = _read(folder)
-        self._before = set(before["files"]) if before else _predictions_in(folder)
+        before = _read(folder, self._kinds)
+        self._before = set(before["files"]) if before else _predictions_in(folder, self._kinds)
         planned = {f"{kind}/{name}.png" for name in names if not leads_out(name) for kind in kinds}
         if not ours:
-            _refuse_others(folder, what, before)
+            _refuse_others(folder, what, before, self._kinds)
             strange = [path for path in sorted(planned - self._before) if os.path.lexists(folder / path)]
             if strange:
                 raise UsageError(f"{folder / strange[0]} is there and is no prediction; choose another --output")
@@ -58,24 +58,24 @@ class Output:
         write_json(self.folder / PREDICTIONS, {"input": self._what, "files": sorted(paths)})
 
 
-def own_folder(folder: pathlib.Path, what: str) -> pathlib.Path:
+def own_folder(folder: pathlib.Path, what: str, kinds: Sequence[str]) -> pathlib.Path:
     """The folder, or the first of folder-2, folder-3, ... that holds no predictions of another input than `what`."""
     number, found = 1, folder
-    while _holds_others(found, what):
+    while _holds_others(found, what, kinds):
         number += 1
         found = folder.with_name(f"{folder.name}-{number}")
     return found
 
 
-def _holds_others(folder, what):
-    before = _read(folder)
-    return before["input"] != what if before else bool(_predictions_in(folder))
+def _holds_others(folder, what, kinds):
+    before = _read(folder, kinds)
+    return before["input"] != what if before else bool(_predictions_in(folder, kinds))
 
 
-def _refuse_others(folder, what, before):
+def _refuse_others(folder, what, before, kinds):
     if before and before["input"] != what:
         raise UsageError(f"--output={folder} holds the predictions of {before['input']}; choose another --output")
-    if not before and (there := _predictions_in(folder)):
+    if not before and (there := _predictions_in(folder, kinds)):
         raise UsageError(
             f"--output={folder} holds {min(there)} and no {PREDICTIONS} that says of which input; choose another "
             "--output, or remove what is there"
@@ -87,19 +87,19 @@ def _refuse_others(folder, what, before):
         )
 
 
-def _predictions_in(folder):
-    """The files in the folders of all kinds, below the folder."""
+def _predictions_in(folder, kinds):
+    """The files in the folders of these kinds, below the folder."""
     return {
-        path.relative_to(folder).as_posix() for kind in KINDS for path in (folder / kind).rglob("*") if path.is_file()
+        path.relative_to(folder).as_posix() for kind in kinds for path in (folder / kind).rglob("*") if path.is_file()
     }
 
 
-def _read(folder):
-    """What a folder's predictions.json says; None where there is none that can be read."""
+def _read(folder, kinds):
+    """What a folder's predictions.json says of these kinds; None where there is none that can be read."""
     try:
         found = parse_json((folder / PREDICTIONS).read_text(encoding="utf-8"))
         paths = [str(path) for path in found["files"]]
-        good = [path for path in paths if path.partition("/")[0] in KINDS and not leads_out(path)]
+        good = [path for path in paths if path.partition("/")[0] in kinds and not leads_out(path)]
         return {"input": str(found["input"]), "files": good}
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import pathlib
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -22,18 +22,34 @@ SCALES = ("fit", "native")
 ASSET = "tasks.json"
 
 
-class Prediction(NamedTuple):
-    """Answers for one picture, or for a batch (then with a leading axis); None for a task that the network has not.
+class Prediction(Mapping):
+    """Answers for one picture, or for a batch (then with a leading axis), by name; each is an attribute, too.
 
-    Attributes:
-        semseg: int32 (H, W) class ids.
-        depth: float32 (H, W) metres.
-        semseg_probability: float32 (H, W) of the answered class, 0..1.
+    Of a segmentation "semseg" these are semseg, int32 (H, W) class ids, and semseg_probability, float32 (H, W) of the
+    answered class, 0..1; of depth it is depth, float32 (H, W) metres.
     """
 
-    semseg: np.ndarray | None
-    depth: np.ndarray | None
-    semseg_probability: np.ndarray | None
+    def __init__(self, answers: dict[str, np.ndarray]):
+        self._answers = dict(answers)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._answers[name]
+
+    def __iter__(self):
+        return iter(self._answers)
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def __getattr__(self, name: str) -> np.ndarray | None:
+        """The answer; None for one of the usual tasks that the network has not."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name in self._answers:
+            return self._answers[name]
+        if any(name in (kind.name, f"{kind.name}_probability") for kind in KINDS.values()):
+            return None
+        raise AttributeError(f"a network without {name!r}; it answers {', '.join(self._answers)}")
 
 
 class AnswerModule(tf.Module):
@@ -106,7 +122,7 @@ class Predictor:
             raise UsageError(f"scale takes one of {', '.join(SCALES)}; got {scale!r}")
         found = self._functions[scale](tf.constant(image[None] if image.ndim == 3 else image))
         arrays = {name: value.numpy()[0] if image.ndim == 3 else value.numpy() for name, value in found.items()}
-        return Prediction(*(arrays.get(name) for name in Prediction._fields))
+        return Prediction(arrays)
 
 
 def load(path: str | pathlib.Path, weights: str = "best", precision: str = "float32") -> Predictor:

@@ -16,13 +16,10 @@ from PIL import Image
 
 from mtl_tf import pictures
 from mtl_tf.report import scores
-from mtl_tf.tasks import DEPTH_UNITS, Segmentation, Task
+from mtl_tf.tasks import Task
 
-UNLABELLED = 255  # class id of pixels without a label, whatever the data set calls it
-DEPTH_STEP = 0.01  # metres of one code
 LARGEST_SIDE = 512  # pixels; larger maps are thinned: a page must stay small, and no screen shows two of more
 MOST_POINTS = 300  # a longer curve is averaged down: more points than pixels only make the page heavy
-MOST_TICKS = 6  # of a metre bar, as many as a telephone has room for
 
 
 def json_text(data: object) -> Markup:
@@ -114,10 +111,7 @@ def gallery_data(shown: Sequence, tasks: Sequence[Task]) -> dict:
 
 
 def _task(task):
-    if isinstance(task, Segmentation):
-        colours = [_hex(colour) for colour in task.palette]
-        return {"name": task.name, "kind": "labels", "classes": list(task.classes), "palette": colours}
-    return {"name": task.name, "kind": "depth", "unit": DEPTH_UNITS[task.unit].symbol}
+    return {"name": task.name, **task.page()}
 
 
 def _hex(colour):
@@ -129,13 +123,12 @@ def _picture(picture, board, ordered):
     truth, answers = {}, [{} for _ in picture.answers]
     for task in (task for task in board.tasks if task.name in shapes):
         shape = shapes[task.name]
-        encode = _label_map if isinstance(task, Segmentation) else _depth_map
         true = picture.truth.get(task.name)
         if true is not None:
-            truth[task.name] = encode(task, _sampled(true, shape), valid_only=True)
+            truth[task.name] = _map(task, _sampled(true, shape), truth=True)
         for answer, maps in zip(picture.answers, answers, strict=True):
             if answer.maps.get(task.name) is not None:
-                maps[task.name] = encode(task, _sampled(answer.maps[task.name], shape))
+                maps[task.name] = _map(task, _sampled(answer.maps[task.name], shape))
     return {
         "id": picture.id,
         "rank": picture.rank,
@@ -178,39 +171,9 @@ def _sampled(array, shape):
     return array[rows[:, None], columns]
 
 
-def _label_map(task, labels, valid_only=False):
-    known = (labels != task.ignore) & (labels >= 0) & (labels < min(len(task.classes), UNLABELLED))
-    return {"uri": png_uri(np.where(known, labels, UNLABELLED).astype(np.uint8))}
-
-
-def _depth_map(task, depth, valid_only=False):
-    """A depth map and, for the one that others are compared with, its range and the ticks of its bar."""
-    depth = np.asarray(depth, np.float64)
-    if valid_only:
-        depth = np.where(task.valid(depth), depth, 0)
-    low, high = pictures.depth_range(depth, (task.minimum, task.maximum))
-    unit = DEPTH_UNITS[task.unit]
-    packed, step = pack_depth(depth, unit.step)
-    ticks = [[round(place, 4), label] for place, label in pictures.depth_ticks(low, high, MOST_TICKS, unit.symbol)]
-    return {"uri": png_uri(packed), "step": step, "low": low, "high": high, "ticks": ticks}
-
-
-def pack_depth(depth: np.ndarray, step: float = DEPTH_STEP) -> tuple[np.ndarray, float]:
-    """Depth as a picture: code = 256 * red + green, metres = code * step, 0 = invalid.
-
-    Args:
-        depth: metres (H, W); 0, negative and non-finite values are invalid.
-        step: the smallest step, metres.
-
-    Returns:
-        uint8 (H, W, 3) and the step in metres: the one asked for, more where a depth lies beyond 65535 of it.
-    """
-    depth = np.asarray(depth, np.float64)
-    valid = np.isfinite(depth) & (depth > 0)
-    step = max(step, float(depth.max(where=valid, initial=0)) / 65535)
-    # A valid depth below half a step must not turn into "invalid".
-    codes = np.where(valid, np.clip(np.rint(np.where(valid, depth, 0) / step), 1, 65535), 0).astype(np.uint16)
-    return np.dstack([codes >> 8, codes & 255, np.zeros_like(codes)]).astype(np.uint8), step
+def _map(task, values, truth=False):
+    found = task.page_map(values, truth)
+    return {"uri": png_uri(found.pop("pixels")), **found}
 
 
 def png_uri(array: np.ndarray) -> str:

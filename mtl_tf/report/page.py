@@ -19,7 +19,7 @@ from mtl_tf.report import embedding, scores
 from mtl_tf.report.document import Cell, Chart, DataTable, Figure, Line, Picture, render
 from mtl_tf.report.histogram import histogram
 from mtl_tf.report.score_sets import ScoreSet, read_json, score_sets, suffix_of
-from mtl_tf.tasks import Segmentation, Task
+from mtl_tf.tasks import Task
 from mtl_tf.training.run_directory import read_table
 
 LOG_FROM = 30.0  # positive values that span more than this factor get a log axis
@@ -177,10 +177,9 @@ def _classes(evaluation, baseline, board):
 def _colours(tasks):
     """Class -> "#rrggbb"."""
     found = {}
-    for task in tasks:
-        if isinstance(task, Segmentation):
-            found.update(zip(task.classes, task.palette, strict=True))
-    return {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in found.items()}
+    for page in (task.page() for task in tasks):
+        found.update(zip(page.get("classes", ()), page.get("palette", ()), strict=True))
+    return found
 
 
 def _charts(epochs, steps, board):

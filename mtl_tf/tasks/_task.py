@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -45,6 +45,22 @@ class Metric:
     def gain(self, value: float) -> float:
         """The value, larger being better."""
         return value if self.higher else -value
+
+
+class PredictedFile(NamedTuple):
+    """A PNG file of a prediction.
+
+    Attributes:
+        folder: it stands in.
+        pixels: uint8 (H, W) or (H, W, 3), or uint16 (H, W).
+        palette: the colour of each value, where they are class ids.
+        beyond: how many pixels have a value that the file does not hold.
+    """
+
+    folder: str
+    pixels: np.ndarray
+    palette: tuple | None = None
+    beyond: int = 0
 
 
 class Task:
@@ -113,6 +129,45 @@ class Task:
     def scores(self, statistics: dict[str, np.ndarray]) -> dict:
         """The scores of a sum of statistics over images; None where nothing was counted."""
         raise NotImplementedError
+
+    # === Pictures and files ===
+
+    def columns(self, truth: np.ndarray | None, answer: np.ndarray | None) -> list[tuple[str, np.ndarray]]:
+        """Captions and pictures, uint8 (h, w, 3), of the maps that there are."""
+        raise NotImplementedError
+
+    def page(self) -> dict:
+        """What the report page draws the maps of this task by: "kind" of drawing, and what that needs."""
+        raise NotImplementedError
+
+    def page_map(self, values: np.ndarray, truth: bool = False) -> dict:
+        """A map for the report page; "pixels" uint8 (H, W) or (H, W, 3) become a picture in it.
+
+        Args:
+            values: labels or an answer (H, W).
+            truth: whether it is a label map.
+        """
+        raise NotImplementedError
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders of the files of a prediction, that of its data first."""
+        raise NotImplementedError
+
+    def files(self, image: np.ndarray, answer: np.ndarray) -> list[PredictedFile]:
+        """The files of a prediction (H, W) of an image (H, W, 3), one in each of `folders`."""
+        raise NotImplementedError
+
+    @property
+    def most_in_files(self) -> str:
+        """The largest value that the files hold, for people; empty where they hold every one."""
+        return ""
+
+    def histograms(self, truth: np.ndarray, answer: np.ndarray) -> dict[str, np.ndarray]:
+        """Tag -> values of label maps and answers (B, H, W) that are to be counted; none where they are no quantity."""
+        return {}
+
+    # === What a network has to beat ===
 
     def baseline(self, label: np.ndarray) -> np.ndarray:
         """What the position baseline sums up over the label maps (H, W) of the training split."""

@@ -5,7 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from mtl_tf.tasks._task import Metric, Task
+from mtl_tf.tasks._task import Metric, PredictedFile, Task
+
+UNLABELLED = 255  # in the maps of the report page
 
 METRICS = tuple(
     Metric(name, label, 2, " %", higher=True, per_image=per_image, main=per_image, group="Segmentation")
@@ -80,6 +82,34 @@ class Segmentation(Task):
         from mtl_tf import metrics
 
         return metrics.overlaps(statistics["confusion"], self.classes)
+
+    def columns(self, truth, answer) -> list[tuple[str, np.ndarray]]:
+        from mtl_tf import pictures
+
+        named = {f"true {self.name}": truth, f"predicted {self.name}": answer}
+        return [(n, pictures.colour_labels(v, self.palette, self.ignore)) for n, v in named.items() if v is not None]
+
+    def page(self) -> dict:
+        colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in self.palette]
+        return {"kind": "labels", "classes": list(self.classes), "palette": colours}
+
+    def page_map(self, values: np.ndarray, truth: bool = False) -> dict:
+        known = (values != self.ignore) & (values >= 0) & (values < min(len(self.classes), UNLABELLED))
+        return {"pixels": np.where(known, values, UNLABELLED).astype(np.uint8)}
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        return self.name, "overlay" if self.name == type(self).name else f"{self.name}_overlay"
+
+    def files(self, image: np.ndarray, answer: np.ndarray) -> list[PredictedFile]:
+        """Class ids, and their colours over the image."""
+        from mtl_tf import pictures
+
+        data, overlay = self.folders
+        return [
+            PredictedFile(data, answer.astype(np.uint8), self.palette),
+            PredictedFile(overlay, pictures.overlay(image, answer, self.palette)),
+        ]
 
     def baseline(self, label: np.ndarray) -> np.ndarray:
         """How often each class stands where, (H, W, C)."""

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from mtl_tf.tasks._task import Metric, Task
+from mtl_tf.tasks._task import Metric, PredictedFile, Task
 
 _BY_IMAGE = (
     Metric("si_log_rmse", "SI-logRMSE", higher=False, main=True),
@@ -159,6 +159,68 @@ class Depth(Task):
         from mtl_tf import metrics
 
         return metrics.distance_scores(statistics)
+
+    def columns(self, truth, answer) -> list[tuple[str, np.ndarray]]:
+        """On one log scale, that of the truth, with a bar beside the last."""
+        from mtl_tf import pictures
+
+        if truth is not None:
+            truth = np.where(self.valid(np.asarray(truth)), truth, 0)
+        named = {f"true {self.name}": truth, f"predicted {self.name}": answer}
+        present = {name: value for name, value in named.items() if value is not None}
+        if not present:
+            return []
+        low, high = pictures.depth_range(next(iter(present.values())), (self.minimum, self.maximum))
+        columns = [(name, pictures.fitted(pictures.colour_depth(v, low, high))) for name, v in present.items()]
+        name, picture = columns.pop()
+        return [*columns, (name, pictures.beside_bar(picture, low, high, self._unit.symbol))]
+
+    @property
+    def _unit(self):
+        return DEPTH_UNITS[self.unit]
+
+    def page(self) -> dict:
+        return {"kind": "depth", "unit": self._unit.symbol}
+
+    def page_map(self, values: np.ndarray, truth: bool = False) -> dict:
+        """Codes of two bytes, with the range and the ticks of the bar of the one that others are compared with."""
+        from mtl_tf import pictures
+
+        values = np.asarray(values, np.float64)
+        if truth:
+            values = np.where(self.valid(values), values, 0)
+        low, high = pictures.depth_range(values, (self.minimum, self.maximum))
+        pixels, step = pictures.pack_depth(values, self._unit.step)
+        ticks = pictures.depth_ticks(low, high, pictures.PAGE_TICKS, self._unit.symbol)
+        ticks = [[round(place, 4), label] for place, label in ticks]
+        return {"pixels": pixels, "step": step, "low": low, "high": high, "ticks": ticks}
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        codec = (f"{self.name}_codec",) if self.codec == "inverse_uint8" else ()
+        return self.name, f"{self.name}_picture", *codec
+
+    def files(self, image: np.ndarray, answer: np.ndarray) -> list[PredictedFile]:
+        """16 bits in steps of the unit (0.01 m), 0 = invalid; a picture with a bar; for Miniscapes' codec 8 bits."""
+        from mtl_tf import pictures
+        from mtl_tf.data import codecs
+
+        codes = codecs.encode_uint16_scaled(answer, self._unit.step)
+        beyond = np.count_nonzero(np.isfinite(answer) & (answer > 0) & (codes == 0))
+        bar = pictures.depth_with_bar(answer, *pictures.depth_range(answer), self._unit.symbol)
+        pixels = [codes, bar]
+        if len(self.folders) == 3:
+            pixels.append(codecs.encode_inverse_uint8(answer, self.minimum, self.maximum, clamp=True))
+        found = [PredictedFile(*pair) for pair in zip(self.folders, pixels, strict=True)]
+        return [found[0]._replace(beyond=int(beyond)), *found[1:]]
+
+    @property
+    def most_in_files(self) -> str:
+        return f"{self._unit.step * 65535:g}{self._unit.symbol}"
+
+    def histograms(self, truth: np.ndarray, answer: np.ndarray) -> dict[str, np.ndarray]:
+        named, labelled = f"{self.name}_{self.unit}", truth > 0
+        return {f"{named}/truth": truth[labelled], f"{named}/answer": answer[labelled]}
 
     def baseline(self, label: np.ndarray) -> np.ndarray:
         """Sum and number of the valid metres, (H, W, 2)."""

@@ -1,4 +1,4 @@
-"""What a run shows in TensorBoard: scalars, depth histograms and picture panels."""
+"""What a run shows in TensorBoard: scalars, histograms of quantities and picture panels."""
 
 import contextlib
 import os
@@ -39,7 +39,7 @@ class Summaries:
                     tf.summary.scalar(name, value)
 
     def samples(self, name: str, tasks: Sequence[Task], batch: dict, answers: dict, step: int, most: int) -> list:
-        """Panels of the first samples of a batch, and histograms of true and predicted depth.
+        """Panels of the first samples of a batch, and histograms of true and predicted quantities.
 
         Args:
             name: the tag.
@@ -59,11 +59,9 @@ class Summaries:
                 answer = {task.name: answers[task.name][position] for task in tasks}
                 panels.append(pictures.sample_panel(batch["image"][position], tasks, truth, answer))
                 tf.summary.image(f"{name}/{position}", panels[-1][None])
-            if "depth" in answers:
-                valid = batch["depth"] > 0
-                unit = next(task.unit for task in tasks if task.name == "depth")
-                tf.summary.histogram(f"{name}/depth_{unit}/truth", batch["depth"][valid])
-                tf.summary.histogram(f"{name}/depth_{unit}/answer", answers["depth"][valid])
+            for task in tasks:
+                for tag, values in task.histograms(batch[task.name], answers[task.name]).items():
+                    tf.summary.histogram(f"{name}/{tag}", values)
         return panels
 
     def flush(self):

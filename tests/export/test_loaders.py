@@ -140,7 +140,7 @@ def test_python_gives_the_answers_of_the_run(case):
     exported = mtl_tf.load(case.export)
     for scale in ("fit", "native"):
         found, expected = exported(case.pictures, scale), case.predictor(case.pictures, scale)
-        check(found._asdict(), expected)
+        check(found, expected)
         np.testing.assert_allclose(found.semseg_probability, expected.semseg_probability, atol=1e-5)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mtl_tf import pictures
 from mtl_tf.report import embedding
 from mtl_tf.report.document import (
     Answer,
@@ -113,12 +114,12 @@ def test_maps_come_back(page):
 
 def test_depth_round_trip():
     depth = np.array([[0.0, -1.0, np.nan, np.inf, 1e-6, 0.01, 2.55, 2.56, 123.456, 655.35]])
-    packed, step = embedding.pack_depth(depth)
+    packed, step = pictures.pack_depth(depth)
     codes = 256 * packed[..., 0].astype(int) + packed[..., 1]
     assert codes.tolist() == [[0, 0, 0, 0, 1, 1, 255, 256, 12346, 65535]]
     assert step == 0.01
     assert packed.dtype == np.uint8
-    packed, step = embedding.pack_depth(np.array([[1.0, 6553.5]]))
+    packed, step = pictures.pack_depth(np.array([[1.0, 6553.5]]))
     assert ((256 * packed[..., 0].astype(int) + packed[..., 1]) * step).tolist() == [[1.0, 6553.5]]
 
 
