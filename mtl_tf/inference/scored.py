@@ -62,7 +62,8 @@ def compared_with(scores: dict) -> str | None:
     if not isinstance(stated, dict):
         return None
     same = {name: value for name, value in stated.items() if name not in _OF_ANSWERS}
-    return json.dumps([same, scores.get("num_images"), scores.get("depth_unit")], sort_keys=True)
+    units = {name: value for name, value in scores.items() if name.endswith("_unit")}  # see `Task.stated`
+    return json.dumps([same, scores.get("num_images"), units], sort_keys=True)
 
 
 def told(scores: dict) -> tuple[str, str]:

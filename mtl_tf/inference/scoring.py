@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from mtl_tf.atomic import write_json
-from mtl_tf.config import TASKS, Config
+from mtl_tf.config import Config
 from mtl_tf.data.listing import told_of
 from mtl_tf.data.pipeline import EvaluationData
 from mtl_tf.data.sets import open_split
@@ -17,7 +17,7 @@ from mtl_tf.evaluation import Evaluation, Evaluator, strategy_and_batch
 from mtl_tf.inference.runs import TrainedRun, open_run
 from mtl_tf.inference.scored import data_suffix, of_baseline, scored, scores_suffix
 from mtl_tf.progress import Progress
-from mtl_tf.tasks import Depth, Task
+from mtl_tf.tasks import Task
 from mtl_tf.training import runtime
 from mtl_tf.training.run_directory import write_table
 
@@ -60,10 +60,8 @@ def evaluate_run(config: Config) -> Scores:
     found = _evaluate(strategy, run.model, run.tasks, data, batch, f"evaluating {split}")
     folder = pathlib.Path(config.run_dir)
     stated = scored(config, data.source)
-    scores = {"split": split, "scored": stated, **dict.fromkeys(TASKS), **found.scores}
-    for task in run.tasks:
-        if isinstance(task, Depth) and task.unit != "metres":
-            scores["depth_unit"] = task.unit
+    units = {name: value for task in run.tasks for name, value in task.stated.items()}
+    scores = {"split": split, "scored": stated, **found.scores, **units}
     if data.bad:
         scores["bad_files"] = data.bad
     rows = [{"id": data.source.ids[row.pop("index")], **row} for row in found.images]
@@ -75,8 +73,7 @@ def evaluate_run(config: Config) -> Scores:
             raise UsageError(f"the position baseline needs pictures of one size; those of {split} differ")
         alone, measured = tf.distribute.get_strategy(), position_baseline(run)
         found = _evaluate(alone, measured, run.tasks, data, config.train.batch_size, "evaluating the baseline")
-        baseline = {"split": split, "scored": of_baseline(stated), **dict.fromkeys(TASKS), **found.scores}
-        baseline |= {name: scores[name] for name in ("depth_unit",) if name in scores}
+        baseline = {"split": split, "scored": of_baseline(stated), **found.scores, **units}
         write_json(folder / f"baseline_{data_suffix(config)}.json", baseline)
     return Scores(run.tasks, scores, baseline)
 

@@ -130,6 +130,15 @@ class Task:
         """The scores of a sum of statistics over images; None where nothing was counted."""
         raise NotImplementedError
 
+    @property
+    def stated(self) -> dict[str, str]:
+        """What files of scores say besides them, where it is not what everyone would take for granted."""
+        return {}
+
+    def random(self, random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Label maps (B, H, W) without meaning, all of whose pixels count: for measurements of speed."""
+        raise NotImplementedError
+
     # === Pictures and files ===
 
     def columns(self, truth: np.ndarray | None, answer: np.ndarray | None) -> list[tuple[str, np.ndarray]]:

@@ -83,6 +83,9 @@ class Segmentation(Task):
 
         return metrics.overlaps(statistics["confusion"], self.classes)
 
+    def random(self, random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return random.integers(0, self.channels, shape, np.int32)
+
     def columns(self, truth, answer) -> list[tuple[str, np.ndarray]]:
         from mtl_tf import pictures
 

@@ -160,6 +160,14 @@ class Depth(Task):
 
         return metrics.distance_scores(statistics)
 
+    @property
+    def stated(self) -> dict[str, str]:
+        """The unit, unless it is metres."""
+        return {} if self.unit == "metres" else {f"{self.name}_unit": self.unit}
+
+    def random(self, random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return random.uniform(self.minimum, self.maximum, shape).astype(np.float32)
+
     def columns(self, truth, answer) -> list[tuple[str, np.ndarray]]:
         """On one log scale, that of the truth, with a bar beside the last."""
         from mtl_tf import pictures

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mtl_tf.tasks import Segmentation, Task
+from mtl_tf.tasks import Task
 
 SIZE = (256, 256)  # pixels, where neither data.crop_size nor data.image_size is set
 TRAINING_PASSES = 3  # forward, and backward by images and by weights: each as many multiply-adds as forward
@@ -68,10 +68,7 @@ def random_batch(config, tasks) -> dict[str, np.ndarray]:
     random = np.random.default_rng(config.seed)
     batch = {"image": random.uniform(0, 255, (*shape, 3)).astype(np.float32), "index": np.arange(shape[0])}
     for task in tasks:
-        if isinstance(task, Segmentation):
-            batch[task.name] = random.integers(0, task.channels, shape, np.int32)
-        else:
-            batch[task.name] = random.uniform(task.minimum, task.maximum, shape).astype(np.float32)
+        batch[task.name] = task.random(random, shape)
     return batch
 
 
