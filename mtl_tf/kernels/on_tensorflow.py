@@ -50,10 +50,12 @@ def normalise_by_batch(inputs, gamma, beta, running, epsilon: float):
     """
     gamma, beta = tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta)
     sizes = inputs.shape[:3].as_list()
-    at_least = math.prod(size for size in sizes if size is not None)  # values a channel, before there is a batch
     context = tf.distribute.get_replica_context()
     if context is not None and context.num_replicas_in_sync > 1:
-        running = None if at_least > 1 else tuple(map(tf.convert_to_tensor, running))
+        # Not by the images of this replica: where a batch is ragged, a replica that has one would be traced into another
+        # graph than the others, with its exchanges in another order.
+        several = math.prod(size for size in sizes[1:] if size is not None) > 1
+        running = None if several else tuple(map(tf.convert_to_tensor, running))
         outputs, mean, variance = _synchronised(tf.cast(inputs, tf.float32), gamma, beta, running, epsilon, context)
         return tf.cast(outputs, inputs.dtype), mean, variance
 
@@ -64,7 +66,7 @@ def normalise_by_batch(inputs, gamma, beta, running, epsilon: float):
         )
         return fused.y, fused.batch_mean, fused.batch_variance
 
-    if at_least > 1:
+    if math.prod(size for size in sizes if size is not None) > 1:  # values a channel, before there is a batch
         return by_batch()
     mean, variance = map(tf.convert_to_tensor, running)
 
