@@ -52,8 +52,8 @@ def normalise_by_batch(inputs, gamma, beta, running, epsilon: float):
     sizes = inputs.shape[:3].as_list()
     context = tf.distribute.get_replica_context()
     if context is not None and context.num_replicas_in_sync > 1:
-        # Not by the images of this replica: where a batch is ragged, a replica that has one would be traced into another
-        # graph than the others, with its exchanges in another order.
+        # Not by the images of this replica: a replica that has one of a ragged batch would be traced into another graph
+        # than the others, with its exchanges in another order.
         several = math.prod(size for size in sizes[1:] if size is not None) > 1
         running = None if several else tuple(map(tf.convert_to_tensor, running))
         outputs, mean, variance = _synchronised(tf.cast(inputs, tf.float32), gamma, beta, running, epsilon, context)
