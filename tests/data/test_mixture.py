@@ -312,13 +312,12 @@ def test_a_run_on_a_mix_is_repeated_exactly_and_goes_on_elsewhere(roots, mixed_r
 
 
 def test_the_loss_of_a_task_counts_the_labelled_samples_only(roots):
-
     data = training(roots, "depth", "semseg")
     tasks = {task.name: task for task in data.descriptor.tasks(data.config)}
     random = np.random.default_rng(0)
     (batch, *_) = batches(data)
     labelled = batch["index"] < 9  # those of the data set with depth
-    raws = {"semseg": random.normal(size=(4, 32, 48, 3)), "depth": random.normal(size=(4, 32, 48, 1))}
+    raws = {name: random.normal(size=(4, 32, 48, task.channels)).astype(np.float32) for name, task in tasks.items()}
     for name, own in (("depth", labelled), ("semseg", ~labelled)):
         whole = tasks[name].loss(raws[name], batch[name])
         part = tasks[name].loss(raws[name][own], batch[name][own])

@@ -33,7 +33,7 @@ def one_step(model):
     return float(loss), found, graph
 
 
-@pytest.mark.parametrize("architecture", ["joint", "distilled"])
+@pytest.mark.parametrize("architecture", ["joint", pytest.param("distilled", marks=pytest.mark.slow)])
 def test_a_step_is_the_same(architecture):
     models = []
     for recompute in (False, True):
