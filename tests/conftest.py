@@ -12,7 +12,6 @@ import pytest
 from tests import resident
 from tests.helpers import TINY, write_dataset
 
-resident.bound_the_pool()
 _memory = resident.Watch()
 
 
@@ -21,8 +20,14 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def bounded_pool():
+    """Bounds what TensorFlow keeps of memory."""
+    resident.bound_the_pool()
+
+
 @pytest.fixture(autouse=True)
-def bounded_memory():
+def bounded_memory(bounded_pool):
     """Fails a test that takes the process over the limit; asked when all that it used is gone."""
     yield
     fault = _memory.fault()

@@ -6,15 +6,22 @@ import pathlib
 
 LIMIT_MB = 3000
 
-# TensorFlow's allocator keeps what it has once taken, in regions each twice as large as the one before. The bound holds
-# in the processes that tests start, too; what asks for more gets TensorFlow's error of exhausted memory.
+# TensorFlow's allocator keeps what it has once taken, in regions each twice as large as the one before.
 POOL_MB = 1800
 POOL_VARIABLE = "TF_MKL_ALLOC_MAX_BYTES"
 
 
 def bound_the_pool() -> None:
-    """Bounds TensorFlow's allocator of CPU memory; before TensorFlow is imported."""
-    os.environ.setdefault(POOL_VARIABLE, str(POOL_MB * 2**20))
+    """Bounds TensorFlow's allocator of CPU memory in this process; TensorFlow has not been used in it before.
+
+    Not in the processes that it starts: networks on several devices need more, and where there is no more, TensorFlow
+    does not always say so, but crashes or takes the numbers of one exchange between devices for another's.
+    """
+    os.environ[POOL_VARIABLE] = str(POOL_MB * 2**20)
+    import tensorflow as tf
+
+    tf.zeros(1)  # makes the allocator, which reads the variable once
+    del os.environ[POOL_VARIABLE]
 
 
 class Watch:

@@ -1,11 +1,14 @@
 """The bound of the test process's memory."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from tests import resident
+from tests.helpers import ROOT
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="needs Linux' /proc")
 
@@ -37,8 +40,20 @@ def test_less_than_the_limit_is_no_fault(watch):
     assert not watch.fault()
 
 
-def test_the_pool_of_tensorflow_is_bounded(monkeypatch):
-    assert os.environ[resident.POOL_VARIABLE]
-    monkeypatch.setenv(resident.POOL_VARIABLE, "7")
-    resident.bound_the_pool()
-    assert os.environ[resident.POOL_VARIABLE] == "7"
+PROGRAM = """
+import os
+from tests import resident
+resident.POOL_MB = 64
+resident.bound_the_pool()
+assert resident.POOL_VARIABLE not in os.environ
+import tensorflow as tf
+try:
+    tf.zeros((200, 2**20), tf.uint8)
+except tf.errors.ResourceExhaustedError:
+    print("bounded")
+"""
+
+
+def test_the_pool_of_tensorflow_is_bounded_in_this_process_alone():
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "bounded\n", done.stderr
