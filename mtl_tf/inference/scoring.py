@@ -17,9 +17,13 @@ from mtl_tf.evaluation import Evaluation, Evaluator, strategy_and_batch
 from mtl_tf.inference.runs import TrainedRun, open_run
 from mtl_tf.inference.scored import data_suffix, of_baseline, scored, scores_suffix
 from mtl_tf.progress import Progress
-from mtl_tf.tasks import Task
+from mtl_tf.tasks import KINDS, Task
 from mtl_tf.training import runtime
 from mtl_tf.training.run_directory import write_table
+
+
+# The usual tasks have an entry in every file of scores, null where the network has not the task.
+_NOT_EVALUATED = dict.fromkeys(kind.name for kind in KINDS.values())
 
 
 class Scores(NamedTuple):
@@ -61,7 +65,7 @@ def evaluate_run(config: Config) -> Scores:
     folder = pathlib.Path(config.run_dir)
     stated = scored(config, data.source)
     units = {name: value for task in run.tasks for name, value in task.stated.items()}
-    scores = {"split": split, "scored": stated, **found.scores, **units}
+    scores = {"split": split, "scored": stated, **_NOT_EVALUATED, **found.scores, **units}
     if data.bad:
         scores["bad_files"] = data.bad
     rows = [{"id": data.source.ids[row.pop("index")], **row} for row in found.images]
@@ -73,7 +77,7 @@ def evaluate_run(config: Config) -> Scores:
             raise UsageError(f"the position baseline needs pictures of one size; those of {split} differ")
         alone, measured = tf.distribute.get_strategy(), position_baseline(run)
         found = _evaluate(alone, measured, run.tasks, data, config.train.batch_size, "evaluating the baseline")
-        baseline = {"split": split, "scored": of_baseline(stated), **found.scores, **units}
+        baseline = {"split": split, "scored": of_baseline(stated), **_NOT_EVALUATED, **found.scores, **units}
         write_json(folder / f"baseline_{data_suffix(config)}.json", baseline)
     return Scores(run.tasks, scores, baseline)
 
