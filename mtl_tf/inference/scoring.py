@@ -21,7 +21,6 @@ from mtl_tf.tasks import KINDS, Task
 from mtl_tf.training import runtime
 from mtl_tf.training.run_directory import write_table
 
-
 # The usual tasks have an entry in every file of scores, null where the network has not the task.
 _NOT_EVALUATED = dict.fromkeys(kind.name for kind in KINDS.values())
 
