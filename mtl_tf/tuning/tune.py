@@ -12,6 +12,7 @@ from mtl_tf.data.sets.settle import settled
 from mtl_tf.errors import UsageError
 from mtl_tf.options import coerce, format_value
 from mtl_tf.progress import format_seconds
+from mtl_tf.selection import found_by
 from mtl_tf.tuning import distributed, oracles
 from mtl_tf.tuning.directory import SearchDirectory, continued, join
 from mtl_tf.tuning.objectives import check_objective, check_one_scale, direction
@@ -90,6 +91,8 @@ def _check(config, own, space):
     every = tuple(dict.fromkeys(name for names in task_sets for name in names))
     found = describe(config.data).tasks(replace(config, tasks=every, train__best_metric="total"))
     check_objective(own.objective, found, task_sets)
+    for names in task_sets:
+        found_by(config.train.best_metric, [task for task in found if task.name in names])
     check_one_scale(own.objective, space.names)
     if own.algorithm == "grid":
         next(space.combinations())
