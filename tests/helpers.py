@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import functools
 import importlib
 import io
@@ -18,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from mtl_tf.data import descriptors
+from mtl_tf.tasks import ClassLabels, DepthLabels
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -34,10 +36,39 @@ TINY = (
 )
 
 
+def changed(descriptor: descriptors.Descriptor, **flat) -> descriptors.Descriptor:
+    """A descriptor with other values, those of labels by flat names: classes, semseg_values, depth_scale, ..."""
+    labels = dict(descriptor.labels)
+    of_classes = {name.removeprefix("semseg_"): flat.pop(name) for name in _OF_CLASSES if name in flat}
+    of_depth = {name.removeprefix("depth_"): flat.pop(name) for name in list(flat) if name.startswith("depth_")}
+    for name, kind, values in (("semseg", ClassLabels, of_classes), ("depth", DepthLabels, of_depth)):
+        if values.get("classes", True) == () or values.get("encoding", True) == "":
+            labels.pop(name, None)
+        elif values:
+            labels[name] = dataclasses.replace(labels[name], **values) if name in labels else kind(**values)
+    return dataclasses.replace(descriptor, labels=labels, **flat)
+
+
+_OF_CLASSES = ("classes", "palette", "ignore", "semseg_encoding", "semseg_values")
+
+
+# Of a class and of depth from 4 to 300 m.
+TWO_LABELS = {
+    "semseg": ClassLabels(("a",), ((1, 2, 3),)),
+    "depth": DepthLabels("uint16_scaled", minimum=4.0, maximum=300.0),
+}
+
+
+def described(name: str, classes: tuple = (), palette: tuple = (), **flat) -> descriptors.Descriptor:
+    """A new descriptor; see `changed`."""
+    of_classes = dict(classes=classes, palette=palette) if classes else {}
+    return changed(descriptors.Descriptor(name), **of_classes, **flat)
+
+
 def write_dataset(root: pathlib.Path, samples: dict[str, int], size=(32, 48), seed: int = 0) -> pathlib.Path:
     """Writes a data set of three classes and depth, whose pictures show their labels; returns its folder."""
     random = np.random.default_rng(seed)
-    descriptor = descriptors.Descriptor(
+    descriptor = described(
         name="tiny",
         classes=("left", "middle", "right"),
         palette=((200, 30, 30), (30, 200, 30), (30, 30, 200)),
@@ -60,7 +91,7 @@ def write_dataset(root: pathlib.Path, samples: dict[str, int], size=(32, 48), se
             labels[:, first:], labels[:, second:] = 1, 2
             depth = np.linspace(200, 4000, size[0])[:, None] * np.ones(size) * random.uniform(0.5, 1.2)
             noise = random.integers(0, 50, (*size, 3))
-            image = np.array(descriptor.palette)[labels] * (depth[..., None] / 5000) + noise
+            image = np.array(descriptor["semseg"].palette)[labels] * (depth[..., None] / 5000) + noise
             labels[:3], depth[-3:] = 255, 0
             Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(root / split / "rgb" / f"{index}.png")
             Image.fromarray(labels).save(root / split / "semseg" / f"{index}.png")

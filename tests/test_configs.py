@@ -1,6 +1,5 @@
 """Every shipped configuration is readable, says what it is, and can train one step."""
 
-import dataclasses
 import re
 
 import pytest
@@ -10,7 +9,7 @@ from mtl_tf import flags
 from mtl_tf.commands import OWN_OPTIONS
 from mtl_tf.data.sets import describe
 from mtl_tf.models import build_model
-from tests.helpers import ROOT
+from tests.helpers import ROOT, changed
 
 CONFIGS = sorted((ROOT / "configs").glob("**/*.flags"))
 
@@ -23,7 +22,7 @@ def read(path):
 def measured(descriptor):
     """The descriptor, with statistics made up where those of the user's files are missing."""
     made_up = dict(depth_mean=1.0, depth_std=1.0, depth_log_mean=0.0, depth_log_std=1.0)
-    return dataclasses.replace(descriptor, **made_up) if descriptor.lacks_statistics else descriptor
+    return changed(descriptor, **made_up) if descriptor.lacks_statistics else descriptor
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -56,5 +56,6 @@ def pack(root: pathlib.Path, count: int, shard_samples: int = 5000) -> None:
     source = RandomSource(count)
     descriptors.write(root, SYNTHETIC)
     (root / shards.MARK).write_text(json.dumps({"format": shards.FORMAT, "content": "pixels", "data": "random"}))
-    make = functools.cache(functools.partial(packing.pixel_features, source, lambda index: source.tasks, False))
+    features = functools.partial(packing.pixel_features, source, SYNTHETIC, lambda index: source.tasks, False)
+    make = functools.cache(features)
     packing.pack_split(source, "train", root, lambda index: dict(make(index % DIFFERENT)), shard_samples, workers=1)

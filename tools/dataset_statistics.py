@@ -96,7 +96,7 @@ def measure(source, descriptor, config):
     totals, skipped = {}, 0
     progress = Progress("measuring", len(source))
     with concurrent.futures.ThreadPoolExecutor(config.data.workers or os.cpu_count()) as pool:
-        read = functools.partial(_sums, source, descriptor.ignore, config.data.skip_bad)
+        read = functools.partial(_sums, source, descriptor.blanks.get("semseg"), config.data.skip_bad)
         for found in pool.map(read, range(len(source))):
             skipped += not found
             for name, value in found.items():
@@ -145,17 +145,19 @@ def mean_std(moments):
 
 def summarise(sums, descriptor):
     """The descriptor with the measured statistics, and class name -> share of all pixels (with "ignore")."""
-    changes, frequencies = {}, {}
+    labels, frequencies = dict(descriptor.labels), {}
     mean, std = mean_std(sums["rgb"])
-    changes |= dict(rgb_mean=_rounded(mean), rgb_std=_rounded(std))
+    rgb = dict(rgb_mean=_rounded(mean), rgb_std=_rounded(std))
     if "depth" in sums:
-        for prefix, name in (("depth_", "depth"), ("depth_log_", "log_depth")):
+        changes = {}
+        for prefix, name in (("", "depth"), ("log_", "log_depth")):
             mean, std = mean_std(sums[name])
             changes |= {f"{prefix}mean": _digits(mean), f"{prefix}std": _digits(std)}
+        labels["depth"] = dataclasses.replace(labels["depth"], **changes)
     if "classes" in sums:
-        shares = sums["classes"] / sums["classes"].sum()
-        frequencies = dict(zip(descriptor.classes, shares, strict=False)) | {"(ignore)": shares[descriptor.ignore]}
-    return dataclasses.replace(descriptor, **changes), frequencies
+        shares, ids = sums["classes"] / sums["classes"].sum(), labels["semseg"]
+        frequencies = dict(zip(ids.classes, shares, strict=False)) | {"(ignore)": shares[ids.ignore]}
+    return dataclasses.replace(descriptor, labels=labels, **rgb), frequencies
 
 
 def as_json(sums, descriptor, split):
@@ -173,13 +175,14 @@ def as_json(sums, descriptor, split):
         found["pixels"][kind] = int(figures.sum() if kind == "semseg" else np.ravel(figures)[0])
         if kind == "semseg":
             percent = 100 * figures / figures.sum()
-            found["classes"] = dict(zip(descriptor.classes, percent.tolist(), strict=False))
-            found["ignore"] = float(percent[descriptor.ignore])
+            ids = descriptor["semseg"]
+            found["classes"] = dict(zip(ids.classes, percent.tolist(), strict=False))
+            found["ignore"] = float(percent[ids.ignore])
         else:
             found[kind] = {name: value.tolist() for name, value in zip(("mean", "std"), mean_std(figures), strict=True)}
     if "depth" in found:
         mean, std = mean_std(sums["log_depth"])
-        found["depth"] |= {"log_mean": float(mean), "log_std": float(std), "unit": descriptor.depth_unit}
+        found["depth"] |= {"log_mean": float(mean), "log_std": float(std), "unit": descriptor["depth"].unit}
     return found
 
 
@@ -198,10 +201,11 @@ def table(descriptor, frequencies, count):
     rows = [
         (f"{name} (0..255)", *pair) for name, *pair in zip("RGB", descriptor.rgb_mean, descriptor.rgb_std, strict=True)
     ]
-    if descriptor.depth_encoding and descriptor.depth_mean is not None:
-        unit = "depth (m)" if descriptor.depth_unit == "metres" else descriptor.depth_unit
-        rows.append((unit, descriptor.depth_mean, descriptor.depth_std))
-        rows.append((f"ln {unit}", descriptor.depth_log_mean, descriptor.depth_log_std))
+    depth = descriptor.labels.get("depth")
+    if depth and depth.mean is not None:
+        unit = "depth (m)" if depth.unit == "metres" else depth.unit
+        rows.append((unit, depth.mean, depth.std))
+        rows.append((f"ln {unit}", depth.log_mean, depth.log_std))
     lines += [f"{name:<24}{mean:>12.5g}{std:>12.5g}" for name, mean, std in rows]
     if frequencies:
         lines += ["", f"{'class':<16}{'% of pixels':>12}"]

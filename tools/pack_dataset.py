@@ -59,6 +59,8 @@ def pack(parsed):
     sources = {split: open_split(config, split, descriptor) for split in own.splits or splits_of(config.data)}
     output, content = output_folder(config), content_of(own.content, config.data.name, sources)
     settings = {"format": shards.FORMAT, "content": content, "data": config.data.name}
+    if descriptor.task_names != shards.OLD_TASKS:
+        settings["tasks"] = list(descriptor.task_names)
     claim(output, shards.MARK, settings, [shards.TREE] if content == "tree" else list(sources))
     write_descriptor(output, config.data.root, descriptor)
     works = tree_work(config, own) if content == "tree" else sample_works(config, descriptor, sources, content)
@@ -86,7 +88,9 @@ def sample_works(config, descriptor, sources, content):
             make = functools.partial(packing.file_features, source, config.data.root)
             same = functools.partial(packing.same_files, source)
         else:
-            make = functools.partial(packing.pixel_features, source, labels_of(source), config.data.skip_bad)
+            make = functools.partial(
+                packing.pixel_features, source, descriptor, labels_of(source), config.data.skip_bad
+            )
             same = functools.partial(packing.same_pixels, source, descriptor)
         found[split] = source, make, same
     return found

@@ -99,7 +99,7 @@ def write_sample(file, table, depth, output, sample):
         )
     write_picture(paths["rgb"], image)
     write_picture(paths["semseg"], table[labels])
-    write_picture(paths["depth"], codecs.encode_uint16_scaled(metres, nyuv2.NYUV2.depth_scale))
+    write_picture(paths["depth"], codecs.encode_uint16_scaled(metres, nyuv2.NYUV2["depth"].scale))
 
 
 def describe(output, classes, splits):

@@ -5,10 +5,13 @@ Coordinates are in pixels, x to the right, y down, (0, 0) the top left corner of
 halves. So a crop that is only moved by whole pixels, or mirrored, copies pixels exactly; `window` is where it lies.
 """
 
+from collections.abc import Mapping
+
 import tensorflow as tf
 
 from mtl_tf.config import AugmentConfig
 from mtl_tf.data import colour, windows
+from mtl_tf.tasks import Labels, Move
 
 # The uniform numbers of a sample: scale, tilt, 8 corner shifts, 2 offsets, flip; then those of the colours.
 _GEOMETRY = 13
@@ -21,17 +24,21 @@ def draw(seed):
 
 
 def augment(
-    sample, seed, config: AugmentConfig, crop_size=(), ignore=255, depth_range=(0.0, float("inf")), cropped=False
+    sample,
+    seed,
+    config: AugmentConfig,
+    crop_size: tuple[int, ...],
+    tasks: Mapping[str, Labels],
+    cropped: bool = False,
 ):
     """One sample, augmented; returned as it is where nothing is asked for.
 
     Args:
-        sample: "image" (H, W, 3) in 0..255, and where present "semseg" int (H, W) and "depth" float32 (H, W) metres.
+        sample: "image" (H, W, 3) in 0..255, and label maps (H, W) of tasks.
         seed: int (2,); the same seed gives the same result.
         config: what may change, and by how much.
         crop_size: (height, width) of the result, pixels; empty = the size of the sample.
-        ignore: the class id of what lies outside the picture.
-        depth_range: metres; zoom_depth drops what leaves it.
+        tasks: task name -> its labels: what fills in outside of the picture, and how their values move.
         cropped: whether only the `window` of the sample was read; it is not cropped again.
 
     Returns:
@@ -41,7 +48,7 @@ def augment(
     result = sample | {"image": tf.cast(sample["image"], tf.float32)}
     if not cropped and (crop_size or bends(config) or config.reflect):
         crop = _crop if bends(config) else _move
-        result = crop(result, draws[:_GEOMETRY], config, crop_size, ignore, depth_range)
+        result = crop(result, draws[:_GEOMETRY], config, crop_size, tasks)
     if colour.changes_colour(config):
         result["image"] = colour.jitter_colour(result["image"], draws[_GEOMETRY:], config)
     return result
@@ -63,7 +70,7 @@ def window(draws, size, config: AugmentConfig, crop_size=()) -> windows.Window:
     return windows.choose(draws[10:_GEOMETRY], size, crop_size, config.reflect)
 
 
-def _move(sample, draws, config, crop_size, ignore, depth_range):
+def _move(sample, draws, config, crop_size, tasks):
     """A crop that copies a window; a perspective map would give the same, but slowly."""
     size = tf.shape(sample["image"])[:2]
     crop = tf.constant(crop_size, tf.int32) if crop_size else size
@@ -74,33 +81,34 @@ def _move(sample, draws, config, crop_size, ignore, depth_range):
     for name, value in sample.items():
         part = tf.convert_to_tensor(value)[start[0] : end[0], start[1] : end[1]]
         pads = tf.concat([beyond, tf.zeros([len(value.shape) - 2, 2], tf.int32)], axis=0)
-        part = tf.pad(part, pads, constant_values=tf.cast(ignore if name == "semseg" else 0, value.dtype))
+        part = tf.pad(part, pads, constant_values=tf.cast(tasks[name].blank if name in tasks else 0, value.dtype))
         if config.reflect:
             part = tf.cond(draws[12] < 0.5, lambda part=part: part[:, ::-1], lambda part=part: part)
         part.set_shape((*(crop_size or value.shape[:2]), *value.shape[2:]))
         result[name] = part
-    if "depth" in result and config.zoom_depth:
-        result["depth"] = zoom_depth(result["depth"], 1.0, depth_range)
-    return result
+    return _with_values_moved(result, Move(1.0), config, tasks)
 
 
-def _crop(sample, draws, config, crop_size, ignore, depth_range):
+def _crop(sample, draws, config, crop_size, tasks):
     size = tf.shape(sample["image"])[:2]
     crop = tf.constant(crop_size, tf.int32) if crop_size else size
     scale, quad = source_quad(draws, config, crop, size)
     coefficients = projective(quad, crop)
     result = dict(sample)
     result["image"] = warp_rgb(sample["image"], coefficients, crop)
-    if "semseg" in sample:
-        result["semseg"] = warp(sample["semseg"][..., None], coefficients, crop, "NEAREST", float(ignore))[..., 0]
-    if "depth" in sample:
-        result["depth"] = warp(sample["depth"][..., None], coefficients, crop, "NEAREST", 0.0)[..., 0]
-        if config.zoom_depth:
-            result["depth"] = zoom_depth(result["depth"], scale, depth_range)
+    for name, labels in tasks.items():
+        if name in sample:
+            result[name] = warp(sample[name][..., None], coefficients, crop, "NEAREST", float(labels.blank))[..., 0]
+    result = _with_values_moved(result, Move(scale), config, tasks)
     static = crop_size or sample["image"].shape[:2]
     for value in result.values():
         value.set_shape((*static, *value.shape[2:]))
     return result
+
+
+def _with_values_moved(sample, move, config, tasks):
+    """What the crop does to the values of labels, whose pixels stand where they belong."""
+    return sample | {name: labels.moved(sample[name], move, config) for name, labels in tasks.items() if name in sample}
 
 
 # === Geometry ===
@@ -191,9 +199,3 @@ def warp(image, coefficients, crop, interpolation, fill, beyond="CONSTANT"):
         interpolation=interpolation,
         fill_mode=beyond,
     )[0]
-
-
-def zoom_depth(depth, scale, depth_range):
-    """Depth as a pinhole camera of the same focal length would see the scaled window; 0 what leaves the range."""
-    depth = depth * tf.cast(scale, tf.float32)
-    return tf.where((depth >= depth_range[0]) & (depth <= depth_range[1]), depth, 0.0)

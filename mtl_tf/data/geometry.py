@@ -39,12 +39,17 @@ def resized(sample: Mapping, frame: Sequence[int], fit: str) -> dict:
     return result
 
 
-def in_frame(sample: Mapping, frame: Sequence[int], fit: str, ignore: int) -> dict:
-    """A sample that `resized` gave, in the frame: black and without labels around it. As it is where it fills it."""
+def in_frame(sample: Mapping, frame: Sequence[int], fit: str, blanks: Mapping[str, float]) -> dict:
+    """A sample that `resized` gave, in the frame: black and without labels around it. As it is where it fills it.
+
+    Args:
+        sample: the sample.
+        frame, fit: see `scaled_size`.
+        blanks: task name -> value of a pixel without a label.
+    """
     if not frame or fit not in ("pad", "crop"):
         return dict(sample)
-    fills = {"semseg": ignore}
-    return {name: framed(pixels[None], frame, fills.get(name, 0))[0] for name, pixels in sample.items()}
+    return {name: framed(pixels[None], frame, blanks.get(name, 0))[0] for name, pixels in sample.items()}
 
 
 def framed(batch, frame: Sequence[int], fill=0):

@@ -5,85 +5,81 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mtl_tf.data.descriptors import FILE_NAME, IGNORE, OTHER, Descriptor
 from mtl_tf.data.pixels import read_codes, read_colour_codes, read_label_codes
 from mtl_tf.errors import UsageError
+from mtl_tf.tasks.classes import IGNORE, OTHER, ClassLabels
 
+FILE_NAME = "dataset.json"
 NO_CLASS = -1  # in a table of class ids: a value that does not occur in the data set
 
 
-def read_labels(path: str, descriptor: Descriptor) -> np.ndarray:
-    """Class ids of a label file, as the descriptor says that they are stored.
+def read_labels(path: str, how: ClassLabels) -> np.ndarray:
+    """Class ids of a label file.
 
     Args:
         path: of the file.
-        descriptor: of the data set.
+        how: they are stored.
 
     Returns:
         int32 (H, W), class ids or the ignore value.
 
     Raises:
-        UsageError: the file cannot be read, or holds a value that the descriptor gives no meaning.
+        UsageError: the file cannot be read, or holds a value that has no meaning.
     """
-    if descriptor.semseg_encoding == "colour":
-        known, other = _colours(descriptor)
-        return _by_colour(path, read_colour_codes(path), known, other, _expected_colours(descriptor))
+    if how.encoding == "colour":
+        known, other = _colours(how)
+        return _by_colour(path, read_colour_codes(path), known, other, _expected_colours(how))
     codes = read_label_codes(path, _EXPECTED_IDS)
-    return _by_number(path, codes, number_table(descriptor), lambda: _expected_numbers(descriptor))
+    return _by_number(path, codes, number_table(how), lambda: _expected_numbers(how))
 
 
 _EXPECTED_IDS = (
-    f"a class id per pixel: grey, palette or three equal channels (classes by colour: semseg.encoding in {FILE_NAME})"
+    'a class id per pixel: grey, palette or three equal channels (classes by colour: "encoding": "colour" in '
+    f"{FILE_NAME})"
 )
 
 
 @functools.lru_cache(maxsize=8)
-def number_table(descriptor: Descriptor) -> np.ndarray:
+def number_table(how: ClassLabels) -> np.ndarray:
     """The class id, ignore value or `NO_CLASS` of every stored number, int32 (65536,)."""
-    ids = _ids(descriptor)
-    named = dict(descriptor.semseg_values)
+    ids = _ids(how)
+    named = dict(how.values)
     table = np.full(65536, ids[named.pop(OTHER)] if OTHER in named else NO_CLASS, np.int32)
-    if not descriptor.semseg_values:
-        table[: len(descriptor.classes)] = np.arange(len(descriptor.classes))
-        table[descriptor.ignore] = descriptor.ignore
+    if not how.values:
+        table[: len(how.classes)] = np.arange(len(how.classes))
+        table[how.ignore] = how.ignore
     for value, name in named.items():
         table[int(value)] = ids[name]
     return table
 
 
 @functools.lru_cache(maxsize=8)
-def _colours(descriptor):
+def _colours(how):
     """RGB colour -> class id or ignore value, and that of every other colour."""
-    ids = _ids(descriptor)
-    named = dict(descriptor.semseg_values)
+    ids = _ids(how)
+    named = dict(how.values)
     other = ids[named.pop(OTHER)] if OTHER in named else NO_CLASS
-    known = {tuple(colour): number for number, colour in enumerate(descriptor.palette)}
+    known = {tuple(colour): number for number, colour in enumerate(how.palette)}
     return known | {tuple(map(int, value.split(","))): ids[name] for value, name in named.items()}, other
 
 
-def _ids(descriptor):
-    return {name: number for number, name in enumerate(descriptor.classes)} | {IGNORE: descriptor.ignore}
+def _ids(how):
+    return {name: number for number, name in enumerate(how.classes)} | {IGNORE: how.ignore}
 
 
-def _expected_numbers(descriptor):
-    if not descriptor.semseg_values:
+def _expected_numbers(how):
+    if not how.values:
         return (
-            f" is neither a class (0..{len(descriptor.classes) - 1}) nor ignore ({descriptor.ignore}); expected the "
-            f"labels of data set {descriptor.name}"
+            f" is neither a class (0..{len(how.classes) - 1}) nor ignore ({how.ignore}); expected class ids as "
+            f"{FILE_NAME} or --data.name says"
         )
-    listed = ", ".join(value for value, _ in descriptor.semseg_values[:5])
-    listed += ", ..." if len(descriptor.semseg_values) > 5 else ""
-    return (
-        f" is not in semseg.values of data set {descriptor.name} ({listed}); add it to {FILE_NAME}, with a class or "
-        f'"{IGNORE}"'
-    )
+    listed = ", ".join(value for value, _ in how.values[:5])
+    listed += ", ..." if len(how.values) > 5 else ""
+    return f' is not in "values" ({listed}); add it there in {FILE_NAME}, with a class or "{IGNORE}"'
 
 
-def _expected_colours(descriptor):
-    return (
-        f"a colour of semseg.palette of data set {descriptor.name}; add it to semseg.values in {FILE_NAME}, with a "
-        f'class or "{IGNORE}"'
-    )
+def _expected_colours(how):
+    return f'a colour of "palette"; add it to "values" in {FILE_NAME}, with a class or "{IGNORE}"'
 
 
 def read_numbers(path: str, classes: np.ndarray, expected: str) -> np.ndarray:

@@ -8,10 +8,10 @@ import numpy as np
 
 from mtl_tf.config import DataConfig
 from mtl_tf.data.descriptors import Descriptor
-from mtl_tf.data.samples import no_label, within_range
 from mtl_tf.data.source import Source
 from mtl_tf.data.windows import Choose
 from mtl_tf.errors import UsageError
+from mtl_tf.tasks.classes import some
 
 NO_ROOT = "-"  # in data.mix_roots: a data set without a folder
 
@@ -35,14 +35,8 @@ def naming(data: DataConfig):
 
 
 def completed(descriptor: Descriptor, other: Descriptor) -> Descriptor:
-    """The descriptor, with what it lacks (classes, depth) from another."""
-    found = {}
-    if not descriptor.classes and other.classes:
-        found |= {name: getattr(other, name) for name in ("classes", "palette", "ignore")}
-    if not descriptor.depth_encoding and other.depth_encoding:
-        names = [field.name for field in dataclasses.fields(Descriptor) if field.name.startswith("depth_")]
-        found |= {name: getattr(other, name) for name in names}
-    return dataclasses.replace(descriptor, **found)
+    """The descriptor, with the labels that it lacks from another."""
+    return dataclasses.replace(descriptor, labels={**other.labels, **descriptor.labels})
 
 
 class Part(Source):
@@ -68,23 +62,12 @@ class Part(Source):
         self.source, self.tasks, self.name = source, tuple(tasks), own.name
         self.ids, self.passed_over = source.ids, source.passed_over
         self.labelled = {task: source.labelled.get(task, 0) for task in self.tasks}
-        self._target = target
-        self._classes = np.full(256, target.ignore, np.int32)
-        self.strangers = tuple(name for name in own.classes if name not in target.classes)
-        for number, name in enumerate(own.classes):
-            if name in target.classes:
-                self._classes[number] = target.classes.index(name)
-        if "depth" in source.tasks and own.depth_unit != target.depth_unit:
-            raise UsageError(
-                f"the depth of data set {own.name} is {own.depth_unit}, that of {target.name} is {target.depth_unit}; "
-                "leave the data set out, or train classes only (--tasks=semseg)"
-            )
-        if "semseg" in source.tasks and len(self.strangers) == len(own.classes):
-            raise UsageError(
-                f"data set {own.name} has no class in common with {target.name}: it has {_some(own.classes)}, "
-                f"expected some of {_some(target.classes)}; classes are matched by name, rename them in its "
-                "dataset.json, or leave the data set out"
-            )
+        self._target, self._adapt, strangers = target, {}, []
+        for task in source.tasks:
+            labels = target[task]
+            self._adapt[task], strange = labels.adapting(own[task], task, own.name, target.name)
+            strangers += strange
+        self.strangers = tuple(strangers)
 
     def path(self, index: int) -> str:
         return self.source.path(index)
@@ -106,11 +89,9 @@ class Part(Source):
         sample = self.source.read(index, window)
         for task in self.tasks:
             if task not in sample:
-                sample[task] = no_label(task, sample["image"].shape[:2], self._target)
-            elif task == "semseg":
-                sample[task] = self._classes[sample[task]]
-            elif task == "depth":
-                sample[task] = within_range(sample[task], self._target)
+                sample[task] = self._target[task].empty(sample["image"].shape[:2])
+            else:
+                sample[task] = self._adapt[task](sample[task])
         return sample
 
 
@@ -188,7 +169,7 @@ class Mixture(Source):
             count = f"{low}" if low == high else f"{low} or {high} (mean {mean:.2f})"
             held.append(f"{count} {name} [{tasks}; {len(part)} images]")
             if part.strangers:
-                lines.append(f"{name}: without a class here, so ignored: {_some(part.strangers)}")
+                lines.append(f"{name}: without a class here, so ignored: {some(part.strangers)}")
         return "\n".join([f"each batch of {batch_size}: {', '.join(held)}; an epoch is the first once", *lines])
 
 
@@ -205,7 +186,3 @@ class _Ids(Sequence):
         number, place = self._mixture.find(range(len(self))[index])
         name = self._mixture.parts[number].ids[place]
         return f"{self._mixture.names[number]}:{name}" if number else name
-
-
-def _some(names):
-    return ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")

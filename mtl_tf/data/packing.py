@@ -29,7 +29,7 @@ def pack_split(source, split: str, output: pathlib.Path, make: Callable[[int], d
     """Writes the shards of a split, then index, names and manifest; shards that are there already stay.
 
     Args:
-        source: the samples; `ids` are used.
+        source: the samples; `ids` and `tasks` are used, these as packed.json lists them.
         split: name of the split.
         output: folder of the packed data set.
         make: index of a sample -> features of its record (`file_features`, `pixel_features`).
@@ -102,7 +102,7 @@ def _write_shard(folder, number, source, wanted, made, progress):
         for index, features in zip(wanted, made, strict=True):
             size = features.pop("height", 0), features.pop("width", 0)
             labelled = features.pop("labelled", features)
-            labels = sum(1 << bit for bit, task in enumerate(shards.LABELS) if task in labelled)
+            labels = sum(1 << bit for bit, task in enumerate(source.tasks) if task in labelled)
             named = features | {"id": files.as_bytes(source.ids[index]), "height": size[0], "width": size[1]}
             record = records.frame(records.encode(named))
             file.write(record)
@@ -176,11 +176,14 @@ def file_features(source, root: str, index: int) -> dict:
     return features | {"height": height, "width": width}
 
 
-def pixel_features(source, labelled: Callable[[int], tuple[str, ...]], skip_bad: bool, index: int) -> dict:
+def pixel_features(
+    source, descriptor: Descriptor, labelled: Callable[[int], tuple[str, ...]], skip_bad: bool, index: int
+) -> dict:
     """The decoded pixels of a sample.
 
     Args:
         source: of the samples.
+        descriptor: of their data set.
         labelled: index of a sample -> the tasks whose labels it has.
         skip_bad: a sample that cannot be read becomes a record that says so, and is as bad when it is read.
         index: of the sample.
@@ -189,7 +192,7 @@ def pixel_features(source, labelled: Callable[[int], tuple[str, ...]], skip_bad:
         UsageError: the sample cannot be read.
     """
     try:
-        return pack_pixels(source.read(index), labelled(index))
+        return pack_pixels(source.read(index), labelled(index), descriptor.blanks)
     except UsageError as error:
         if not skip_bad:
             raise
@@ -202,6 +205,8 @@ class Tree:
     Attributes:
         ids: their paths below the root, sorted.
     """
+
+    tasks = ()
 
     def __init__(self, root: str):
         self.root = root

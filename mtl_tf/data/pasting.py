@@ -4,16 +4,19 @@ Every pixel of a result comes whole, with its colour, class and depth, from one 
 has none here. So a sample that lacks a label gains the true one of what was pasted into it, and no other.
 """
 
+from collections.abc import Mapping
+
 import tensorflow as tf
 
 from mtl_tf.config import AugmentConfig
+from mtl_tf.tasks import ClassLabels, Labels
 
 # The uniform numbers of a sample: which kind of pasting, and area, shape, top and left of a rectangle.
 _DRAWS = 5
 _CODES = 256  # class ids and the ignore value
 
 
-def paste(batch, seed, config: AugmentConfig, ignore: int = 255):
+def paste(batch, seed, config: AugmentConfig, tasks: Mapping[str, Labels]):
     """A batch in which some samples have got pixels of another one, their partner; a pure function of the seed.
 
     The partner stands a random distance further on in the batch, the same for all, so that each sample is the partner
@@ -21,22 +24,23 @@ def paste(batch, seed, config: AugmentConfig, ignore: int = 255):
     WACV 2021, here with true labels.
 
     Args:
-        batch: "image" float32 (B, H, W, 3), and where present "semseg" int32 (B, H, W) and "depth" float32 (B, H, W);
-            other values, such as "index", stay. B is at least 2.
+        batch: "image" float32 (B, H, W, 3), and label maps (B, H, W) of tasks; other values, such as "index", stay. B
+            is at least 2.
         seed: int (2,).
-        config: cutmix, cutmix_area and classmix are used; classmix needs "semseg".
-        ignore: the value of "semseg" where there is no class.
+        config: cutmix, cutmix_area and classmix are used; classmix goes by the first task that has classes.
+        tasks: task name -> its labels.
     """
     count, height, width = tf.unstack(tf.shape(batch["image"])[:3])
     draws = tf.random.stateless_uniform([1 + count * (_DRAWS + _CODES)], seed, dtype=tf.float32, alg="philox")
     distance = 1 + tf.cast(draws[0] * tf.cast(count - 1, tf.float32), tf.int32)
     kinds = tf.reshape(draws[1 : 1 + count * _DRAWS], (count, _DRAWS))
-    partner = {name: tf.roll(batch[name], -distance, axis=0) for name in ("image", "semseg", "depth") if name in batch}
+    partner = {name: tf.roll(batch[name], -distance, axis=0) for name in ("image", *tasks) if name in batch}
     mask = (kinds[:, :1] < config.cutmix)[..., None] & rectangles(kinds[:, 1:], height, width, config.cutmix_area)
     if config.classmix:
         chosen = (kinds[:, :1] >= config.cutmix) & (kinds[:, :1] < config.cutmix + config.classmix)
         ranks = tf.reshape(draws[1 + count * _DRAWS :], (count, _CODES))
-        mask |= chosen[..., None] & half_of_the_classes(partner["semseg"], ranks, ignore)
+        name, labels = next((name, labels) for name, labels in tasks.items() if isinstance(labels, ClassLabels))
+        mask |= chosen[..., None] & half_of_the_classes(partner[name], ranks, labels.ignore)
     result = dict(batch)
     for name, value in partner.items():
         result[name] = tf.where(mask[..., None] if name == "image" else mask, value, batch[name])

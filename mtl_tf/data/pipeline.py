@@ -1,8 +1,7 @@
 """From samples to batches: read, resize, augment, batch, with tf.data.
 
-A batch is a dict: "image" float32 (B, H, W, 3) RGB in 0..255; "semseg" int32 (B, H, W), `ignore` where there is no
-class; "depth" float32 (B, H, W) metres, 0 = invalid; "index" int64 (B,), the sample. Only the labels of `config.tasks`
-are in it.
+A batch is a dict: "image" float32 (B, H, W, 3) RGB in 0..255; for each of `config.tasks` its label maps (B, H, W), as
+`Source.read` gives them; "index" int64 (B,), the sample.
 """
 
 import contextlib
@@ -61,6 +60,7 @@ class TrainingData:
             UsageError: there are fewer samples than a batch has, or none with the labels of a task.
         """
         self.config, self.descriptor, self.source = config, descriptor, source
+        self.tasks = {name: descriptor[name] for name in source.tasks}
         self.batch_size = config.train.batch_size
         self.schedule = Schedule([len(part) for part in source.parts], source.weights, self.batch_size, config.seed)
         self.steps_per_epoch = self.schedule.steps_per_epoch
@@ -77,7 +77,7 @@ class TrainingData:
                     f"no sample of split {config.data.train_split} has a {task} label; leave the task out (--tasks), "
                     f"or {where}"
                 )
-        self._reader = Reader(source, config, descriptor.ignore)
+        self._reader = Reader(source, config, descriptor)
         fixed = config.data.image_size or config.data.crop_size
         self._size = (None, None) if fixed else self._reader.demand_one_size()
 
@@ -116,7 +116,7 @@ class TrainingData:
         return batches.prefetch(self.config.data.prefetch)
 
     def _paste(self, step, batch):
-        return paste(batch, fold(self.config.seed, _PASTE, step), self.config.augment, self.descriptor.ignore)
+        return paste(batch, fold(self.config.seed, _PASTE, step), self.config.augment, self.tasks)
 
     def _sample(self, index, epoch):
         data, augment, descriptor = self.config.data, self.config.augment, self.descriptor
@@ -131,12 +131,11 @@ class TrainingData:
         read, _ = sample.pop("index"), sample.pop("asked")
         sample = geometry.resized(sample, data.image_size, data.fit)
         sample = augmentation.augment(
-            geometry.in_frame(sample, data.image_size, data.fit, descriptor.ignore),
+            geometry.in_frame(sample, data.image_size, data.fit, descriptor.blanks),
             seed,
             augment,
             data.crop_size,
-            descriptor.ignore,
-            (descriptor.depth_minimum, descriptor.depth_maximum),
+            self.tasks,
             cropped,
         )
         return sample | {"index": read}
@@ -154,7 +153,7 @@ class EvaluationData:
             descriptor: of the data set.
         """
         self.config, self.descriptor, self.source = config, descriptor, source
-        self._reader = Reader(source, config, descriptor.ignore)
+        self._reader = Reader(source, config, descriptor)
 
     @property
     def bad(self) -> dict[str, str]:
@@ -213,12 +212,12 @@ class EvaluationData:
         index, real = sample.pop("index"), sample.pop("asked") & (position < count)
         sample = geometry.resized(sample, data.image_size, data.fit)
         sample = eigen_crop(sample) if eigen else sample  # of the picture, not of what it is padded to
-        sample = geometry.in_frame(sample, data.image_size, data.fit, self.descriptor.ignore)
+        sample = geometry.in_frame(sample, data.image_size, data.fit, self.descriptor.blanks)
         if not data.image_size:
             sample = top_left(sample, self.descriptor.crop_multiple)
-        empty = {"semseg": self.descriptor.ignore, "depth": 0.0}
         for task in self.source.tasks:
-            sample[task] = tf.where(real, sample[task], tf.cast(empty[task], sample[task].dtype))
+            blank = self.descriptor[task].blank
+            sample[task] = tf.where(real, sample[task], tf.cast(blank, sample[task].dtype))
         return sample | {"image": tf.cast(sample["image"], tf.float32), "index": tf.where(real, index, -1)}
 
 

@@ -9,12 +9,12 @@ import dataclasses
 
 import numpy as np
 
-from mtl_tf.data.descriptors import FILE_NAME, IGNORE, Descriptor
+from mtl_tf.data import depths
+from mtl_tf.data.descriptors import FILE_NAME, Descriptor
 from mtl_tf.data.labels import number_table, read_labels
 from mtl_tf.data.pixels import palette_of, read_label_codes
-from mtl_tf.data.samples import depth_table, read_depth_codes, stored_metres
 from mtl_tf.errors import UsageError
-from mtl_tf.tasks import DEPTH_UNITS
+from mtl_tf.tasks.classes import IGNORE
 
 LOOK_AT = 40  # files of each task, where not all are looked at
 MANY_CLASSES = 60
@@ -49,17 +49,18 @@ def see(task: str, path: str, descriptor: Descriptor) -> Seen:
     Raises:
         UsageError: it cannot be read.
     """
+    labels = descriptor[task]
     if task == "depth":
-        codes = read_depth_codes(path, descriptor)
-        return Seen(task, path, _count(codes, len(stored_metres(descriptor))), palette=palette_of(path))
-    if descriptor.semseg_encoding == "colour":
-        return see_pixels(task, path, read_labels(path, descriptor))
+        codes = depths.read_codes(path, labels)
+        return Seen(task, path, _count(codes, len(depths.stored_metres(labels))), palette=palette_of(path))
+    if labels.encoding == "colour":
+        return see_pixels(task, path, read_labels(path, labels))
     codes = read_label_codes(path, "a class id per pixel")
     stored = _count(codes, 65536)
     palette = palette_of(path)
     used = {value: palette[value] for value in np.flatnonzero(stored[:256]).tolist() if value in palette}
     counts = np.zeros(256, np.int64)
-    ids = number_table(descriptor)
+    ids = number_table(labels)
     known = (stored > 0) & (ids >= 0)
     np.add.at(counts, ids[known], stored[known])
     return Seen(task, path, counts, stored, used, is_rough(codes))
@@ -91,6 +92,7 @@ class Evidence:
 
     def __init__(self, descriptor: Descriptor):
         self.descriptor = descriptor
+        self._ids = descriptor.labels.get("semseg")
         self.files = {"semseg": 0, "depth": 0}
         self._counts: dict[str, np.ndarray] = {}
         self._stored = np.zeros(65536, np.int64)
@@ -148,10 +150,10 @@ class Evidence:
 
     def _present(self):
         counts = self._counts["semseg"]
-        return [number for number in range(len(self.descriptor.classes)) if counts[number]]
+        return [number for number in range(len(self._ids.classes)) if counts[number]]
 
     def _absent(self):
-        names, there = self.descriptor.classes, self._present()
+        names, there = self._ids.classes, self._present()
         if lacking := [name for number, name in enumerate(names) if number not in there]:
             yield (
                 f"no pixel of {_files(self.files['semseg'])} to train on has the class {_listed(lacking)}: it cannot "
@@ -161,7 +163,7 @@ class Evidence:
     # === Class ids ===
 
     def _of_classes(self, counts):
-        names, ignore, there = self.descriptor.classes, self.descriptor.ignore, self._present()
+        names, ignore, there = self._ids.classes, self._ids.ignore, self._present()
         if len(names) > MANY_CLASSES:
             yield (
                 f"{len(names)} classes: more than {MANY_CLASSES} are rare; are the files in semseg label maps? See "
@@ -188,12 +190,12 @@ class Evidence:
         if not counts[ignore]:
             return "; nothing can be learnt from them"
         share = counts[ignore] / counts.sum()
-        table = number_table(self.descriptor) if self.descriptor.semseg_encoding == "index" else np.zeros(0)
+        table = number_table(self._ids) if self._ids.encoding == "index" else np.zeros(0)
         values = np.flatnonzero((table == ignore) & (self._stored[: len(table)] > 0)).tolist()
         told = f", and {share:.1%} of the pixels are {IGNORE}"
         if not values:
             return f"{told}; see {self._reading()}"
-        value, names, (there,) = values[-1], self.descriptor.classes, self._present()
+        value, names, (there,) = values[-1], self._ids.classes, self._present()
         stored = int(np.flatnonzero((table == there) & (self._stored[: len(table)] > 0))[0])
         other = next((name for name in names if name != names[there]), "object")
         return (
@@ -202,14 +204,14 @@ class Evidence:
         )
 
     def _reading(self):
-        return f"semseg.{'values' if self.descriptor.semseg_values else 'classes'} in {FILE_NAME}"
+        return f"semseg.{'values' if self._ids.values else 'classes'} in {FILE_NAME}"
 
     # === Depth ===
 
     def _of_depth(self, counts):
-        descriptor = self.descriptor
-        count, unit = _files(self.files["depth"]), DEPTH_UNITS[descriptor.depth_unit].symbol
-        metres = stored_metres(descriptor)
+        labels = self.descriptor["depth"]
+        count, unit = _files(self.files["depth"]), labels.symbol
+        metres = depths.stored_metres(labels)
         measured = np.where(metres > 0, counts, 0)
         codes = np.flatnonzero(measured)
         if self._coloured:
@@ -217,28 +219,28 @@ class Evidence:
         if not codes.size:
             return
         low, high = int(codes[0]), int(codes[-1])
-        scaled = descriptor.depth_encoding in ("uint16_scaled", "uint8_scaled")
+        scaled = labels.encoding in ("uint16_scaled", "uint8_scaled")
         if len(codes) == 1:
             yield f"depth is {metres[low]:g}{unit} (stored {low}) in every measured pixel of {count}"
         elif high < MANY_CLASSES and scaled:
             yield f"depth in {count} holds only the values 0 to {high}, as a label map would; is it depth?"
-        elif descriptor.depth_encoding == "uint16_scaled" and high < 256 and metres[high] < 1:
+        elif labels.encoding == "uint16_scaled" and high < 256 and metres[high] < 1:
             yield (
                 f"16-bit depth in {count} holds only 8-bit values, up to {high} = {metres[high]:g}{unit}; is "
                 f"depth.scale in {FILE_NAME} right?"
             )
-        outside = measured[depth_table(descriptor) == 0].sum() / measured.sum()
+        outside = measured[depths.table(labels) == 0].sum() / measured.sum()
         if outside > 0.5:
             yield (
-                f"{outside:.0%} of the measured depth in {count} lies outside of {descriptor.depth_minimum:g} to "
-                f"{descriptor.depth_maximum:g}{unit} and is no label: stored {low} to {high} are {metres[low]:g} to "
+                f"{outside:.0%} of the measured depth in {count} lies outside of {labels.minimum:g} to "
+                f"{labels.maximum:g}{unit} and is no label: stored {low} to {high} are {metres[low]:g} to "
                 f"{metres[high]:g}{unit}; see depth.scale, minimum and maximum in {FILE_NAME}"
             )
-        elif descriptor.depth_unit == "metres" and scaled:
+        elif labels.unit == "metres" and scaled:
             middle = metres[np.searchsorted(np.cumsum(measured), measured.sum() / 2)]
             if not 0.01 <= middle <= 1000:
                 yield f"half of the depth in {count} is beyond {middle:g} m; is depth.scale in {FILE_NAME} right?"
-        if high == 65535 and len(codes) > 1 and codes[-2] < 0.75 * high and depth_table(descriptor)[high]:
+        if high == 65535 and len(codes) > 1 and codes[-2] < 0.75 * high and depths.table(labels)[high]:
             yield (
                 f"{high} in {count} is read as {metres[high]:g}{unit}, but stands far above the next value, "
                 f'{codes[-2]}; if nothing was measured there, "invalid": [{high}] under depth in {FILE_NAME}'

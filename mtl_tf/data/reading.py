@@ -11,12 +11,13 @@ import weakref
 import numpy as np
 import tensorflow as tf
 
+from mtl_tf.config import Config
+from mtl_tf.data.descriptors import Descriptor
+from mtl_tf.data.source import Source
 from mtl_tf.data.windows import Choose, cut_sample
 from mtl_tf.errors import UsageError
 
 _readers: weakref.WeakSet = weakref.WeakSet()
-
-LABEL_TYPES = {"semseg": tf.int32, "depth": tf.float32}
 
 
 class Reader:
@@ -26,8 +27,8 @@ class Reader:
         bad: file name -> what is wrong with it, of the samples that `data.skip_bad` went round so far.
     """
 
-    def __init__(self, source, config, ignore: int = 255):
-        self.source, self.ignore = source, ignore
+    def __init__(self, source: Source, config: Config, descriptor: Descriptor):
+        self.source, self.descriptor = source, descriptor
         self.tasks = source.tasks
         self.skip_bad = config.data.skip_bad
         self.bad: dict[str, str] = {}
@@ -45,7 +46,7 @@ class Reader:
             return self.source.read(index, window)
         if index not in self._memory:
             self._memory[index] = self.source.read(index)
-        return cut_sample(self._memory[index], window, self.ignore)
+        return cut_sample(self._memory[index], window, self.descriptor.blanks)
 
     def readable(self, index: int, window: Choose | None = None) -> tuple[int, dict[str, np.ndarray]]:
         """The sample at `index`; with data.skip_bad the next of its data set that can be read. Also says which it is.
@@ -82,7 +83,7 @@ class Reader:
             A dict of tensors: "image", the labels of the tasks, "index" (of the sample that was read), and "asked",
             whether that is the one that was asked for.
         """
-        types = [tf.int64, tf.uint8, *(LABEL_TYPES[task] for task in self.tasks)]
+        types = [tf.int64, tf.uint8, *(tf.as_dtype(self.descriptor[task].dtype) for task in self.tasks)]
 
         def read_one(index, *draws):
             return self._read(int(index), functools.partial(window, *draws) if window else None)
@@ -93,7 +94,7 @@ class Reader:
         read.set_shape(())
         sample = dict(zip(("image", *self.tasks), values, strict=True))
         for name, value in sample.items():
-            value.set_shape((*size, 3) if name == "image" else size)
+            value.set_shape((*size, *((3,) if name == "image" else self.descriptor[name].shape)))
         return sample | {"index": read, "asked": read == index}
 
     def _read(self, index, window):

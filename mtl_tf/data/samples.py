@@ -1,6 +1,5 @@
 """A source of samples that lie in files: which there are, and how the label of each task is read. Never writes."""
 
-import functools
 import os
 import re
 import unicodedata
@@ -8,80 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from mtl_tf.data import codecs, files
-from mtl_tf.data.descriptors import DEPTH_CODES, Descriptor
-from mtl_tf.data.labels import read_labels
+from mtl_tf.data import files
+from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.listing import NO_IMAGE, PassedOver
-from mtl_tf.data.pixels import read_codes, read_rgb, read_uint16, size_of
+from mtl_tf.data.pixels import read_rgb, size_of
 from mtl_tf.data.source import Source, watch_nothing
 from mtl_tf.data.windows import Choose, cut
 from mtl_tf.errors import UsageError
-from mtl_tf.tasks import DEPTH_UNITS
-
-
-def read_semseg(path: str, descriptor: Descriptor, window: Choose | None = None) -> np.ndarray:
-    """Class ids, int32 (H, W), as the descriptor says that they are stored; see `labels.read_labels`.
-
-    Args:
-        path: of the file; all of it is checked.
-        descriptor: of the data set.
-        window: from its size to the part that is wanted, `ignore` outside; None = all.
-    """
-    labels = read_labels(path, descriptor)
-    return cut(labels, window and window(labels.shape), descriptor.ignore)
-
-
-def read_depth(path: str, descriptor: Descriptor, window: Choose | None = None) -> np.ndarray:
-    """Metres, float32 (H, W); 0 = invalid, as is everything outside the range of the data set.
-
-    Args:
-        path: of the file.
-        descriptor: of the data set.
-        window: from its size to the part that is wanted, 0 outside; None = all.
-    """
-    return depth_table(descriptor).take(read_depth_codes(path, descriptor, window))
-
-
-def read_depth_codes(path: str, descriptor: Descriptor, window: Choose | None = None) -> np.ndarray:
-    """The stored values of a depth file, uint8 or uint16 (H, W); for `window` see `read_depth`."""
-    if descriptor.depth_encoding == "inverse_uint8":
-        return read_codes(path, "inverse depth in an 8-bit grey PNG", window)
-    expected = f"depth in steps of {descriptor.depth_scale:g} m in"
-    if descriptor.depth_encoding == "uint8_scaled":
-        return read_codes(path, f"{expected} an 8-bit grey PNG", window)
-    return read_uint16(path, f"{expected} a 16-bit grey PNG", window)
-
-
-@functools.lru_cache(maxsize=8)
-def depth_table(descriptor: Descriptor) -> np.ndarray:
-    """The metres, float32, of every stored value; 0 where it means no measurement or lies outside the range."""
-    return within_range(stored_metres(descriptor), descriptor)
-
-
-def stored_metres(descriptor: Descriptor) -> np.ndarray:
-    """The metres, float32, of every stored value, whether in range or not; 0 where it means no measurement."""
-    every = np.arange(DEPTH_CODES[descriptor.depth_encoding])
-    if descriptor.depth_encoding == "inverse_uint8":
-        metres = codecs.decode_inverse_uint8(every, descriptor.depth_minimum, descriptor.depth_maximum)
-    else:
-        metres = codecs.decode_uint16_scaled(every, descriptor.depth_scale)
-    metres[list(descriptor.depth_invalid)] = 0.0
-    return metres
-
-
-def within_range(metres: np.ndarray, descriptor: Descriptor) -> np.ndarray:
-    """The same depth, float32 metres; 0 what lies outside the range of the data set."""
-    low, high = np.float32(descriptor.depth_minimum), np.float32(descriptor.depth_maximum)
-    return np.where((metres >= low) & (metres <= high), metres, np.float32(0.0))
-
-
-def read_image(path: str, descriptor: Descriptor, window: Choose | None = None) -> np.ndarray:
-    """A picture, uint8 (H, W, 3); black outside of it, where a window reaches there."""
-    return read_rgb(path, window)
-
-
-READERS: dict[str, Callable] = {"rgb": read_image, "semseg": read_semseg, "depth": read_depth}
-_TAKING_WINDOWS = (read_image, read_semseg, read_depth)
 
 
 class FileSource(Source):
@@ -106,9 +38,10 @@ class FileSource(Source):
 
         Args:
             descriptor: of the data set.
-            tasks: the labels to read, of "semseg" and "depth".
+            tasks: the labels to read.
             found: "rgb" and task name -> id -> file. There is at least one picture; a label may lack.
-            readers: task name -> function (file, descriptor) that reads its label; None = the project's own encodings.
+            readers: task name -> function (file, labels of the descriptor) that reads a label map, of the tasks that
+                are not in one of the project's own encodings.
             limit: the first so many samples only; 0 = all.
             where: task name -> what to do to get its labels; None = put them into folders, as the project's layout has.
             passed_over: the files that are in none of them.
@@ -121,7 +54,7 @@ class FileSource(Source):
         self.tasks = tuple(tasks)
         self.files = {"rgb": dict(found.get("rgb", {}))}
         self.files |= {task: by_image(found.get(task, {}), self.files["rgb"]) for task in self.tasks}
-        self.readers = READERS | dict(readers or {})
+        self.readers = dict(readers or {})
         self.where = {task: f"put the labels into its folder {task}" for task in self.tasks} | dict(where or {})
         self._limit = limit
         images = self.files["rgb"]
@@ -148,7 +81,7 @@ class FileSource(Source):
         return self._own_file(task, self.ids[index])
 
     def _own_file(self, modality, name):
-        return self.files[modality][name] if self.readers[modality] in _TAKING_WINDOWS else None
+        return self.files[modality][name] if modality not in self.readers else None
 
     def sizes(self, index: int) -> dict[str, int]:
         name = self.ids[index]
@@ -160,11 +93,14 @@ class FileSource(Source):
     @property
     def own_encodings(self) -> bool:
         """Whether all files are read by the descriptor alone, as the project's own layout is."""
-        return all(self.readers[modality] in _TAKING_WINDOWS for modality in self.files)
+        return not any(modality in self.readers for modality in self.files)
 
     def faults(self) -> list[tuple[str, Callable[..., list[str]]]]:
         names = sorted(set().union(*self.files.values()), key=natural_order)[: self._limit or None]
         return [(name, lambda watch=watch_nothing, name=name: self._faults_of(name, watch)) for name in names]
+
+    def _pixels(self, path, modality):
+        return read_rgb(path) if modality == "rgb" else read_label(path, modality, self.readers, self.descriptor)
 
     def _faults_of(self, name, watch):
         texts, sizes = [], {}
@@ -179,12 +115,13 @@ class FileSource(Source):
                 continue
             path = present[name]
             try:
-                pixels = self.readers[modality](path, self.descriptor)
+                pixels = self._pixels(path, modality)
             except UsageError as error:
                 texts.append(str(error))
                 continue
             sizes[modality] = pixels.shape[:2]
-            texts += emptiness(path, modality, pixels, self.descriptor)
+            if modality != "rgb":
+                texts += self.descriptor[modality].emptiness(path, pixels)
             watch(modality, path, pixels, self._own_file(modality, name))
         for modality in sizes.keys() - {"rgb"}:
             if "rgb" in sizes:
@@ -207,7 +144,7 @@ def read_sample(
     Args:
         paths: "rgb" and task name -> file; a label may lack.
         tasks: the labels to read.
-        readers: "rgb" and task name -> reader.
+        readers: see `FileSource`.
         descriptor: of the data set.
         window: from the height and width of the picture to the part that is wanted; None = all of it.
     """
@@ -218,44 +155,37 @@ def read_sample(
         size, chosen = found, window(found) if window else None
         return chosen
 
-    def read(modality, window):
-        reader = readers[modality]
-        if reader in _TAKING_WINDOWS:
-            return reader(paths[modality], descriptor, window)
-        pixels = reader(paths[modality], descriptor)
-        return cut(pixels, window(pixels.shape[:2]), descriptor.ignore if modality == "semseg" else 0)
-
-    sample = {"image": read("rgb", of_image)}
+    sample = {"image": read_rgb(paths["rgb"], of_image)}
     for task in tasks:
         if task not in paths:
-            sample[task] = no_label(task, sample["image"].shape[:2], descriptor)
+            sample[task] = descriptor[task].empty(sample["image"].shape[:2])
             continue
 
         def of_label(found, path=paths[task]):
             check_size(path, found, paths["rgb"], size)
             return chosen
 
-        sample[task] = read(task, of_label)
+        sample[task] = read_label(paths[task], task, readers, descriptor, of_label)
     return sample
 
 
-def emptiness(path: str, modality: str, pixels: np.ndarray, descriptor: Descriptor) -> list[str]:
-    """What is wrong with a label map of which no pixel is labelled; nothing with any other."""
-    if modality == "depth" and not (pixels > 0).any():
-        unit = DEPTH_UNITS[descriptor.depth_unit].symbol
-        return [
-            f"{path}: no pixel has a valid depth ({descriptor.depth_minimum:g}..{descriptor.depth_maximum:g}{unit})"
-        ]
-    if modality == "semseg" and (pixels == descriptor.ignore).all():
-        return [f"{path}: no pixel has a class; all are ignore ({descriptor.ignore})"]
-    return []
+def read_label(
+    path: str, task: str, readers: Mapping[str, Callable], descriptor: Descriptor, window: Choose | None = None
+) -> np.ndarray:
+    """A label map (H, W) of a task, or a window of it; see `Labels.read`.
 
-
-def no_label(task: str, size: tuple[int, int], descriptor: Descriptor) -> np.ndarray:
-    """The label map (H, W) of a sample that has none."""
-    if task == "semseg":
-        return np.full(size, descriptor.ignore, np.int32)
-    return np.zeros(size, np.float32)
+    Args:
+        path: of its file.
+        task: its name.
+        readers: see `FileSource`.
+        descriptor: of the data set.
+        window: from its size to the part that is wanted; None = all.
+    """
+    labels = descriptor[task]
+    if task not in readers:
+        return labels.read(path, window)
+    pixels = readers[task](path, labels)
+    return cut(pixels, window and window(pixels.shape[:2]), labels.blank)
 
 
 def check_size(path, size, image_path, image_size):

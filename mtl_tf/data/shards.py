@@ -26,11 +26,11 @@ CONTENTS = ("files", "pixels", "tree")
 TREE = "files"
 
 # Where a record starts in its shard and how long it is, and where the id starts in names.txt, bytes; the size of the
-# picture (0 where it cannot be read), pixels; bit i of `labels`: it has the label of task i of `LABELS`.
+# picture (0 where it cannot be read), pixels; bit i of `labels`: it has the label of task i of "tasks" in packed.json.
 ENTRY = np.dtype(
-    [("start", "<u8"), ("length", "<u8"), ("name", "<u8"), ("height", "<u4"), ("width", "<u4"), ("labels", "u1")]
+    [("start", "<u8"), ("length", "<u8"), ("name", "<u8"), ("height", "<u4"), ("width", "<u4"), ("labels", "<u8")]
 )
-LABELS = ("semseg", "depth")
+OLD_TASKS = ("semseg", "depth")  # where packed.json does not say
 
 
 def shard_name(number: int) -> str:
@@ -39,7 +39,7 @@ def shard_name(number: int) -> str:
 
 
 def read_mark(root: str) -> dict:
-    """What packed.json says: "format", "content" (one of `CONTENTS`), "data" (the name of the data set).
+    """What packed.json says: "format", "content" (one of `CONTENTS`), "data" (the name of the data set), "tasks".
 
     Raises:
         UsageError: it is missing or wrong.
@@ -50,7 +50,7 @@ def read_mark(root: str) -> dict:
     )
     if mark.get("format") != FORMAT or mark.get("content") not in CONTENTS:
         raise UsageError(f'{path}: expected "format": {FORMAT} and "content"; pack the data set again')
-    return mark
+    return {"tasks": OLD_TASKS, **mark}
 
 
 class Ids(Sequence):

@@ -67,8 +67,8 @@ class Source:
             window: from the height and width of its picture to the part that is wanted; None = all of it.
 
         Returns:
-            "image" uint8 (H, W, 3) RGB, and for each task: "semseg" int32 (H, W) class ids or the ignore value;
-            "depth" float32 (H, W) metres, 0 = invalid. A label that the sample lacks is all ignore or all 0.
+            "image" uint8 (H, W, 3) RGB, and for each task its label map (H, W): class ids, int32; depth, float32
+            metres. A pixel without a label has the value `Labels.blank`, all of a label that the sample lacks.
 
         Raises:
             UsageError: a file cannot be read, is not of the expected kind, or differs from the image in size.

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from mtl_tf.data.depths import within_range
 from mtl_tf.data.pixels import read_uint16
-from mtl_tf.data.samples import within_range
 from mtl_tf.data.texts import read_text
 from mtl_tf.errors import UsageError
 from mtl_tf.parsing import parse_json
@@ -48,10 +48,10 @@ def depth_reader(
     """
     camera_of = {path: cameras.get(name) for name, path in disparities.items()}
 
-    def read(path, descriptor):
+    def read(path, labels):
         if camera_of[path] is None:
             raise UsageError(f"{path}: its camera file, by which it becomes metres, is missing; unpack {archive} again")
-        return within_range(metres(decode(read_codes(path)), read_camera(camera_of[path])), descriptor)
+        return within_range(metres(decode(read_codes(path)), read_camera(camera_of[path])), labels)
 
     return read
 

@@ -3,7 +3,7 @@
 So a reader converts the pixels of the crop alone. NumPy only; `augment` gives the same crop of a whole picture.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -66,9 +66,17 @@ def cut(pixels: np.ndarray, window: Window | None, fill=0) -> np.ndarray:
     return part[:, ::-1] if mirrored else part
 
 
-def cut_sample(sample: dict[str, np.ndarray], window: Choose | None, ignore: int) -> dict[str, np.ndarray]:
-    """The same window of all that a sample (see `samples.FileSource.read`) has; black and without labels outside."""
+def cut_sample(
+    sample: dict[str, np.ndarray], window: Choose | None, blanks: Mapping[str, float]
+) -> dict[str, np.ndarray]:
+    """The same window of all that a sample (see `Source.read`) has; black and without labels outside.
+
+    Args:
+        sample: the sample.
+        window: from the size of its picture to the part that is wanted; None = all.
+        blanks: task name -> value of a pixel without a label.
+    """
     if window is None:
         return sample
     chosen = window(sample["image"].shape[:2])
-    return {name: cut(pixels, chosen, ignore if name == "semseg" else 0) for name, pixels in sample.items()}
+    return {name: cut(pixels, chosen, blanks.get(name, 0)) for name, pixels in sample.items()}

@@ -16,7 +16,7 @@ from mtl_tf.inference.runs import is_saved_model, open_run, read_configuration
 from mtl_tf.models.folding import fold_batch_norm
 from mtl_tf.parsing import parse_json
 from mtl_tf.plain_paths import plain_path
-from mtl_tf.tasks import KINDS, Task, answers
+from mtl_tf.tasks import KINDS, Task, answers, usual
 
 SCALES = ("fit", "native")
 ASSET = "tasks.json"
@@ -47,7 +47,7 @@ class Prediction(Mapping):
             raise AttributeError(name)
         if name in self._answers:
             return self._answers[name]
-        if any(name in (kind.name, f"{kind.name}_probability") for kind in KINDS.values()):
+        if any(name in (task, f"{task}_probability") for task in usual()):
             return None
         raise AttributeError(f"a network without {name!r}; it answers {', '.join(self._answers)}")
 
@@ -182,7 +182,7 @@ def tasks_from_json(text: str) -> tuple[Task, ...]:
     for name, entry in parse_json(text)["tasks"].items():
         if "kind" not in entry:
             entry |= {"kind": {"semseg": "classes", "depth": "depth"}[name], "objective": entry.get("loss")}
-        kind = KINDS[entry["kind"]]
+        kind = KINDS[entry["kind"]].task_type
         fields = {field.name for field in dataclasses.fields(kind)}
         tasks.append(kind(**{key: _frozen(value) for key, value in entry.items() if key in fields}))
     return tuple(tasks)

@@ -17,12 +17,12 @@ from mtl_tf.evaluation import Evaluation, Evaluator, strategy_and_batch
 from mtl_tf.inference.runs import TrainedRun, open_run
 from mtl_tf.inference.scored import data_suffix, of_baseline, scored, scores_suffix
 from mtl_tf.progress import Progress
-from mtl_tf.tasks import KINDS, Task
+from mtl_tf.tasks import Task, usual
 from mtl_tf.training import runtime
 from mtl_tf.training.run_directory import write_table
 
 # The usual tasks have an entry in every file of scores, null where the network has not the task.
-_NOT_EVALUATED = dict.fromkeys(kind.name for kind in KINDS.values())
+_NOT_EVALUATED = dict.fromkeys(usual())
 
 
 class Scores(NamedTuple):

@@ -1,24 +1,36 @@
 """What is predicted: each kind of task is an object with behaviour, in one file."""
 
+from mtl_tf.tasks._labels import Labels, Move
 from mtl_tf.tasks._task import MISSING, Metric, Task
 from mtl_tf.tasks.cityscapes import CITYSCAPES_CLASSES, cityscapes_tasks
-from mtl_tf.tasks.classes import Segmentation
-from mtl_tf.tasks.depth import DEPTH_UNITS, Depth
+from mtl_tf.tasks.classes import ClassLabels, Segmentation
+from mtl_tf.tasks.depth import DEPTH_UNITS, Depth, DepthLabels
 
 __all__ = [
     "CITYSCAPES_CLASSES",
     "DEPTH_UNITS",
     "KINDS",
     "MISSING",
+    "ClassLabels",
     "Depth",
+    "DepthLabels",
+    "Labels",
     "Metric",
+    "Move",
     "Segmentation",
     "Task",
     "answers",
     "cityscapes_tasks",
+    "usual",
 ]
 
-KINDS: dict[str, type[Task]] = {kind.kind: kind for kind in (Segmentation, Depth)}
+# A kind of task is known by its labels.
+KINDS: dict[str, type[Labels]] = {kind.kind: kind for kind in (ClassLabels, DepthLabels)}
+
+
+def usual() -> tuple[str, ...]:
+    """The tasks that are trained where nobody names any."""
+    return tuple(kind.name for kind in KINDS.values() if kind.usual)
 
 
 def answers(tasks, raws) -> dict:

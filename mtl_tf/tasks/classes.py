@@ -5,7 +5,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from mtl_tf.errors import UsageError
+from mtl_tf.tasks._labels import Labels
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
+
+ENCODINGS = ("index", "colour")
+OTHER, IGNORE = "other", "ignore"  # in values: every other stored value; no class
 
 UNLABELLED = 255  # in the maps of the report page
 
@@ -121,3 +126,132 @@ class Segmentation(Task):
 
     def constant(self, sums: np.ndarray):
         return sums
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassLabels(Labels):
+    """How class ids are stored.
+
+    Attributes:
+        classes: names in the order of their ids.
+        palette: their colours, RGB 0..255.
+        ignore: the label value of pixels without a class.
+        encoding: what a label file holds, one of `ENCODINGS`: a number a pixel, or a colour of `palette`.
+        values: pairs of a stored value and what it means, a class or `IGNORE`; "R,G,B" stands for a colour, `OTHER` for
+            every value that is not listed. Empty = a number is its class or `ignore`. A stored number that is not
+            listed is an error; a colour may also be one of `palette`.
+    """
+
+    kind: ClassVar[str] = "classes"
+    name: ClassVar[str] = "semseg"
+    keys: ClassVar[tuple[str, ...]] = ("classes", "palette", "ignore", "encoding", "values")
+    example: ClassVar[str] = '{"classes": ["road", "car"], "palette": [[128, 64, 128], [0, 0, 142]], "ignore": 255}'
+    task_type: ClassVar[type[Task]] = Segmentation
+    usual: ClassVar[bool] = True
+    dtype: ClassVar[type] = np.int32
+
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    ignore: int = 255
+    encoding: str = "index"
+    values: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def blank(self) -> int:
+        return self.ignore
+
+    @classmethod
+    def parse(cls, entry) -> "ClassLabels":
+        from mtl_tf.data import keys
+
+        classes, palette = entry.take("classes", keys.names), entry.take("palette", keys.colours)
+        if not classes or len(classes) > 255:
+            entry.fail("classes", "1 to 255 names", f"{len(classes)} names")
+        if len(palette) != len(classes):
+            entry.fail("palette", f"one colour for each of the {len(classes)} classes", f"{len(palette)} colours")
+        ignore = entry.take("ignore", keys.whole, default=255)
+        if not len(classes) <= ignore <= 255:
+            entry.fail("ignore", f"a value of no class, {len(classes)}..255", ignore)
+        encoding = entry.take("encoding", keys.text, default="index")
+        if encoding not in ENCODINGS:
+            entry.fail("encoding", f"one of {', '.join(ENCODINGS)}", encoding)
+        if encoding == "colour" and len(set(palette)) < len(palette):
+            entry.fail("palette", "different colours, since classes are read by colour", "one colour twice")
+        values = entry.take("values", keys.named, default=())
+        for value, name in values:
+            if value != OTHER and not _is_stored(value, encoding):
+                kind = 'whole numbers "0" to "65535"' if encoding == "index" else 'colours such as "128,64,128"'
+                entry.fail("values", f'an object whose keys are {kind}, or "{OTHER}"', value)
+            if name not in (*classes, IGNORE):
+                entry.fail("values", f'an object whose values are names of classes, or "{IGNORE}"', name)
+        if values and IGNORE in classes:
+            entry.fail("classes", f'names other than "{IGNORE}", which means no class in {entry.prefix}values', IGNORE)
+        return cls(classes, palette, ignore, encoding, values)
+
+    def content(self) -> dict:
+        found = {
+            "classes": list(self.classes),
+            "palette": [list(colour) for colour in self.palette],
+            "ignore": self.ignore,
+        }
+        found |= {"encoding": self.encoding} if self.encoding != "index" else {}
+        return found | ({"values": dict(self.values)} if self.values else {})
+
+    def told(self, name: str) -> str:
+        named = [*map(str, range(len(self.classes)))]
+        if self.encoding == "colour":
+            named = [",".join(map(str, colour)) for colour in self.palette]
+        plain = not (self.values and self.encoding == "index")
+        meanings = dict(zip(named, self.classes, strict=True)) if plain else {}
+        meanings |= self.values or ({str(self.ignore): IGNORE} if self.encoding == "index" else {})
+        shown = "; ".join(f"{value} = {meaning}" for value, meaning in meanings.items())
+        return f"{name} by {'number' if self.encoding == 'index' else 'colour'}: {shown}"
+
+    @property
+    def storage(self) -> tuple:
+        """Names and colours of classes are none of it, where they do not say how ids are stored."""
+        colours = self.palette if self.encoding == "colour" else ()
+        named = self.classes if self.encoding == "colour" or self.values else ()
+        return self.encoding, self.values, named, colours, self.ignore
+
+    def read(self, path, window=None) -> np.ndarray:
+        """Class ids, int32 (H, W)."""
+        from mtl_tf.data.labels import read_labels
+        from mtl_tf.data.windows import cut
+
+        labels = read_labels(path, self)
+        return cut(labels, window and window(labels.shape), self.ignore)
+
+    def emptiness(self, path: str, label: np.ndarray) -> list[str]:
+        return [f"{path}: no pixel has a class; all are ignore ({self.ignore})"] * bool((label == self.ignore).all())
+
+    def adapting(self, other, name: str, their: str, our: str) -> tuple:
+        """Classes by their names; pixels of the others have none."""
+        super().adapting(other, name, their, our)
+        strangers = tuple(each for each in other.classes if each not in self.classes)
+        if len(strangers) == len(other.classes):
+            raise UsageError(
+                f"data set {their} has no class in common with {our}: it has {some(other.classes)}, expected some of "
+                f"{some(self.classes)}; classes are matched by name, rename them in its dataset.json, or leave the "
+                "data set out"
+            )
+        ids = np.full(256, self.ignore, np.int32)
+        for number, each in enumerate(other.classes):
+            if each in self.classes:
+                ids[number] = self.classes.index(each)
+        return lambda label: ids[label], strangers
+
+    def task(self, name: str, data_set: str, config) -> Segmentation:
+        return Segmentation(self.classes, self.palette, self.ignore, name)
+
+
+def some(names) -> str:
+    """The first names, and how many there are if they are many."""
+    return ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
+
+
+def _is_stored(value, encoding):
+    """Whether a key of `values` is a number, or a colour, as a label file may hold."""
+    parts = value.split(",") if encoding == "colour" else [value]
+    most, count = (255, 3) if encoding == "colour" else (65535, 1)
+    return len(parts) == count and all(part in map(str, range(most + 1)) for part in parts)

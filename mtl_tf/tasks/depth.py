@@ -6,7 +6,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from mtl_tf.data import codecs
+from mtl_tf.errors import UsageError
+from mtl_tf.tasks._labels import Labels
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
+
+CODES = {"inverse_uint8": 256, "uint8_scaled": 256, "uint16_scaled": 65536, "disparity": 65536}  # of each encoding
+SCALED = ("uint16_scaled", "uint8_scaled")
 
 _BY_IMAGE = (
     Metric("si_log_rmse", "SI-logRMSE", higher=False, main=True),
@@ -211,7 +217,6 @@ class Depth(Task):
     def files(self, image: np.ndarray, answer: np.ndarray) -> list[PredictedFile]:
         """16 bits in steps of the unit (0.01 m), 0 = invalid; a picture with a bar; for Miniscapes' codec 8 bits."""
         from mtl_tf import pictures
-        from mtl_tf.data import codecs
 
         codes = codecs.encode_uint16_scaled(answer, self._unit.step)
         beyond = np.count_nonzero(np.isfinite(answer) & (answer > 0) & (codes == 0))
@@ -240,3 +245,152 @@ class Depth(Task):
 
         mean = np.where(sums[..., 1] > 0, sums[..., 0] / np.maximum(sums[..., 1], 1), self.mean)
         return self.encode(ops.convert_to_tensor(mean, "float32"))[..., None]
+
+
+@dataclasses.dataclass(frozen=True)
+class DepthLabels(Labels):
+    """How depth is stored; where it says metres, its unit is meant.
+
+    Attributes:
+        encoding: one of `CODES`. "disparity" (of a stereo pair) is turned into depth by the reader of a data set that
+            has it.
+        unit: what the numbers are, a key of `DEPTH_UNITS`.
+        scale: metres a unit of `uint16_scaled` and `uint8_scaled`.
+        invalid: stored values besides 0 that say that nothing was measured.
+        minimum, maximum: range of valid depth, metres; what lies outside has no label.
+        mean, std: of depth over the training split, metres; None = not measured yet.
+        log_mean, log_std: of its natural logarithm.
+    """
+
+    kind: ClassVar[str] = "depth"
+    name: ClassVar[str] = "depth"
+    keys: ClassVar[tuple[str, ...]] = (
+        *("encoding", "unit", "scale", "invalid", "minimum", "maximum"),
+        *("mean", "std", "log_mean", "log_std"),
+    )
+    example: ClassVar[str] = '{"encoding": "uint16_scaled", "scale": 0.001, "minimum": 0.1, "maximum": 10.0}'
+    task_type: ClassVar[type[Task]] = Depth
+    usual: ClassVar[bool] = True
+    dtype: ClassVar[type] = np.float32
+    measured: ClassVar[tuple[str, ...]] = ("mean", "std", "log_mean", "log_std")
+
+    encoding: str
+    unit: str = "metres"
+    scale: float = 0.001
+    invalid: tuple[int, ...] = ()
+    minimum: float = codecs.MINIMUM
+    maximum: float = codecs.MAXIMUM
+    mean: float | None = None
+    std: float | None = None
+    log_mean: float | None = None
+    log_std: float | None = None
+
+    @property
+    def symbol(self) -> str:
+        """What is printed after a number."""
+        return DEPTH_UNITS[self.unit].symbol
+
+    @classmethod
+    def parse(cls, entry) -> "DepthLabels":
+        from mtl_tf.data import keys
+
+        found = {"encoding": entry.take("encoding", keys.text)}
+        if found["encoding"] not in CODES:
+            entry.fail("encoding", f"one of {', '.join(CODES)}", found["encoding"])
+        found["unit"] = entry.take("unit", keys.text, default="metres")
+        if found["unit"] not in DEPTH_UNITS:
+            entry.fail("unit", f"one of {', '.join(DEPTH_UNITS)}", found["unit"])
+        if found["encoding"] == "uint8_scaled":  # whose steps are of no usual size
+            found["scale"] = entry.take("scale", keys.positive)
+        else:
+            found["scale"] = entry.take("scale", keys.positive, default=0.001)
+        found["invalid"] = entry.take("invalid", keys.wholes, default=())
+        largest = CODES[found["encoding"]] - 1
+        if any(code > largest for code in found["invalid"]):
+            entry.fail("invalid", f"a list of stored values, 0..{largest}", max(found["invalid"]))
+        found["minimum"], found["maximum"] = entry.take("minimum", keys.positive), entry.take("maximum", keys.positive)
+        if found["minimum"] >= found["maximum"]:
+            entry.fail("maximum", f"more than minimum ({found['minimum']})", found["maximum"])
+        kinds = {"mean": keys.positive, "std": keys.positive, "log_mean": keys.number, "log_std": keys.positive}
+        return cls(**found, **{key: entry.take(key, kind, default=None) for key, kind in kinds.items()})
+
+    def content(self) -> dict:
+        found = dataclasses.asdict(self) | {"invalid": list(self.invalid)}
+        usual = {"scale": self.encoding not in SCALED, "invalid": not self.invalid, "unit": self.unit == "metres"}
+        return {key: value for key, value in found.items() if value is not None and not usual.get(key)}
+
+    def told(self, name: str) -> str:
+        unknown = ", ".join(map(str, (0, *self.invalid)))
+        low, high = f"{self.minimum:g}{self.symbol}", f"{self.maximum:g}{self.symbol}"
+        how = {
+            "inverse_uint8": f"8 bits, inverse, 255 = {low}, 1 = {high}",
+            "uint8_scaled": f"8 bits, value x {self.scale:g}",
+            "uint16_scaled": f"16 bits, value x {self.scale:g}",
+            "disparity": "from disparity",
+        }
+        return f"{name}: {how[self.encoding]}; {unknown} = not measured; valid {low} to {high}"
+
+    @property
+    def storage(self) -> tuple:
+        steps = (self.minimum, self.maximum) if self.encoding == "inverse_uint8" else (self.scale,)
+        return self.encoding, steps, self.invalid
+
+    def read(self, path, window=None) -> np.ndarray:
+        """Metres, float32 (H, W); 0 = invalid, as is everything outside the range."""
+        from mtl_tf.data import depths
+
+        return depths.table(self).take(depths.read_codes(path, self, window))
+
+    def emptiness(self, path: str, label: np.ndarray) -> list[str]:
+        if (label > 0).any():
+            return []
+        return [f"{path}: no pixel has a valid depth ({self.minimum:g}..{self.maximum:g}{self.symbol})"]
+
+    def adapting(self, other, name: str, their: str, our: str) -> tuple:
+        """What lies in the range; of the same unit."""
+        from mtl_tf.data.depths import within_range
+
+        super().adapting(other, name, their, our)
+        if other.unit != self.unit:
+            raise UsageError(
+                f"the {name} of data set {their} is {other.unit}, that of {our} is {self.unit}; leave the data set "
+                "out, or train classes only (--tasks=semseg)"
+            )
+        return lambda label: within_range(label, self), ()
+
+    def moved(self, label, move, config):
+        """Metres as a pinhole camera of the same focal length would see the window; 0 what leaves the range."""
+        if not config.zoom_depth:
+            return label
+        import tensorflow as tf
+
+        label = label * tf.cast(move.scale, tf.float32)
+        return tf.where((label >= self.minimum) & (label <= self.maximum), label, 0.0)
+
+    @property
+    def statistics(self) -> dict[str, float | None]:
+        """What targets are whitened by."""
+        return {key: getattr(self, key) for key in self.measured}
+
+    def task(self, name: str, data_set: str, config) -> Depth:
+        missing = [key for key, value in self.statistics.items() if value is None]
+        if missing:
+            raise UsageError(
+                f"data set {data_set} lacks the {name} statistics {', '.join(missing)}, which depend on your files: "
+                "measure them once with tools/dataset_statistics.py --write (into dataset.json in data.root), or with "
+                "--output=FILE and train with --data.statistics=FILE"
+            )
+        if config.augment.zoom_depth and self.unit != "metres":
+            raise UsageError(
+                f"augment.zoom_depth scales metres, but the {name} of data set {data_set} is {self.unit}; turn it off"
+            )
+        return Depth(
+            minimum=self.minimum,
+            maximum=self.maximum,
+            **self.statistics,
+            space=config.loss.depth_space,
+            objective=config.loss.depth,
+            codec="inverse_uint8" if self.encoding == "inverse_uint8" else "metres",
+            unit=self.unit,
+            name=name,
+        )

@@ -52,7 +52,7 @@ def miniscapes(root):
         picture = np.stack([pixels[channel] * 12 for channel in "rgb"], -1)
         Image.fromarray(picture).save(root / "train/rgb" / f"{name}.jpg")
         labels = Image.fromarray(pixels["l"])
-        labels.putpalette([value for colour in MINISCAPES.palette for value in colour])
+        labels.putpalette([value for colour in MINISCAPES["semseg"].palette for value in colour])
         labels.save(root / "train/semseg" / f"{name}.png")
         Image.fromarray(pixels["d"] * 10).save(root / "train/depth" / f"{name}.png")
     return dict(data__name="miniscapes", data__root=str(root))
@@ -195,11 +195,13 @@ def check(sample, descriptor, tasks):
     if "semseg" in tasks:
         labels = sample["semseg"]
         assert labels.dtype == np.int32 and labels.shape == image.shape[:2]
-        assert ((labels == descriptor.ignore) | ((labels >= 0) & (labels < len(descriptor.classes)))).all()
+        assert (
+            (labels == descriptor["semseg"].ignore) | ((labels >= 0) & (labels < len(descriptor["semseg"].classes)))
+        ).all()
     if "depth" in tasks:
         depth = sample["depth"]
         assert depth.dtype == np.float32 and depth.shape == image.shape[:2]
-        low, high = np.float32(descriptor.depth_minimum), np.float32(descriptor.depth_maximum)
+        low, high = np.float32(descriptor["depth"].minimum), np.float32(descriptor["depth"].maximum)
         assert ((depth == 0) | ((depth >= low) & (depth <= high))).all()
 
 

@@ -7,6 +7,8 @@ import tensorflow as tf
 from mtl_tf.config import AugmentConfig
 from mtl_tf.data import augment as augmentation
 from mtl_tf.data.augment import augment
+from mtl_tf.tasks import Move
+from tests.helpers import TWO_LABELS
 
 RANDOM = np.random.default_rng(0)
 SIZE, CROP = (37, 53), (16, 20)
@@ -50,7 +52,7 @@ def assert_same(found, expected):
 
 
 def test_nothing_asked_for_changes_nothing(sample):
-    found = as_arrays(augment(sample, (1, 2), off()))
+    found = as_arrays(augment(sample, (1, 2), off(), (), TWO_LABELS))
     assert found["image"].dtype == np.float32
     assert_same(found, sample)
 
@@ -58,7 +60,7 @@ def test_nothing_asked_for_changes_nothing(sample):
 @pytest.mark.parametrize("reflect", [False, True])
 def test_a_crop_is_a_slice_bit_for_bit_and_every_offset_occurs(sample, reflect):
     corners, mirrored = [], 0
-    crop = tf.function(lambda seed: augment(sample, seed, off(reflect=reflect), CROP))
+    crop = tf.function(lambda seed: augment(sample, seed, off(reflect=reflect), CROP, TWO_LABELS))
     for number in range(400):
         found = as_arrays(crop(tf.constant([7, number], tf.int64)))
         flipped = found["semseg"][0, 0] > found["semseg"][0, -1]
@@ -75,7 +77,7 @@ def test_a_crop_is_a_slice_bit_for_bit_and_every_offset_occurs(sample, reflect):
 
 
 def test_reflect_without_a_crop_mirrors_the_whole_picture(sample):
-    found = [as_arrays(augment(sample, (0, number), off(reflect=True))) for number in range(8)]
+    found = [as_arrays(augment(sample, (0, number), off(reflect=True), (), TWO_LABELS)) for number in range(8)]
     mirrored = {name: value[:, ::-1] for name, value in sample.items()}
     for each in found:
         assert_same(each, sample if (each["semseg"] == sample["semseg"]).all() else mirrored)
@@ -83,7 +85,7 @@ def test_reflect_without_a_crop_mirrors_the_whole_picture(sample):
 
 
 def test_a_crop_larger_than_the_picture_is_centred_and_filled(sample):
-    found = as_arrays(augment(sample, (3, 3), off(), (41, 57), ignore=255))
+    found = as_arrays(augment(sample, (3, 3), off(), (41, 57), TWO_LABELS))
     expected = {
         "image": np.pad(sample["image"], ((2, 2), (2, 2), (0, 0))),
         "semseg": np.pad(sample["semseg"], 2, constant_values=255),
@@ -94,7 +96,7 @@ def test_a_crop_larger_than_the_picture_is_centred_and_filled(sample):
 
 def test_zooming_in_by_two_repeats_label_pixels(sample):
     # s = 1/2: a window of 18x26 pixels becomes a crop of 36x52; pixel centre (j + 1/2)/2 lies in pixel floor(j/2).
-    found = as_arrays(augment(sample, (5, 5), off(scale_min=0.5, scale_max=0.5), (36, 52)))
+    found = as_arrays(augment(sample, (5, 5), off(scale_min=0.5, scale_max=0.5), (36, 52), TWO_LABELS))
     top, left = divmod(int(found["semseg"][0, 0]), SIZE[1])
     for name in ("semseg", "depth"):
         window = sample[name][top : top + 18, left : left + 26]
@@ -108,7 +110,7 @@ def test_zooming_in_by_two_repeats_label_pixels(sample):
 
 def test_the_rim_of_the_picture_is_not_mixed_with_black():
     white = {"image": np.full((8, 8, 3), 200, np.uint8)}
-    found = augment(white, (0, 0), off(scale_min=0.5, scale_max=0.5), (16, 16))["image"]
+    found = augment(white, (0, 0), off(scale_min=0.5, scale_max=0.5), (16, 16), {})["image"]
     np.testing.assert_array_equal(found, np.full((16, 16, 3), 200.0))
 
 
@@ -121,7 +123,7 @@ def test_black_pixels_are_those_without_labels():
     seen = 0
     for number in range(20):
         found = as_arrays(
-            augment(ones, (1, number), off(scale_min=0.8, scale_max=1.6, tilt=45.0, wiggle=0.4), (24, 24))
+            augment(ones, (1, number), off(scale_min=0.8, scale_max=1.6, tilt=45.0, wiggle=0.4), (24, 24), TWO_LABELS)
         )
         outside = found["semseg"] == 255
         np.testing.assert_array_equal(found["image"][..., 0] == 0, outside)
@@ -135,7 +137,7 @@ def test_all_modalities_share_one_geometry():
     ramps = {"image": np.stack([x, y, x], axis=-1), "semseg": y.astype(np.int32), "depth": x + 1.0}
     for number in range(10):
         config = off(scale_min=0.6, scale_max=0.9, tilt=15.0, wiggle=0.2, reflect=True)
-        found = as_arrays(augment(ramps, (9, number), config, (32, 40)))
+        found = as_arrays(augment(ramps, (9, number), config, (32, 40), TWO_LABELS))
         valid = found["depth"] > 0
         assert valid.mean() > 0.9
         # A label is that of the nearest pixel, so it is within half a pixel of the interpolated coordinate.
@@ -215,12 +217,13 @@ def test_coefficients_against_a_linear_solver():
 
 def test_zoom_depth_scales_and_drops_what_leaves_the_range(sample):
     config = off(scale_min=2.0, scale_max=2.0)
-    plain = augment(sample, (4, 4), config, CROP, depth_range=(4.0, 300.0))["depth"].numpy()
-    zoomed = augment(sample, (4, 4), off(scale_min=2.0, scale_max=2.0, zoom_depth=True), CROP, depth_range=(4.0, 300.0))
+    plain = augment(sample, (4, 4), config, CROP, TWO_LABELS)["depth"].numpy()
+    zoomed = augment(sample, (4, 4), off(scale_min=2.0, scale_max=2.0, zoom_depth=True), CROP, TWO_LABELS)
     expected = np.where(plain * 2 <= 300, plain * 2, 0)
     assert 0 < (expected == 0).mean() < 1
     np.testing.assert_array_equal(zoomed["depth"], expected)
-    np.testing.assert_array_equal(augmentation.zoom_depth(tf.constant([0.0, 8.0, 7.9]), 0.5, (4.0, 300.0)), [0, 4, 0])
+    moved = TWO_LABELS["depth"].moved(tf.constant([0.0, 8.0, 7.9]), Move(0.5), off(zoom_depth=True))
+    np.testing.assert_array_equal(moved, [0, 4, 0])
 
 
 # === Seeds ===
@@ -228,7 +231,7 @@ def test_zoom_depth_scales_and_drops_what_leaves_the_range(sample):
 
 def test_the_same_seed_gives_the_same_sample_eagerly_and_in_tf_data(sample):
     def one(number):
-        return augment(sample, tf.stack([tf.constant(11, tf.int64), number]), STRONG, CROP, 255, (4.0, 300.0))
+        return augment(sample, tf.stack([tf.constant(11, tf.int64), number]), STRONG, CROP, TWO_LABELS)
 
     dataset = tf.data.Dataset.range(4).map(one, num_parallel_calls=2)
     assert dataset.element_spec["image"].shape == (*CROP, 3)
@@ -244,6 +247,6 @@ def test_the_same_seed_gives_the_same_sample_eagerly_and_in_tf_data(sample):
 
 def test_a_sample_may_have_one_label_or_none(sample):
     for names in (("image",), ("image", "semseg"), ("image", "depth")):
-        found = augment({name: sample[name] for name in names}, (2, 2), STRONG, CROP, 255, (4.0, 300.0))
+        found = augment({name: sample[name] for name in names}, (2, 2), STRONG, CROP, TWO_LABELS)
         assert set(found) == set(names)
         assert found["image"].shape == (*CROP, 3)

@@ -1,6 +1,5 @@
 """Cityscapes as it is downloaded: golden labels and depths, both protocols, partial archives, misplaced folders."""
 
-import dataclasses
 import json
 import shutil
 
@@ -13,6 +12,7 @@ from mtl_tf.data.sets import describe, splits_of
 from mtl_tf.errors import UsageError
 from mtl_tf.tasks import CITYSCAPES_CLASSES
 from tests.data.official import configured, opened, picture, pixels, refusal, save, tree, write_cityscapes
+from tests.helpers import changed
 
 ROADS = [0] * 12
 
@@ -64,8 +64,16 @@ def test_seven_classes_and_normalised_disparity(options):
     np.testing.assert_allclose(sample["depth"].ravel()[:6], codes / 65535, rtol=1e-6)
     assert (sample["depth"].ravel()[6:] == 0).all()
     descriptor = describe(configured(options).data)
-    assert descriptor.classes == ("flat", "construction", "object", "nature", "sky", "human", "vehicle")
-    assert descriptor.depth_unit == "normalised_disparity"
+    assert descriptor["semseg"].classes == (
+        "flat",
+        "construction",
+        "object",
+        "nature",
+        "sky",
+        "human",
+        "vehicle",
+    )
+    assert descriptor["depth"].unit == "normalised_disparity"
 
 
 def test_normalised_disparity_needs_no_cameras(options, root):
@@ -204,7 +212,7 @@ def test_zooming_metres_does_not_fit_disparity(options):
     config = configured(options, data__name="cityscapes7", augment__zoom_depth=True)
     measured = dict(depth_mean=0.1, depth_std=0.1, depth_log_mean=-2.0, depth_log_std=1.0)
     with pytest.raises(UsageError, match=r"augment.zoom_depth scales metres"):
-        dataclasses.replace(describe(config.data), **measured).tasks(config)
+        changed(describe(config.data), **measured).tasks(config)
 
 
 def test_a_remote_folder(options, root):

@@ -7,6 +7,7 @@ import tensorflow as tf
 from mtl_tf.config import AugmentConfig
 from mtl_tf.data.augment import augment
 from mtl_tf.data.colour import DRAWS, blur, changes_colour, jitter_colour
+from tests.helpers import TWO_LABELS
 
 NAMES = ("brightness", "contrast", "saturation", "hue", "gamma", "grey", "blur")
 IMAGE = np.array([[[100.0, 50.0, 200.0], [20.0, 20.0, 20.0]]])
@@ -98,7 +99,7 @@ def test_each_change_is_on_by_its_own_option_and_leaves_labels_alone(sample, nam
     assert not changes_colour(AugmentConfig(scale_max=2.0, reflect=True, cutmix=0.5))
     change = []
     for number in range(5):
-        found = augment(sample, (1, number), AugmentConfig(**{name: 0.5 if name != "blur" else 2.0}))
+        found = augment(sample, (1, number), AugmentConfig(**{name: 0.5 if name != "blur" else 2.0}), (), {})
         np.testing.assert_array_equal(found["semseg"], sample["semseg"])
         np.testing.assert_array_equal(found["depth"], sample["depth"])
         image = found["image"].numpy()
@@ -113,7 +114,7 @@ def test_a_whole_jitter_is_the_same_eagerly_and_in_tf_data(sample):
     )
 
     def one(number):
-        return augment(sample, tf.stack([tf.constant(5, tf.int64), number]), config)
+        return augment(sample, tf.stack([tf.constant(5, tf.int64), number]), config, (), TWO_LABELS)
 
     in_graph = list(tf.data.Dataset.range(8).map(one, num_parallel_calls=2).as_numpy_iterator())
     for number in range(8):

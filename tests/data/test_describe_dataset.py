@@ -105,8 +105,16 @@ def test_answers_as_a_user_types_them(tmp_path):
     assert "4 names or more" in done.stdout and "a positive number, not 'zero'" in done.stdout
     assert "more than the smallest depth, 2 m, not 1" in done.stdout
     found = descriptors.read(root)
-    assert (found.name, found.classes, found.ignore) == ("street", ("road", "car", "tree", "sky"), 200)
-    assert (found.depth_scale, found.depth_minimum, found.depth_maximum) == (1 / 256, 2.0, 80.0)
+    assert (found.name, found["semseg"].classes, found["semseg"].ignore) == (
+        "street",
+        ("road", "car", "tree", "sky"),
+        200,
+    )
+    assert (found["depth"].scale, found["depth"].minimum, found["depth"].maximum) == (
+        1 / 256,
+        2.0,
+        80.0,
+    )
 
 
 def test_options_are_not_asked(tmp_path, monkeypatch, capsys):
@@ -116,8 +124,16 @@ def test_options_are_not_asked(tmp_path, monkeypatch, capsys):
     assert run(root, *arguments, answers="mine\n5\n", monkeypatch=monkeypatch) == 0
     found = descriptors.read(root)
     assert found.name == "mine" and found.splits == ("train",)
-    assert found.classes == ("road", "traffic light", "car") and found.palette[1] == (250, 170, 30)
-    assert (found.depth_scale, found.depth_minimum, found.depth_maximum) == (0.01, 5.0, 90.0)
+    assert found["semseg"].classes == ("road", "traffic light", "car") and found["semseg"].palette[1] == (
+        250,
+        170,
+        30,
+    )
+    assert (found["depth"].scale, found["depth"].minimum, found["depth"].maximum) == (
+        0.01,
+        5.0,
+        90.0,
+    )
     questions = [line for line in capsys.readouterr().out.splitlines() if "?" in line]
     assert len(questions) == 1 and questions[0].count("?") == 2  # two prompts, whose answers made no lines here
 
@@ -126,7 +142,7 @@ def test_the_colours_of_a_palette(tmp_path):
     palette = [number for index in range(256) for number in (index, 2 * index % 256, 7)]
     root = write_set(tmp_path, palette=palette)
     assert run(root, "--noask", "--classes=a,b,c") == 0
-    assert descriptors.read(root).palette == ((0, 0, 7), (1, 2, 7), (2, 4, 7))
+    assert descriptors.read(root)["semseg"].palette == ((0, 0, 7), (1, 2, 7), (2, 4, 7))
 
 
 def test_8_bit_depth_and_no_labels(tmp_path, capsys):
@@ -260,7 +276,10 @@ def test_255_in_masks_is_a_class_and_that_is_told(field, capsys):
     assert "semseg by number: 0 = class0; 255 = class1" in told
     assert content(root)["semseg"]["values"] == {"0": "class0", "255": "class1"} and truth_is_read(root)
     assert run(root, "--noask", "--replace", "--classes=background,polyp") == 0  # its own values are known now
-    assert "masks of" not in capsys.readouterr().out and descriptors.read(root).classes == ("background", "polyp")
+    assert "masks of" not in capsys.readouterr().out and descriptors.read(root)["semseg"].classes == (
+        "background",
+        "polyp",
+    )
     assert run(root, "--noask", "--replace", "--foreground=ignore", "--classes=background") == 0
     told = capsys.readouterr().out
     assert "values" not in content(root)["semseg"] and "warning: all labels of 12 files are one class" in told
@@ -304,11 +323,11 @@ def test_palettes_that_differ_are_read_by_colour(field, capsys, name):
 def test_colours_take_their_names_from_a_file(field, tmp_path):
     root = field("colour")
     assert run(root, "--noask") == 0 and truth_is_read(root)
-    assert descriptors.read(root).classes == ("road", "car")
+    assert descriptors.read(root)["semseg"].classes == ("road", "car")
     (tmp_path / "names.txt").write_text("# mine\ncar 0 0 142\nbicycle 1 2 3\nignore 128 64 128\n")
     assert run(root, "--noask", "--replace", f"--classes={tmp_path}/names.txt") == 0
     assert content(root)["semseg"]["values"] == {"128,64,128": "ignore"} and truth_is_read(root, order=(255, 0))
-    assert descriptors.read(root).classes == ("car", "bicycle")
+    assert descriptors.read(root)["semseg"].classes == ("car", "bicycle")
 
 
 def test_a_colour_without_a_name_is_one_line(field, tmp_path, capsys):

@@ -11,6 +11,7 @@ from mtl_tf.data.sets.miniscapes import MINISCAPES
 from mtl_tf.data.sets.nyuv2 import NYUV2
 from mtl_tf.errors import UsageError
 from mtl_tf.tasks import Depth, Segmentation, cityscapes_tasks
+from tests.helpers import described
 
 VALID = {
     "name": "mine",
@@ -84,7 +85,7 @@ def test_a_written_descriptor_reads_back(tmp_path):
 
 def test_every_value_is_read(tmp_path):
     found = describe(config_with(data__name="folder", data__root=str(put(tmp_path, VALID))).data)
-    assert found == descriptors.Descriptor(
+    assert found == described(
         name="mine",
         classes=("road", "car"),
         palette=((128, 64, 128), (0, 0, 142)),

@@ -1,7 +1,5 @@
 """The folder reader: values, order, partial labels, and the error of every damaged or misplaced file."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,6 +10,7 @@ from mtl_tf.data.sets.folder import open_split
 from mtl_tf.data.sets.miniscapes import MINISCAPES
 from mtl_tf.data.sets.nyuv2 import NYUV2
 from mtl_tf.errors import UsageError
+from tests.helpers import changed
 
 TASKS = ("semseg", "depth")
 
@@ -76,7 +75,7 @@ def test_a_palette_label_is_its_index_not_its_colour(root):
     labels = np.arange(48, dtype=np.uint8).reshape(6, 8) % 19
     image = Image.fromarray(labels).convert("P")
     image.putdata(labels.ravel().tolist())
-    image.putpalette([channel for colour in MINISCAPES.palette for channel in colour])
+    image.putpalette([channel for colour in MINISCAPES["semseg"].palette for channel in colour])
     image.save(root / "train/semseg/3.png")
     assert Image.open(root / "train/semseg/3.png").mode == "P"
     np.testing.assert_array_equal(open_train(root).read(3)["semseg"], labels)
@@ -171,7 +170,7 @@ def test_label_values_out_of_range(root):
     Image.fromarray(labels).save(root / "train/semseg/7.png")
     message = message_of(open_train(root), 7)
     assert "7.png: label value 19 or 200 (3 pixels) is neither a class (0..18) nor ignore (255)" in message
-    tolerant = dataclasses.replace(MINISCAPES, ignore=200)
+    tolerant = changed(MINISCAPES, ignore=200)
     assert "label value 19 or 255 (10 pixels)" in message_of(open_train(root, tolerant), 7)
 
 
@@ -251,7 +250,7 @@ def test_two_files_with_one_id(root):
 
 
 def test_a_task_that_the_data_set_does_not_have(root):
-    assert "has no depth labels" in opening_error(root, descriptor=dataclasses.replace(MINISCAPES, depth_encoding=""))
+    assert "has no depth labels" in opening_error(root, descriptor=changed(MINISCAPES, depth_encoding=""))
 
 
 def test_reading_writes_nothing(root):

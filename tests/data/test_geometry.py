@@ -23,7 +23,7 @@ SAMPLE = {
 
 
 def fitted(sample, frame, fit):
-    made = geometry.in_frame(geometry.resized(sample, frame, fit), frame, fit, 255)
+    made = geometry.in_frame(geometry.resized(sample, frame, fit), frame, fit, {"semseg": 255})
     return {name: np.asarray(value) for name, value in made.items()}
 
 

@@ -1,6 +1,5 @@
 """Label files of every kind that people have, read as dataset.json says that they are stored."""
 
-import dataclasses
 import json
 import shutil
 
@@ -10,21 +9,19 @@ from PIL import Image
 
 from mtl_tf import config as configuration
 from mtl_tf.data import descriptors
-from mtl_tf.data.labels import read_labels
 from mtl_tf.data.mixture import Part
-from mtl_tf.data.samples import read_depth
 from mtl_tf.data.sets import describe, open_split
 from mtl_tf.errors import UsageError
-from tests.helpers import tool_module
+from tests.helpers import changed, described, tool_module
 
 TRUTH = np.repeat([[0, 1, 1, 0, 1, 0]], 4, 0)
 COLOURS = np.array([[128, 64, 128], [0, 0, 142]], np.uint8)
-INDEX = descriptors.Descriptor("mine", ("road", "car"), tuple(map(tuple, COLOURS.tolist())))
-BY_COLOUR = dataclasses.replace(INDEX, semseg_encoding="colour")
+INDEX = described("mine", ("road", "car"), tuple(map(tuple, COLOURS.tolist())))
+BY_COLOUR = changed(INDEX, semseg_encoding="colour")
 
 
 def with_values(descriptor=INDEX, **values):
-    return dataclasses.replace(descriptor, semseg_values=tuple((key.strip("_"), name) for key, name in values.items()))
+    return changed(descriptor, semseg_values=tuple((key.strip("_"), name) for key, name in values.items()))
 
 
 def palette_picture(indices, colours):
@@ -58,27 +55,27 @@ def saved(tmp_path, picture, name="label.png", **options):
     ],
 )
 def test_the_same_labels_in_every_kind_of_file(tmp_path, picture, descriptor):
-    labels = read_labels(saved(tmp_path, picture), descriptor)
+    labels = descriptor["semseg"].read(saved(tmp_path, picture))
     assert labels.dtype == np.int32 and (labels == TRUTH).all()
 
 
 def test_values_without_a_class(tmp_path):
     path = saved(tmp_path, np.array([[0, 1, 2, 255]], np.uint8))
-    assert read_labels(path, with_values(_0="ignore", _1="road", _2="car", _255="ignore")).tolist() == [
+    assert with_values(_0="ignore", _1="road", _2="car", _255="ignore")["semseg"].read(path).tolist() == [
         [255, 0, 1, 255]
     ]
     path = saved(tmp_path, np.array([[[0, 0, 142], [0, 0, 0], [9, 9, 9]]], np.uint8))
-    listed = dataclasses.replace(BY_COLOUR, semseg_values=(("0,0,0", "ignore"), ("other", "road")))
-    assert read_labels(path, listed).tolist() == [[1, 255, 0]]
+    listed = changed(BY_COLOUR, semseg_values=(("0,0,0", "ignore"), ("other", "road")))
+    assert listed["semseg"].read(path).tolist() == [[1, 255, 0]]
 
 
 @pytest.mark.parametrize(
     ("picture", "descriptor", "expected"),
     [
-        (np.array([[0, 9]], np.uint8), with_values(_0="road"), 'label value 9 (1 pixels) is not in semseg.values'),
+        (np.array([[0, 9]], np.uint8), with_values(_0="road"), 'label value 9 (1 pixels) is not in "values"'),
         (np.array([[0, 9]], np.uint16), INDEX, "label value 9 (1 pixels) is neither a class (0..1) nor ignore (255)"),
         (np.array([[[1, 2, 3]]], np.uint8), BY_COLOUR, "RGB colour 1,2,3 (1 pixels) is no class"),
-        (COLOURS[TRUTH], INDEX, "(classes by colour: semseg.encoding in dataset.json), got a RGB picture"),
+        (COLOURS[TRUTH], INDEX, '(classes by colour: "encoding": "colour" in dataset.json), got a RGB picture'),
         (np.zeros((2, 2), np.float32), INDEX, "expected a class id per pixel"),
         (np.array([[[0, 0, 0, 0], [0, 0, 0, 255]]], np.uint8), INDEX, "some of its pixels are transparent"),
     ],
@@ -86,7 +83,7 @@ def test_values_without_a_class(tmp_path):
 def test_what_has_no_meaning_is_named(tmp_path, picture, descriptor, expected):
     path = saved(tmp_path, picture, "label.tiff" if picture.dtype == np.float32 else "label.png")
     with pytest.raises(UsageError) as caught:
-        read_labels(path, descriptor)
+        descriptor["semseg"].read(path)
     assert expected in str(caught.value) and str(caught.value).startswith(path) and "\n" not in str(caught.value)
 
 
@@ -95,29 +92,29 @@ def test_compressions_that_change_values_are_refused(tmp_path, name, kind):
     options = {"compression": "jpeg"} if kind == "JPEG" and name == "a.tif" else {}
     grey = np.zeros((16, 16), np.uint8)
     path = saved(tmp_path, grey if name != "a.webp" else np.repeat(grey[..., None], 3, 2), name, **options)
-    depth = dataclasses.replace(INDEX, depth_encoding="uint8_scaled", depth_scale=0.04)
-    for read, descriptor in ((read_labels, INDEX), (read_labels, BY_COLOUR), (read_depth, depth)):
+    depth = changed(INDEX, depth_encoding="uint8_scaled", depth_scale=0.04)
+    for labels in (INDEX["semseg"], BY_COLOUR["semseg"], depth["depth"]):
         with pytest.raises(UsageError, match=rf"compression \({kind}\) changes values; make it again as PNG"):
-            read(path, descriptor)
+            labels.read(path)
 
 
 def test_webp_without_losses_is_read(tmp_path):
     path = saved(tmp_path, COLOURS[TRUTH], "a.webp", lossless=True)
-    assert (read_labels(path, BY_COLOUR) == TRUTH).all()
+    assert (BY_COLOUR["semseg"].read(path) == TRUTH).all()
 
 
 def test_linear_8_bit_depth_and_codes_without_measurement(tmp_path):
-    linear = descriptors.Descriptor(
+    linear = described(
         "mine", depth_encoding="uint8_scaled", depth_scale=10 / 255, depth_minimum=0.1, depth_maximum=10.0
     )
     path = saved(tmp_path, np.array([[0, 51, 128, 255]], np.uint8))
-    np.testing.assert_allclose(read_depth(path, linear), [[0, 2, 128 / 25.5, 10]], rtol=1e-6)
+    np.testing.assert_allclose(linear["depth"].read(path), [[0, 2, 128 / 25.5, 10]], rtol=1e-6)
     path = saved(tmp_path, np.repeat(np.array([[[51]]], np.uint8), 3, 2))
-    assert read_depth(path, dataclasses.replace(linear, depth_invalid=(255,))) == pytest.approx(2)
-    scaled = dataclasses.replace(linear, depth_encoding="uint16_scaled", depth_scale=0.001, depth_maximum=100.0)
+    assert changed(linear, depth_invalid=(255,))["depth"].read(path) == pytest.approx(2)
+    scaled = changed(linear, depth_encoding="uint16_scaled", depth_scale=0.001, depth_maximum=100.0)
     path = saved(tmp_path, np.array([[2000, 65535]], np.uint16))
-    np.testing.assert_allclose(read_depth(path, scaled), [[2, 65.535]])
-    np.testing.assert_allclose(read_depth(path, dataclasses.replace(scaled, depth_invalid=(65535,))), [[2, 0]])
+    np.testing.assert_allclose(scaled["depth"].read(path), [[2, 65.535]])
+    np.testing.assert_allclose(changed(scaled, depth_invalid=(65535,))["depth"].read(path), [[2, 0]])
 
 
 DESCRIBED = {

@@ -1,6 +1,5 @@
 """Mixed data sets: shares, classes by name, partial labels, errors, and training that counts what is labelled only."""
 
-import dataclasses
 import json
 import re
 import shutil
@@ -21,14 +20,14 @@ from mtl_tf.data.sets.nyuv2 import NYUV2
 from mtl_tf.data.sets.synthetic import SYNTHETIC
 from mtl_tf.errors import UsageError
 from mtl_tf.training.run_directory import read_table
-from tests.helpers import ROOT, TINY, assert_same_run, write_dataset
+from tests.helpers import ROOT, TINY, assert_same_run, changed, write_dataset
 
 COUNTS = {"train": 9, "val": 3}
 
 
 def rewrite(root, **changes):
     """Changes the descriptor of a data set."""
-    descriptors.write(root, dataclasses.replace(descriptors.read(root), **changes))
+    descriptors.write(root, changed(descriptors.read(root), **changes))
 
 
 @pytest.fixture(scope="module")
@@ -186,9 +185,11 @@ def test_depth_beyond_the_range_of_the_first_data_set_has_no_label(roots, tmp_pa
 def test_what_the_first_data_set_lacks_is_described_by_the_next(roots):
     depth, semseg = describe(config_for(roots, "depth").data), describe(config_for(roots, "semseg").data)
     found = describe_training(config_for(roots, "depth", "semseg").data)
-    assert (found.name, found.classes, found.depth_mean) == ("depth", semseg.classes, depth.depth_mean)
+    expected = ("depth", semseg["semseg"].classes, depth["depth"].mean)
+    assert (found.name, found["semseg"].classes, found["depth"].mean) == expected
     found = describe_training(config_for(roots, "semseg", "depth").data)
-    assert (found.classes, found.depth_maximum, found.depth_scale) == (semseg.classes, 50.0, 0.01)
+    expected = (semseg["semseg"].classes, 50.0, 0.01)
+    assert (found["semseg"].classes, found["depth"].maximum, found["depth"].scale) == expected
     assert completed(NYUV2, SYNTHETIC) == NYUV2
     assert training(roots, "depth", "semseg").source.labelled == {"semseg": 9, "depth": 9}
 

@@ -33,8 +33,8 @@ def test_statistics_of_the_descriptor(config):
     depth = np.concatenate([source.read(index)["depth"][::8, ::8].ravel() for index in range(0, 700, 10)])
     assert (depth > 0).all()
     # one sample in ten: the mean of 70 rooms is known to about a tenth of a metre
-    assert abs(depth.mean() - NYUV2.depth_mean) < 0.25
-    assert abs(np.log(depth).std() - NYUV2.depth_log_std) < 0.05
+    assert abs(depth.mean() - NYUV2["depth"].mean) < 0.25
+    assert abs(np.log(depth).std() - NYUV2["depth"].log_std) < 0.05
 
 
 def test_batches(config):

@@ -17,7 +17,7 @@ from mtl_tf.data.sets import describe, open_split, packed, splits_of
 from mtl_tf.data.windows import Window
 from mtl_tf.errors import UsageError
 from tests.data import packed_million as million
-from tests.helpers import tool_module, upload, write_dataset
+from tests.helpers import TWO_LABELS, tool_module, upload, write_dataset
 
 CONTENTS = ("files", "pixels")
 
@@ -45,7 +45,7 @@ def makers(source, root, skip_bad=False):
 
     return {
         "files": functools.partial(packing.file_features, source, str(root)),
-        "pixels": functools.partial(packing.pixel_features, source, labelled, skip_bad),
+        "pixels": functools.partial(packing.pixel_features, source, source.descriptor, labelled, skip_bad),
     }
 
 
@@ -161,9 +161,10 @@ def test_depth_is_exact_however_many_values_it_has(distinct):
         "semseg": random.integers(0, 256, size).astype(np.int32),
         "depth": np.append(values, random.choice(values, size[0] * size[1] - distinct)).reshape(size),
     }
-    features = records.decode(memoryview(records.encode(packed.pack_pixels(sample, ("semseg", "depth")))))
+    descriptor = Descriptor("x", TWO_LABELS)
+    features = packed.pack_pixels(sample, ("semseg", "depth"), descriptor.blanks)
+    features = records.decode(memoryview(records.encode(features)))
     assert len(features["depth"]) == size[0] * size[1] * {200: 1, 5000: 2, 70000: 4}[distinct]
-    descriptor = Descriptor(name="x")
     assert_same([packed.unpack_pixels(features, ("semseg", "depth"), descriptor)], [sample])
     outside = packed.unpack_pixels(features, ("depth", "semseg"), descriptor, lambda size: Window(-1, -1, 4, 4))
     assert (outside["depth"][0] == 0).all() and (outside["semseg"][0] == 255).all() and outside["image"][0].max() == 0

@@ -74,11 +74,11 @@ def test_normalised_disparity_from_the_files_to_the_scores(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "normalised_disparity" in done.stdout and not (root / "dataset.json").exists()
     codes = np.array([1, 257, 1025, 25601, 32257])
-    assert descriptors.read_file(str(file)).depth_mean == pytest.approx(codes.mean() / 65535, rel=1e-4)
+    assert descriptors.read_file(str(file))["depth"].mean == pytest.approx(codes.mean() / 65535, rel=1e-4)
     run = tmp_path / "run"
     _, evaluation = train(run, root, f"--data.statistics={file}", name="cityscapes7")
     assert evaluation["depth_unit"] == "normalised_disparity" and 0 < evaluation["depth"]["mae"] < 1
-    assert descriptors.read(run).depth_unit == "normalised_disparity"
+    assert descriptors.read(run)["depth"].unit == "normalised_disparity"
     assert main(["predict", f"--run_dir={run}"]) == 0
     assert (run / "predictions/val/depth/aachen_000000_000019.png").is_file()
 
@@ -97,7 +97,7 @@ def test_statistics_of_one_data_set_are_not_taken_for_another(tmp_path, capfd):
     assert main([*begin, f"--data.statistics={root}/dataset.json"]) == 2
     assert "statistics of other data: name is cityscapes" in one_line_error(2, capfd.readouterr().err)
     done = tool("dataset_statistics", metres, at, "--write", "--tasks=depth")
-    assert done.returncode == 0 and descriptors.read(root).depth_mean > 0
+    assert done.returncode == 0 and descriptors.read(root)["depth"].mean > 0
     done = tool("check_dataset", "--data.name=folder", at)
     assert "is not of the project's own layout" in one_line_error(done.returncode, done.stderr)
 

@@ -8,6 +8,7 @@ from mtl_tf import config as configuration
 from mtl_tf.config import AugmentConfig, Config
 from mtl_tf.data.pasting import half_of_the_classes, paste, rectangles
 from mtl_tf.errors import UsageError
+from tests.helpers import TWO_LABELS
 
 IGNORE = 255
 BOTH = AugmentConfig(cutmix=0.5, cutmix_area=(0.1, 0.7), classmix=0.5)
@@ -108,7 +109,7 @@ def test_every_class_is_chosen_equally_often():
 def test_cutmix_golden():
     # Two samples are each other's partner; the whole picture is pasted.
     batch = batch_of(2)
-    found = as_arrays(paste(batch, (1, 2), AugmentConfig(cutmix=1.0, cutmix_area=(1.0, 1.0))))
+    found = as_arrays(paste(batch, (1, 2), AugmentConfig(cutmix=1.0, cutmix_area=(1.0, 1.0)), TWO_LABELS))
     for name in ("image", "semseg", "depth"):
         np.testing.assert_array_equal(found[name], batch[name][::-1])
     np.testing.assert_array_equal(found["index"], batch["index"])
@@ -122,7 +123,7 @@ def test_every_pixel_comes_whole_from_one_of_two_samples(config):
     count = len(batch["index"])
     pasted, partners = [], set()
     for number in range(60):
-        found = as_arrays(paste(batch, (3, number), config))
+        found = as_arrays(paste(batch, (3, number), config, TWO_LABELS))
         source = found["image"][..., 0].astype(int) // (6 * 8)
         for position in range(count):
             others = set(source[position].ravel()) - {position}
@@ -146,7 +147,7 @@ def test_how_often():
     batch["semseg"][:] = np.arange(8).repeat(4).reshape(4, 8).repeat(2, axis=0)[:6] % 3  # classes, and no ignore
     kinds = []
     for number in range(250):
-        found = as_arrays(paste(batch, (4, number), config))
+        found = as_arrays(paste(batch, (4, number), config, TWO_LABELS))
         moved = found["image"][..., 0] != batch["image"][..., 0]
         for mask in moved:
             rows, columns = mask.any(1).sum(), mask.any(0).sum()
@@ -160,7 +161,7 @@ def test_a_sample_gains_no_label_that_is_not_there():
     batch = batch_of(2)
     batch["semseg"][0], batch["depth"][1] = IGNORE, 0  # the first has no classes, the second no depth
     for number in range(40):
-        found = as_arrays(paste(batch, (5, number), BOTH))
+        found = as_arrays(paste(batch, (5, number), BOTH, TWO_LABELS))
         own = found["image"][..., 0].astype(int) // 48 == np.arange(2)[:, None, None]
         # Labels of the first sample's own pixels stay away, as does the depth that the second brings.
         assert (found["semseg"][0][own[0]] == IGNORE).all() and (found["depth"][0][~own[0]] == 0).all()
@@ -174,14 +175,14 @@ def test_classmix_pastes_nothing_of_a_partner_without_classes():
     batch = batch_of(2)
     batch["semseg"][1] = IGNORE
     for number in range(10):
-        found = as_arrays(paste(batch, (6, number), AugmentConfig(classmix=1.0)))
+        found = as_arrays(paste(batch, (6, number), AugmentConfig(classmix=1.0), TWO_LABELS))
         np.testing.assert_array_equal(found["image"][0], batch["image"][0])
 
 
 def test_cutmix_needs_no_labels():
     batch = batch_of(3)
     for names in (("image",), ("image", "depth")):
-        found = paste({name: batch[name] for name in names}, (1, 1), AugmentConfig(cutmix=1.0))
+        found = paste({name: batch[name] for name in names}, (1, 1), AugmentConfig(cutmix=1.0), TWO_LABELS)
         assert set(found) == set(names)
 
 
@@ -189,7 +190,7 @@ def test_the_same_seed_gives_the_same_batch_eagerly_and_in_tf_data():
     batch = {name: tf.constant(value) for name, value in batch_of(4).items()}
 
     def one(number):
-        return paste(batch, tf.stack([tf.constant(11, tf.int64), number]), BOTH)
+        return paste(batch, tf.stack([tf.constant(11, tf.int64), number]), BOTH, TWO_LABELS)
 
     dataset = tf.data.Dataset.range(6).map(one, num_parallel_calls=2)
     assert dataset.element_spec["image"].shape == (4, 6, 8, 3)

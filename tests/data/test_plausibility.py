@@ -1,6 +1,5 @@
 """Warnings about what label files hold: each kind of misreading is told, and good data are silent."""
 
-import dataclasses
 import shutil
 
 import numpy as np
@@ -13,19 +12,19 @@ from mtl_tf.data.copies import NAMED, Copies, digest
 from mtl_tf.data.plausibility import look
 from mtl_tf.data.sets import describe, open_split
 from tests.field.generator import FOLDERS
-from tests.helpers import tool_module
+from tests.helpers import changed, described, tool_module
 
 checking = tool_module("check_dataset")
 
-MINE = descriptors.Descriptor("mine", ("ground", "disc"), ((0, 200, 90), (60, 170, 90)))
-DEEP = dataclasses.replace(MINE, depth_encoding="uint16_scaled", depth_minimum=0.1, depth_maximum=10.0)
+MINE = described("mine", ("ground", "disc"), ((0, 200, 90), (60, 170, 90)))
+DEEP = changed(MINE, depth_encoding="uint16_scaled", depth_minimum=0.1, depth_maximum=10.0)
 GOOD = np.repeat(np.array([[0, 0, 1, 1, 255, 0]], np.uint8), 4, 0)
 RNG = np.random.default_rng(0)
 
 
 ONE = 255 * (GOOD == 1).astype(np.uint8)  # what is class 1 is stored as 255
-MANY = dataclasses.replace(MINE, classes=tuple(map(str, range(200))), palette=tuple((i, i, i) for i in range(200)))
-THREE = dataclasses.replace(MINE, classes=("a", "b", "c"), palette=((0, 0, 1), (0, 0, 2), (0, 0, 3)))
+MANY = changed(MINE, classes=tuple(map(str, range(200))), palette=tuple((i, i, i) for i in range(200)))
+THREE = changed(MINE, classes=("a", "b", "c"), palette=((0, 0, 1), (0, 0, 2), (0, 0, 3)))
 
 
 def write(root, descriptor, semseg=GOOD, depth=None, counts=(("train", 3), ("val", 1))):
@@ -41,7 +40,7 @@ def write(root, descriptor, semseg=GOOD, depth=None, counts=(("train", 3), ("val
                 (root / split / kind).mkdir(parents=True, exist_ok=True)
                 picture.save(root / split / kind / f"{index}.png")
     if not descriptor.splits:
-        descriptor = dataclasses.replace(descriptor, splits=("train", "val"))
+        descriptor = changed(descriptor, splits=("train", "val"))
     descriptors.write(root, descriptor)
     return root
 
@@ -87,13 +86,13 @@ def depths(*values):
             ["200 classes: more than 60 are rare", "looks like a photograph"],
         ),
         (
-            dataclasses.replace(DEEP, depth_maximum=100.0),
+            changed(DEEP, depth_maximum=100.0),
             dict(depth=depths(900, 2000, 65535)),
             ["65535 in 4 files is read as 65.535 m"],
         ),
         (DEEP, dict(depth=depths(100, 200, 250)), ["holds only 8-bit values, up to 250 = 0.25 m"]),
         (
-            dataclasses.replace(DEEP, depth_scale=0.1),
+            changed(DEEP, depth_scale=0.1),
             dict(depth=depths(0, 1, 2, 3)),
             ["holds only the values 0 to 3, as a label map would"],
         ),
@@ -103,7 +102,7 @@ def depths(*values):
             ["67% of the measured depth in 4 files lies outside of 0.1 to 10 m"],
         ),
         (
-            dataclasses.replace(DEEP, depth_scale=1.0, depth_maximum=9e4),
+            changed(DEEP, depth_scale=1.0, depth_maximum=9e4),
             dict(depth=depths(2000, 5000)),
             ["beyond 2000 m; is depth.scale"],
         ),
@@ -128,8 +127,8 @@ def test_depth_in_a_coloured_palette(tmp_path, capsys):
         picture.putpalette([value for index in range(256) for value in (index, 0, 255 - index)])
         return picture
 
-    descriptor = dataclasses.replace(MINE, depth_encoding="uint8_scaled", depth_scale=0.04)
-    descriptor = dataclasses.replace(descriptor, depth_minimum=0.1, depth_maximum=10.0)
+    descriptor = changed(MINE, depth_encoding="uint8_scaled", depth_scale=0.04)
+    descriptor = changed(descriptor, depth_minimum=0.1, depth_maximum=10.0)
     (line,) = check(write(tmp_path, descriptor, depth=coloured), capsys)
     assert "train/depth/0.png: depth in a coloured palette picture is read by index" in line
 
@@ -138,7 +137,7 @@ GOOD_FOLDERS = ("exif3", "exif6", "exif6_square", "aspect", "names_nfd")
 
 
 def test_good_data_are_silent(tmp_path, capsys, tiny_dataset):
-    descriptor = dataclasses.replace(DEEP, depth_invalid=(65535,), depth_maximum=100.0)
+    descriptor = changed(DEEP, depth_invalid=(65535,), depth_maximum=100.0)
     root = write(tmp_path / "mine", descriptor, depth=depths(700, 2000, 65535, 0))
     assert check(root, capsys) == at_the_start(root) == []
     for name in GOOD_FOLDERS:

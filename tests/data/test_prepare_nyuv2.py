@@ -112,14 +112,18 @@ def test_it_is_read_under_both_names(thirteen):
     for name in ("nyuv2", "folder"):
         config = configuration.replace(configuration.Config(), data__name=name, data__root=str(thirteen))
         descriptor = describe(config.data)
-        assert (descriptor.name, descriptor.splits, len(descriptor.classes)) == ("nyuv2", ("train", "test"), 13)
+        assert (descriptor.name, descriptor.splits, len(descriptor["semseg"].classes)) == (
+            "nyuv2",
+            ("train", "test"),
+            13,
+        )
         source = open_split(config, "test", descriptor)
         assert source.ids == ["1", "4", "5"]
         sample = source.read(2)
         assert (sample["depth"] == 5.0).all() and sample["semseg"][0].tolist() == [255, 255, 255, 5, 8]
         # samples 2, 3, 6: 2, 3 and 6 m
-        assert descriptor.depth_mean == pytest.approx(11 / 3, rel=1e-4)
-        assert descriptor.depth_log_mean == pytest.approx(np.log(36) / 3, rel=1e-4)
+        assert descriptor["depth"].mean == pytest.approx(11 / 3, rel=1e-4)
+        assert descriptor["depth"].log_mean == pytest.approx(np.log(36) / 3, rel=1e-4)
 
 
 def test_40_classes_raw_depth_and_a_validation_split(official, tmp_path):
@@ -134,7 +138,10 @@ def test_40_classes_raw_depth_and_a_validation_split(official, tmp_path):
     np.testing.assert_array_equal(depth[3], [6000, 6000, 6000, 2719, 0])
     descriptor = descriptors.read(tmp_path)
     assert (descriptor.name, descriptor.splits) == ("nyuv2_40", ("train", "val", "test"))
-    assert descriptor.classes[0] == "wall" and descriptor.classes[38:] == ("otherfurniture", "otherprop")
+    assert descriptor["semseg"].classes[0] == "wall" and descriptor["semseg"].classes[38:] == (
+        "otherfurniture",
+        "otherprop",
+    )
     config = configuration.replace(configuration.Config(), data__name="nyuv2", data__root=str(tmp_path))
     assert open_split(config, "val", describe(config.data)).read(0)["semseg"].max() == 255
 
@@ -160,8 +167,8 @@ def test_a_stopped_run_continues(official, thirteen, tmp_path, capsys):
 
 def test_the_table_of_894_names():
     assert len(NAMES) == len(set(NAMES)) == 894
-    assert len(nyuv2.NYUV2_40.classes) == 40 == len(set(nyuv2.NYUV2_40.palette))
-    counts = [len(nyuv2._FORTY[name]["names"]) for name in nyuv2.NYUV2_40.classes]
+    assert len(nyuv2.NYUV2_40["semseg"].classes) == 40 == len(set(nyuv2.NYUV2_40["semseg"].palette))
+    counts = [len(nyuv2._FORTY[name]["names"]) for name in nyuv2.NYUV2_40["semseg"].classes]
     # 37 classes have one name each; the other three of Gupta et al. take the rest
     assert counts == [1] * 37 + [counts[37], counts[38], 707] and sum(counts) == 894
     forty = nyuv2.train_ids(NAMES, 40)
@@ -171,7 +178,7 @@ def test_the_table_of_894_names():
         "light": "otherstructure", "garbage bin": "otherfurniture", "coffee table": "otherfurniture",
         "book": "otherprop", "books": "books", "rug": "otherprop", "bunk bed": "otherfurniture",
     }.items():  # fmt: skip
-        assert nyuv2.NYUV2_40.classes[forty[label(name)]] == of_forty, name
+        assert nyuv2.NYUV2_40["semseg"].classes[forty[label(name)]] == of_forty, name
 
 
 def test_40_to_13_classes():
@@ -195,7 +202,7 @@ def test_40_to_13_classes():
         "tv": "television",
     }
     table = nyuv2.train_ids(NAMES, 13, otherprop_as_objects=True)
-    assert (table[1:] < 13).all() and table[label("book")] == nyuv2.NYUV2.classes.index("objects")
+    assert (table[1:] < 13).all() and table[label("book")] == nyuv2.NYUV2["semseg"].classes.index("objects")
     ignored = nyuv2.train_ids(NAMES, 13)
     assert (ignored == 255).sum() == 708 and (ignored[ignored < 255] == table[ignored < 255]).all()
 

@@ -130,8 +130,12 @@ def test_a_stopped_run_continues(synscapes, made, capsys):
 def test_statistics_where_told(synscapes, tmp_path):
     assert run(f"--input={synscapes}", f"--output={tmp_path}", "--seed=3", *SIZE, "--statistics") == 0
     found = descriptors.read(tmp_path)
-    assert found.name == "miniscapes" and found.classes == MINISCAPES.classes and found.crop_multiple == 32
-    assert found.depth_mean not in (None, MINISCAPES.depth_mean)
+    assert (
+        found.name == "miniscapes"
+        and found["semseg"].classes == MINISCAPES["semseg"].classes
+        and found.crop_multiple == 32
+    )
+    assert found["depth"].mean not in (None, MINISCAPES["depth"].mean)
 
 
 # === The parts ===

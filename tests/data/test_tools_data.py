@@ -1,6 +1,5 @@
 """The data tools as a user runs them: exit status and text."""
 
-import dataclasses
 import json
 import pathlib
 import subprocess
@@ -13,7 +12,7 @@ from PIL import Image
 
 from mtl_tf.data import descriptors
 from mtl_tf.data.sets.nyuv2 import NYUV2
-from tests.helpers import ROOT, one_line_error, tool_module, write_dataset
+from tests.helpers import ROOT, changed, described, one_line_error, tool_module, write_dataset
 
 
 @pytest.fixture
@@ -135,9 +134,9 @@ def test_statistics_are_written_where_told(root):
     pixels, depth = expected_statistics(root)
     np.testing.assert_allclose(found.rgb_mean, pixels.mean(axis=0), rtol=1e-4)
     np.testing.assert_allclose(found.rgb_std, pixels.std(axis=0), rtol=1e-4)
-    np.testing.assert_allclose([found.depth_mean, found.depth_std], [depth.mean(), depth.std()], rtol=1e-4)
+    np.testing.assert_allclose([found["depth"].mean, found["depth"].std], [depth.mean(), depth.std()], rtol=1e-4)
     logs = np.log(depth)
-    np.testing.assert_allclose([found.depth_log_mean, found.depth_log_std], [logs.mean(), logs.std()], rtol=1e-3)
+    np.testing.assert_allclose([found["depth"].log_mean, found["depth"].log_std], [logs.mean(), logs.std()], rtol=1e-3)
     old = json.loads(before)
     new = json.loads((root / "dataset.json").read_text())
     assert new["semseg"] == old["semseg"] and new["splits"] == old["splits"]
@@ -152,12 +151,10 @@ def test_the_table_shows_the_share_of_each_class(root):
 
 
 def test_statistics_make_an_unmeasured_data_set_trainable(root):
-    bare = dataclasses.replace(
-        descriptors.read(root), depth_mean=None, depth_std=None, depth_log_mean=None, depth_log_std=None
-    )
+    bare = changed(descriptors.read(root), depth_mean=None, depth_std=None, depth_log_mean=None, depth_log_std=None)
     descriptors.write(root, bare)
     assert statistics(root, "--write").returncode == 0
-    assert descriptors.read(root).depth_mean > 0
+    assert descriptors.read(root)["depth"].mean > 0
 
 
 def test_statistics_of_a_built_in_layout_make_a_dataset_json(root):
@@ -167,8 +164,8 @@ def test_statistics_of_a_built_in_layout_make_a_dataset_json(root):
     assert not (root / "dataset.json").exists()
     assert tool("dataset_statistics", *arguments, "--write").returncode == 0
     found = descriptors.read(root)
-    assert found.classes == NYUV2.classes
-    assert found.depth_mean != NYUV2.depth_mean
+    assert found["semseg"].classes == NYUV2["semseg"].classes
+    assert found["depth"].mean != NYUV2["depth"].mean
 
 
 def test_what_cannot_be_written(root):
@@ -220,7 +217,7 @@ def small_set(root, samples, classes=("a", "b", "c"), **depth):
         for kind, pixels in pictures.items():
             (root / "train" / kind).mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(root / "train" / kind / f"{index}.png")
-    descriptors.write(root, descriptors.Descriptor("small", classes=classes, palette=palette, **depth))
+    descriptors.write(root, described("small", classes=classes, palette=palette, **depth))
     return root
 
 

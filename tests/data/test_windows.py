@@ -13,6 +13,7 @@ from mtl_tf.data.pipeline import TrainingData
 from mtl_tf.data.sets import describe, open_split
 from mtl_tf.data.windows import Window, cut
 from mtl_tf.errors import UsageError
+from mtl_tf.tasks import ClassLabels
 from tests.helpers import write_dataset
 
 
@@ -27,6 +28,9 @@ def root(tmp_path_factory):
 def config_for(root, **options):
     ours = dict(data__name="folder", data__root=str(root), train__batch_size=2, train__epochs=2)
     return configuration.replace(configuration.Config(), **(ours | options))
+
+
+LABELS = {"semseg": ClassLabels(("a",), ((1, 2, 3),), ignore=-1)}
 
 
 def test_cutting():
@@ -45,7 +49,7 @@ def test_a_window_is_where_the_crop_lies(size, crop):
     seen = set()
     for number in range(60):
         window = augmentation.window(augmentation.draw((3, number)).numpy(), size, config, crop)
-        found = augmentation.augment(positions, (3, number), config, crop, ignore=-1)["semseg"]
+        found = augmentation.augment(positions, (3, number), config, crop, LABELS)["semseg"]
         np.testing.assert_array_equal(cut(positions["semseg"].numpy(), window, -1), found)
         seen.add(window)
     assert {window.mirrored for window in seen} == {False, True}
@@ -77,8 +81,7 @@ def test_batches_are_the_crops_of_whole_samples(root, options):
                 pipeline.fold(config.seed, 1, step // 3, index),
                 config.augment,
                 config.data.crop_size,
-                descriptor.ignore,
-                (descriptor.depth_minimum, descriptor.depth_maximum),
+                descriptor.labels,
             )
             assert {*expected, "index"} == set(batch)
             for name, value in expected.items():
@@ -88,8 +91,7 @@ def test_batches_are_the_crops_of_whole_samples(root, options):
 def test_a_reader_that_knows_no_windows(root):
     config = config_for(root)
     plain, own = open_split(config, "train"), open_split(config, "train")
-    read = own.readers["semseg"]
-    own.readers["semseg"] = lambda path, descriptor: read(path, descriptor)
+    own.readers["semseg"] = lambda path, labels: labels.read(path)
     for window in (Window(3, 4, 10, 12, True), Window(-3, 40, 10, 12)):
         for name, value in plain.read(0, lambda size, window=window: window).items():
             np.testing.assert_array_equal(own.read(0, lambda size, window=window: window)[name], value)

@@ -16,6 +16,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.study import declaration
 from mtl_tf.study.options import StudyOptions
 from mtl_tf.study.plan import Plan
+from mtl_tf.tasks import DepthLabels
 from tests.helpers import ROOT
 from tests.mutations import mutate
 from tests.safety.trees import damage_tree, json_bytes, pick, toml_bytes, weird
@@ -30,6 +31,7 @@ DATA_SET = {
     "semseg": {"classes": ["road", "car"], "palette": [[128, 64, 128], [0, 0, 142]], "ignore": 255},
     "depth": {"encoding": "uint16_scaled", "scale": 0.001, "minimum": 0.1, "maximum": 80.0, "mean": 9.0, "std": 5.0}
     | {"log_mean": 2.0, "log_std": 0.5, "unit": "metres"},
+    "tasks": {"lanes": {"kind": "classes", "classes": ["lane"], "palette": [[1, 2, 3]], "values": {"9": "lane"}}},
     "rgb": {"mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4]},
 }
 
@@ -130,15 +132,20 @@ def experiments(random, place):
 def data_set(random, place):
     """dataset.json; a sound one is the same when it is written and read again."""
     file = place / descriptors.FILE_NAME
-    content = json_bytes(random, damage_tree(random, DATA_SET, keys=("semseg", "depth", "rgb", "splits", "scale")))
+    keys = ("semseg", "depth", "rgb", "splits", "scale", "tasks", "kind")
+    content = json_bytes(random, damage_tree(random, DATA_SET, keys=keys))
     if random.random() < 0.3:
         content = mutate(random, json.dumps(DATA_SET).encode() if random.random() < 0.5 else content)
     file.write_bytes(content)
     found = descriptors.read(place)
-    numbers = (found.depth_scale, found.depth_minimum, found.depth_maximum, found.depth_mean, *found.rgb_std)
+    numbers = list(found.rgb_std)
+    for labels in found.labels.values():
+        if isinstance(labels, DepthLabels):
+            numbers += [labels.scale, labels.minimum, labels.maximum, labels.mean]
+        else:
+            assert len(labels.palette) == len(labels.classes) < 256
+            assert np.array(labels.palette, np.uint8).tolist() == [list(colour) for colour in labels.palette]
     assert all(number is None or (0 < number < math.inf) for number in numbers)
-    assert len(found.palette) == len(found.classes) < 256
-    assert np.array(found.palette, np.uint8).tolist() == [list(colour) for colour in found.palette]
     descriptors.write(place, found)
     assert descriptors.read(place) == found
     try:

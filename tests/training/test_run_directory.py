@@ -1,6 +1,5 @@
 """The run directory: one writer, no silent change, tables that can be cut back."""
 
-import dataclasses
 import json
 
 import pytest
@@ -10,6 +9,7 @@ from mtl_tf import config as configuration
 from mtl_tf.data.sets.miniscapes import MINISCAPES
 from mtl_tf.errors import UsageError
 from mtl_tf.training.run_directory import RunDirectory, Table, read_table
+from tests.helpers import changed
 
 
 def _config(path, **options):
@@ -61,9 +61,9 @@ def test_a_run_that_never_trained_takes_a_corrected_configuration(tmp_path):
 def test_refuses_another_description_of_the_data_but_for_its_name(tmp_path):
     _make(tmp_path)
     with RunDirectory(_config(tmp_path)) as run:
-        run.claim(dataclasses.replace(MINISCAPES, name="moved"))
+        run.claim(changed(MINISCAPES, name="moved"))
         with pytest.raises(UsageError, match="another description of the data set"):
-            run.claim(dataclasses.replace(MINISCAPES, depth_mean=1.0))
+            run.claim(changed(MINISCAPES, depth_mean=1.0))
 
 
 def test_opening_it_changes_nothing_yet(tmp_path):

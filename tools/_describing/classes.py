@@ -7,18 +7,18 @@ from _describing.contents import ranges, text_of
 from _describing.looking import Found
 from _describing.options import Options
 from _describing.questions import Questions, class_names, ignore_value, one_of
-from mtl_tf.data.descriptors import IGNORE, OTHER, Descriptor
+from mtl_tf.tasks.classes import IGNORE, OTHER, ClassLabels
 
 _NONE = 255  # the label value of no class, where stored values do not say
 
 
-def segmentation(found: Found, own: Options, old: Descriptor, ask: Questions) -> dict:
-    """The values of the descriptor that say what label files mean.
+def segmentation(found: Found, own: Options, old: ClassLabels, ask: Questions) -> ClassLabels:
+    """What label files mean; `old` is what the present description says, of no classes where there is none.
 
     Raises:
         UsageError: an option or answer does not fit the files.
     """
-    return (_by_colour if found.labels.encoding == "colour" else _by_number)(found, own, old, ask)
+    return ClassLabels(**(_by_colour if found.labels.encoding == "colour" else _by_number)(found, own, old, ask))
 
 
 # === By number ===
@@ -26,7 +26,7 @@ def segmentation(found: Found, own: Options, old: Descriptor, ask: Questions) ->
 
 def _by_number(found, own, old, ask):
     values = found.labels.values
-    before = dict(old.semseg_values) if old.semseg_encoding == "index" else {}
+    before = dict(old.values) if old.encoding == "index" else {}
     if before and own.ignore < 0 and not own.foreground and all(str(value) in before for value in values):
         listed, fitting, ignored, plain = values, tuple(before[str(value)] for value in values), (), False
     else:
@@ -48,7 +48,7 @@ def _by_number(found, own, old, ask):
     if not plain or any(name == IGNORE for name, _ in named):
         said = dict.fromkeys(ignored, IGNORE) | {value: name for value, (name, _) in zip(listed, named, strict=True)}
         said = {str(value): said[value] for value in sorted(said)} | _others(before, described["classes"])
-        described |= {"semseg_values": tuple(said.items()), "ignore": _NONE}
+        described |= {"values": tuple(said.items()), "ignore": _NONE}
     return described
 
 
@@ -72,7 +72,7 @@ def _without_class(values, own, old, ask):
                 f"masks of {ranges(values)}: {guess} is taken for a class; --foreground={IGNORE} says that it is none"
             )
         return () if answer == "class" else (guess,)
-    guess = old.ignore if old.classes and not old.semseg_values else guess
+    guess = old.ignore if old.classes and not old.values else guess
     return (ask("Label value of pixels without a class?", str(guess), parse, "ignore"),)
 
 
@@ -101,7 +101,7 @@ def _by_colour(found, own, old, ask):
         )
     colours = found.labels.colours
     before = {text_of(colour): name for name, colour in zip(old.classes, old.palette, strict=True)}
-    before |= dict(old.semseg_values) if old.semseg_encoding == "colour" else {}
+    before |= dict(old.values) if old.encoding == "colour" else {}
     # Those that are known come first, in their order.
     colours = sorted(colours, key=lambda colour: [*before, text_of(colour)].index(text_of(colour)))
     fitting = [before.get(text_of(colour), f"class{number}") for number, colour in enumerate(colours)]
@@ -113,7 +113,7 @@ def _by_colour(found, own, old, ask):
     described = _classes([(name, colour) for (name, _), colour in zip(named, colours, strict=True)], colours, old)
     values = {text_of(colour): name for (name, _), colour in zip(named, colours, strict=True) if name == IGNORE}
     values |= _others(before, described["classes"])
-    return described | {"ignore": _NONE, "semseg_encoding": "colour", "semseg_values": tuple(values.items())}
+    return described | {"ignore": _NONE, "encoding": "colour", "values": tuple(values.items())}
 
 
 # === Names and colours ===

@@ -4,8 +4,8 @@ import pathlib
 import sys
 
 from _describing.contents import ranges, text_of
-from mtl_tf.data.descriptors import IGNORE
 from mtl_tf.errors import UsageError
+from mtl_tf.tasks.classes import IGNORE
 
 
 class Questions:

@@ -85,7 +85,7 @@ def _stored_otherwise(data, descriptor, tasks):
         own = describe(data)
     except UsageError:  # it says nothing
         return False
-    return set(tasks) <= set(own.task_names) and any(own.storage(task) != descriptor.storage(task) for task in tasks)
+    return set(tasks) <= set(own.task_names) and any(own[task].storage != descriptor[task].storage for task in tasks)
 
 
 def open_training(config: Config, descriptor: Descriptor):

@@ -12,6 +12,7 @@ from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.places import files_in, find_place, folders_in
 from mtl_tf.data.texts import read_colour_names, read_text
 from mtl_tf.errors import UsageError
+from mtl_tf.tasks import ClassLabels
 
 # Class -> its colour, and its parts among the 32 labels of the original.
 _CLASSES = {
@@ -67,8 +68,7 @@ _COLOURS = {
 
 CAMVID = Descriptor(
     name="camvid",
-    classes=tuple(_CLASSES),
-    palette=tuple(colour for colour, _ in _CLASSES.values()),
+    labels={"semseg": ClassLabels(tuple(_CLASSES), tuple(colour for colour, _ in _CLASSES.values()))},
     splits=("train", "val", "test"),
 )
 
@@ -154,24 +154,24 @@ def _class_of_colour(root):
     path = files.join(root, "label_colors.txt")
     named = read_colour_names(path, name_first=False) if files.is_file(path) else _COLOURS
     ids = {part: number for number, (_, names) in enumerate(_CLASSES.values()) for part in names}
-    ids[VOID] = CAMVID.ignore
+    ids[VOID] = CAMVID["semseg"].ignore
     unknown = next((name for name in named.values() if name not in ids), None)
     if unknown:
         raise UsageError(f"{path}: {unknown} is no label of CamVid; expected {', '.join(sorted(ids))}")
     return {colour: ids[name] for colour, name in named.items()}
 
 
-def _read_colours(classes, path, descriptor):
+def _read_colours(classes, path, _):
     return labels.read_colours(path, classes, "the 32 colours of CamVid (label_colors.txt)")
 
 
-def _read_numbers(path, descriptor):
+def _read_numbers(path, _):
     """Class ids of SegNet's copy: 0..10, 11 = void."""
     return labels.read_numbers(path, _NUMBERS, "class ids 0..10, or 11 = void")
 
 
 _NUMBERS = np.full(256, labels.NO_CLASS, np.int32)
-_NUMBERS[:12] = [*range(11), CAMVID.ignore]
+_NUMBERS[:12] = [*range(11), CAMVID["semseg"].ignore]
 
 
 def _holds(folder):

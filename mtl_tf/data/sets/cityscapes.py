@@ -5,34 +5,34 @@ import functools
 import numpy as np
 
 from mtl_tf.data import cityscapes_ids, files, stereo
+from mtl_tf.data.depths import within_range
 from mtl_tf.data.descriptors import Descriptor
-from mtl_tf.data.samples import FileSource, within_range
+from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.places import files_in, find_place, folders_in, parts
 from mtl_tf.errors import UsageError
-from mtl_tf.tasks import CITYSCAPES_CLASSES
+from mtl_tf.tasks import CITYSCAPES_CLASSES, ClassLabels, DepthLabels
 
 CITYSCAPES = Descriptor(
     name="cityscapes",
-    classes=tuple(CITYSCAPES_CLASSES),
-    palette=tuple(CITYSCAPES_CLASSES.values()),
-    depth_encoding="disparity",
-    depth_minimum=3.0,
-    depth_maximum=300.0,
+    labels={
+        "semseg": ClassLabels(tuple(CITYSCAPES_CLASSES), tuple(CITYSCAPES_CLASSES.values())),
+        "depth": DepthLabels("disparity", minimum=3.0, maximum=300.0),
+    },
     splits=("train", "val"),
 )
 
 # The protocol of the multi-task papers (Liu et al., CVPR 2019, and after it).
 CITYSCAPES7 = Descriptor(
     name="cityscapes7",
-    classes=tuple(cityscapes_ids.CATEGORIES),
-    palette=tuple(
-        CITYSCAPES_CLASSES[name] for name in ("road", "building", "pole", "vegetation", "sky", "person", "car")
-    ),
-    depth_encoding="disparity",
-    depth_unit="normalised_disparity",
-    depth_minimum=1e-5,  # below the smallest code, 1 / 65535
-    depth_maximum=1.0,
+    labels={
+        "semseg": ClassLabels(
+            tuple(cityscapes_ids.CATEGORIES),
+            tuple(CITYSCAPES_CLASSES[n] for n in ("road", "building", "pole", "vegetation", "sky", "person", "car")),
+        ),
+        # 1e-5 lies below the smallest code, 1 / 65535.
+        "depth": DepthLabels("disparity", "normalised_disparity", minimum=1e-5, maximum=1.0),
+    },
     splits=("train", "val"),
 )
 
@@ -66,7 +66,7 @@ def open_split(groups, config, split, descriptor) -> FileSource:
         found["depth"] = _files(root, "disparity", split, "disparity.png", passed_over)
     table = cityscapes_ids.table(groups)
     readers = {"semseg": functools.partial(cityscapes_ids.read_classes, table), "depth": _read_normalised}
-    if found.get("depth") and descriptor.depth_unit == "metres":
+    if found.get("depth") and descriptor["depth"].unit == "metres":
         cameras = _files(root, "camera", split, "camera.json")
         if not cameras:
             raise UsageError(
@@ -92,9 +92,9 @@ def _files(root, part, split, suffix, passed_over=None):
     return files_in(cities, f"([^.].*)_{suffix.replace('.', '[.]')}", passed_over)
 
 
-def _read_normalised(path, descriptor):
+def _read_normalised(path, labels):
     """Normalised disparity: the 16-bit code over 65535; 0 = invalid."""
-    return within_range((stereo.read_codes(path) / 65535).astype(np.float32), descriptor)
+    return within_range((stereo.read_codes(path) / 65535).astype(np.float32), labels)
 
 
 def _disparity(codes):

@@ -10,8 +10,7 @@ from mtl_tf.data.listing import PassedOver
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.errors import UsageError
-
-ENDINGS = {"rgb": listing.PICTURES, "semseg": listing.LABELS, "depth": listing.LABELS}
+from mtl_tf.tasks import usual
 
 _LAYOUT = "<root>/<split>/rgb/<id>.jpg, beside it semseg/<id>.png and depth/<id>.png"
 
@@ -26,7 +25,7 @@ def open_split(config: Config, split: str, descriptor: Descriptor) -> FileSource
     folder = find_split(config.data, split)
     # What is passed over is told of all folders: labels that cannot be read may be why a task is not trained.
     found, passed_over = {}, []
-    for modality in ENDINGS:
+    for modality in dict.fromkeys(("rgb", *descriptor.task_names, *usual())):
         found[modality], passed = list_files(folder, modality)
         passed_over += passed
         if modality not in ("rgb", *descriptor.task_names):
@@ -112,7 +111,7 @@ def shown(folder: str) -> str:
 
 
 def list_files(folder: str, modality: str) -> tuple[dict[str, str], list[PassedOver]]:
-    """The files of one modality ("rgb", "semseg", "depth") of a split, in its folder and in the folders below that.
+    """The files of one modality ("rgb" or a task) of a split, in its folder and in the folders below that.
 
     Returns:
         Id -> file, an id being the path below the folder without its ending; and what is passed over. Both are empty
@@ -124,7 +123,7 @@ def list_files(folder: str, modality: str) -> tuple[dict[str, str], list[PassedO
     found: dict[str, str] = {}
     folder = files.join(folder, modality)
     try:
-        listed = listing.look_through(folder, ENDINGS[modality])
+        listed = listing.look_through(folder, listing.PICTURES if modality == "rgb" else listing.LABELS)
     except FileNotFoundError:
         return {}, []
     except OSError as error:
@@ -144,7 +143,8 @@ def _describe(data):
             f"--data.name={data.name} needs --data.root=FOLDER, the folder that holds {descriptors.FILE_NAME}"
         )
     descriptor = descriptors.read(data.root)
-    if descriptor.depth_encoding == "disparity":
+    depth = descriptor.labels.get("depth")
+    if depth and depth.encoding == "disparity":
         raise UsageError(
             f"{data.root}/{descriptors.FILE_NAME}: depth.encoding disparity is not of the project's own layout; the "
             f"file describes {descriptor.name}: read it with --data.name"

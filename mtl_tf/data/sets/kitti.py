@@ -8,15 +8,14 @@ from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.places import files_in, find_place, parts
 from mtl_tf.errors import UsageError
-from mtl_tf.tasks import CITYSCAPES_CLASSES
+from mtl_tf.tasks import CITYSCAPES_CLASSES, ClassLabels, DepthLabels
 
 KITTI = Descriptor(
     name="kitti",
-    classes=tuple(CITYSCAPES_CLASSES),
-    palette=tuple(CITYSCAPES_CLASSES.values()),
-    depth_encoding="disparity",
-    depth_minimum=1.0,
-    depth_maximum=100.0,
+    labels={
+        "semseg": ClassLabels(tuple(CITYSCAPES_CLASSES), tuple(CITYSCAPES_CLASSES.values())),
+        "depth": DepthLabels("disparity", minimum=1.0, maximum=100.0),
+    },
     splits=("train", "val"),
 )
 

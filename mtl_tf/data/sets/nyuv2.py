@@ -11,6 +11,7 @@ import numpy as np
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.sets.folder import laid_out
 from mtl_tf.errors import UsageError
+from mtl_tf.tasks import ClassLabels, DepthLabels
 
 _NYU_CLASSES = {
     "bed": (119, 11, 132),
@@ -31,16 +32,19 @@ _NYU_CLASSES = {
 # Statistics of the first 700 of the 795 official training pictures.
 NYUV2 = Descriptor(
     name="nyuv2",
-    classes=tuple(_NYU_CLASSES),
-    palette=tuple(_NYU_CLASSES.values()),
-    depth_encoding="uint16_scaled",
-    depth_scale=0.001,
-    depth_minimum=0.1,
-    depth_maximum=10.0,
-    depth_mean=2.798,
-    depth_std=1.402,
-    depth_log_mean=0.914,
-    depth_log_std=0.479,
+    labels={
+        "semseg": ClassLabels(tuple(_NYU_CLASSES), tuple(_NYU_CLASSES.values())),
+        "depth": DepthLabels(
+            "uint16_scaled",
+            scale=0.001,
+            minimum=0.1,
+            maximum=10.0,
+            mean=2.798,
+            std=1.402,
+            log_mean=0.914,
+            log_std=0.479,
+        ),
+    },
     rgb_mean=(123.96, 106.56, 101.62),
     rgb_std=(73.03, 74.69, 78.01),
     splits=("train", "val"),
@@ -53,11 +57,8 @@ DATA_SET = laid_out(NYUV2)
 
 _FORTY = tomllib.loads((pathlib.Path(__file__).parent / "nyuv2_classes.toml").read_text(encoding="utf-8"))
 
-NYUV2_40 = dataclasses.replace(
-    NYUV2,
-    name="nyuv2_40",
-    classes=tuple(_FORTY),
-    palette=tuple(tuple(entry["colour"]) for entry in _FORTY.values()),
+NYUV2_40 = dataclasses.replace(NYUV2, name="nyuv2_40").with_labels(
+    semseg=ClassLabels(tuple(_FORTY), tuple(tuple(entry["colour"]) for entry in _FORTY.values()))
 )
 
 
@@ -80,12 +81,12 @@ def train_ids(names: Sequence[str], classes: int, otherprop_as_objects: bool = F
             f"{len(strange)} of {len(names)} label names are not of NYU Depth v2, for example {strange[0]!r}; "
             "expected the names of nyu_depth_v2_labeled.mat"
         )
-    ids = {name: index for index, name in enumerate((NYUV2_40 if classes == 40 else NYUV2).classes)}
+    ids = {name: index for index, name in enumerate((NYUV2_40 if classes == 40 else NYUV2)["semseg"].classes)}
     if classes == 13:
         ids = {of_forty: ids[entry["thirteen"]] for of_forty, entry in _FORTY.items()}
         if not otherprop_as_objects:
-            ids["otherprop"] = NYUV2.ignore
-    return np.array([NYUV2.ignore, *(ids[known[_key(name)]] for name in names)], np.uint8)
+            ids["otherprop"] = NYUV2["semseg"].ignore
+    return np.array([NYUV2["semseg"].ignore, *(ids[known[_key(name)]] for name in names)], np.uint8)
 
 
 def _key(name):

@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -24,14 +25,15 @@ class PackedSource(Source):
         split: the records.
     """
 
-    def __init__(self, root: str, content: str, split: str, tasks, descriptor: Descriptor, limit: int = 0):
+    def __init__(self, root: str, mark: dict, split: str, tasks, descriptor: Descriptor, limit: int = 0):
         descriptor.check_has(tasks)
-        self.content = content
+        self.content, labelled = mark["content"], mark["tasks"]
         self.split = shards.Split(root, split, limit)
         self.tasks, self.descriptor = tuple(tasks), descriptor
         self.ids = self.split.ids
+        self._bits = {task: 1 << bit for bit, task in enumerate(labelled)}
         has = self.split.index["labels"]
-        self.labelled = {task: int(np.count_nonzero(has & 1 << shards.LABELS.index(task))) for task in self.tasks}
+        self.labelled = {task: int(np.count_nonzero(has & self._bits.get(task, 0))) for task in self.tasks}
         self.where = dict.fromkeys(self.tasks, "add the labels to the data set and pack it again")
 
     def path(self, index: int) -> str:
@@ -44,7 +46,7 @@ class PackedSource(Source):
         try:
             if self.content == "files":
                 paths = packed_files(features, f"{self.path(index)}, ")
-                return samples.read_sample(paths, self.tasks, samples.READERS, self.descriptor, window)
+                return samples.read_sample(paths, self.tasks, {}, self.descriptor, window)
             return unpack_pixels(features, self.tasks, self.descriptor, window)
         except (LookupError, ValueError, TypeError) as error:
             if isinstance(error, UsageError):
@@ -52,7 +54,7 @@ class PackedSource(Source):
             raise UsageError(f"{self.path(index)}: the record is no sample of this data set; pack it again") from None
 
     def has(self, task: str, index: int) -> bool:
-        return bool(self.split.index["labels"][index] & 1 << shards.LABELS.index(task))
+        return bool(self.split.index["labels"][index] & self._bits.get(task, 0))
 
     def label_file(self, task: str, index: int) -> str | None:
         try:
@@ -84,7 +86,7 @@ class PackedSource(Source):
         watch("rgb", self.path(index), sample["image"], None)
         for task in self.tasks:
             if self.has(task, index):
-                texts += samples.emptiness(self.path(index), task, sample[task], self.descriptor)
+                texts += self.descriptor[task].emptiness(self.path(index), sample[task])
                 watch(task, self.path(index), sample[task], self.label_file(task, index))
             elif self.labelled[task]:
                 texts.append(f"{self.path(index)}: no {task} label, though other samples of the split have one")
@@ -98,60 +100,73 @@ def packed_files(features: dict, before: str = "") -> dict[str, files.InMemory]:
         features: of the record.
         before: is put before the paths.
     """
+    names = [name.removesuffix("/path") for name in features if name.endswith("/path")]
     return {
         name: files.InMemory(before + files.from_bytes(features[f"{name}/path"]), bytes(features[name]))
-        for name in ("rgb", *shards.LABELS)
-        if name in features
+        for name in names
     }
 
 
 # === Decoded samples ===
 
 
-def pack_pixels(sample: dict[str, np.ndarray], labelled: tuple[str, ...]) -> dict:
+def pack_pixels(sample: dict[str, np.ndarray], labelled: tuple[str, ...], blanks: Mapping[str, float]) -> dict:
     """The features of a decoded sample, from which `unpack_pixels` makes the same again, bit for bit.
-
-    Depth becomes one or two bytes a pixel: the place of its value in a table of all that occur.
 
     Args:
         sample: as `Source.read` gives it.
         labelled: the tasks whose labels it has.
+        blanks: task name -> value of a pixel without a label.
     """
     image = sample["image"]
     features = {"height": image.shape[0], "width": image.shape[1], "rgb": image.tobytes()}
-    if "semseg" in labelled:
-        features["semseg"] = sample["semseg"].astype(np.uint8).tobytes()
-    if "depth" in labelled:
-        # As whole numbers, so that every bit counts; 0 m comes first and fills what lies outside of a picture.
-        bits = sample["depth"].astype(np.float32).view(np.uint32)
-        table, places = np.unique(np.append(np.uint32(0), bits), return_inverse=True)
-        if len(table) <= 65536:
-            kind = np.uint8 if len(table) <= 256 else np.uint16
-            features["depth"] = places[1:].astype(kind).tobytes()
-            features["depth/table"] = table.astype("<u4").tobytes()
-        else:
-            features["depth"] = bits.astype("<u4").tobytes()
+    for task in labelled:
+        features |= _pack(task, sample[task], blanks[task])
     return features
 
 
 def unpack_pixels(features, tasks, descriptor: Descriptor, window: Choose | None = None) -> dict[str, np.ndarray]:
-    """The sample, or a window of it; a label that is not in the features is all ignore or all 0."""
+    """The sample, or a window of it; a label that is not in the features has no labelled pixel."""
     size = features["height"], features["width"]
     chosen = window(size) if window else None
     sample = {"image": cut(np.frombuffer(features["rgb"], np.uint8).reshape(*size, 3), chosen)}
     for task in tasks:
+        labels = descriptor[task]
         if task not in features:
-            sample[task] = samples.no_label(task, sample["image"].shape[:2], descriptor)
-        elif task == "semseg":
-            labels = np.frombuffer(features["semseg"], np.uint8).reshape(size)
-            sample[task] = cut(labels, chosen, descriptor.ignore).astype(np.int32)
-        elif "depth/table" in features:
-            table = np.frombuffer(features["depth/table"], "<f4")
-            kind = np.uint8 if len(table) <= 256 else np.dtype("<u2")
-            sample[task] = table.take(cut(np.frombuffer(features["depth"], kind).reshape(size), chosen))
+            sample[task] = labels.empty(sample["image"].shape[:2])
         else:
-            sample[task] = cut(np.frombuffer(features["depth"], "<f4").reshape(size), chosen)
+            sample[task] = _unpack(features, task, (*size, *labels.shape), labels, chosen)
     return sample
+
+
+def _pack(name, label, blank):
+    """The features of a label map, each number in as few bytes as it takes.
+
+    One that is not whole becomes its place in a table of all that occur, unless there are more than two bytes can tell.
+    """
+    if np.issubdtype(label.dtype, np.integer):
+        kind = next(k for k in ("<u1", "<u2", label.dtype) if (label.astype(k) == label).all())
+        return {name: label.astype(kind).tobytes()}
+    # As whole numbers, so that every bit counts. The blank comes first and fills what lies outside of a picture.
+    bits = label.astype("<f4").view("<u4")
+    first = np.array([blank], "<f4").view("<u4")
+    table, places = np.unique(bits, return_inverse=True)
+    if len(table) > 65535:
+        return {name: bits.tobytes()}
+    kind = "<u1" if len(table) < 256 else "<u2"
+    return {name: (places + 1).astype(kind).tobytes(), f"{name}/table": np.concatenate([first, table]).tobytes()}
+
+
+def _unpack(features, name, shape, labels, window):
+    """The label map of `_pack`, or a window of it."""
+    if f"{name}/table" in features:
+        table = np.frombuffer(features[f"{name}/table"], "<f4")
+        places = np.frombuffer(features[name], "<u1" if len(table) <= 256 else "<u2").reshape(shape)
+        return table.take(cut(places, window))
+    if np.issubdtype(labels.dtype, np.integer):
+        kind = f"<u{len(features[name]) // math.prod(shape)}"
+        return cut(np.frombuffer(features[name], kind).reshape(shape), window, labels.blank).astype(labels.dtype)
+    return cut(np.frombuffer(features[name], "<f4").reshape(shape), window, labels.blank)
 
 
 # === The data set ===
@@ -196,7 +211,7 @@ def _open(config, split, descriptor):
     if split not in there and not files.is_folder(files.join(root, split)):
         told = f"{', '.join(there) or 'none'}{instead_of(config.data, split)}"
         raise UsageError(f"{root} has no split {split!r}; it has {told}")
-    return PackedSource(root, mark["content"], split, config.tasks, descriptor, config.data.limit)
+    return PackedSource(root, mark, split, config.tasks, descriptor, config.data.limit)
 
 
 DATA_SET = DataSet(lambda data: descriptors.read(_find(data)[0]), _splits, _open)

@@ -22,15 +22,11 @@ SIZE = (256, 256)  # pixels, where data.image_size is unset
 SYNTHETIC = dataclasses.replace(
     MINISCAPES,
     name="synthetic",
-    depth_mean=20.96,
-    depth_std=28.98,
-    depth_log_mean=2.580,
-    depth_log_std=0.867,
     rgb_mean=(109.7, 115.8, 115.2),
     rgb_std=(61.1, 63.6, 72.6),
     splits=("train", "val"),
     crop_multiple=0,
-)
+).with_labels(depth=dataclasses.replace(MINISCAPES["depth"], mean=20.96, std=28.98, log_mean=2.580, log_std=0.867))
 
 # Starting processes costs about as much as rendering this many scenes.
 _FEW = 24
@@ -53,9 +49,9 @@ class SyntheticSource(Source):
         return f"synthetic {self.split} scene {self.ids[index]}"
 
     def read(self, index: int, window: Choose | None = None) -> dict[str, np.ndarray]:
-        kinds = {"image": np.uint8, "semseg": np.int32, "depth": np.float32}
+        kinds = {"image": np.uint8, **{name: labels.dtype for name, labels in SYNTHETIC.labels.items()}}
         scene = {name: self._scenes[index][name] for name in ("image", *self.tasks)}
-        return {name: part.astype(kinds[name]) for name, part in cut_sample(scene, window, SYNTHETIC.ignore).items()}
+        return {name: part.astype(kinds[name]) for name, part in cut_sample(scene, window, SYNTHETIC.blanks).items()}
 
     def size(self, index: int) -> tuple[int, int]:
         return self._scenes[index]["image"].shape[:2]

@@ -5,11 +5,12 @@ import itertools
 
 from mtl_tf.data import files, labels
 from mtl_tf.data.descriptors import Descriptor
-from mtl_tf.data.samples import FileSource, read_depth
+from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.places import files_in, find_place, folders_in
 from mtl_tf.data.texts import read_colour_names
 from mtl_tf.errors import UsageError
+from mtl_tf.tasks import ClassLabels, DepthLabels
 
 CLASSES = {
     "Terrain": (210, 0, 200),
@@ -31,12 +32,10 @@ UNDEFINED = "Undefined"  # black, without a class
 
 VKITTI2 = Descriptor(
     name="vkitti2",
-    classes=tuple(CLASSES),
-    palette=tuple(CLASSES.values()),
-    depth_encoding="uint16_scaled",
-    depth_scale=0.01,
-    depth_minimum=1.0,
-    depth_maximum=300.0,
+    labels={
+        "semseg": ClassLabels(tuple(CLASSES), tuple(CLASSES.values())),
+        "depth": DepthLabels("uint16_scaled", scale=0.01, minimum=1.0, maximum=300.0),
+    },
     splits=("train", "val"),
 )
 
@@ -90,7 +89,7 @@ def open_split(config, split, descriptor) -> FileSource:
             f"{root}: no pictures of split {split!r} ({', '.join(scenes)}; {', '.join(variations)}); expected "
             f"{_LAYOUT}; unpack vkitti_2.0.3_rgb.tar there"
         )
-    readers = {"semseg": functools.partial(_read_semseg, colours_of), "depth": read_depth}
+    readers = {"semseg": functools.partial(_read_semseg, colours_of)}
     where = {task: f"unpack {archive} into {root}" for task, archive in _SOURCES.items()}
     return FileSource(descriptor, config.tasks, found, readers, config.data.limit, where, passed_over)
 
@@ -134,8 +133,8 @@ def _files(homes, drive, camera, folder, pattern, passed_over):
 
 def _colours(homes, drive):
     """RGB -> class id of a drive: those of its colors.txt (vkitti_2.0.3_textgt.tar.gz), else the usual ones."""
-    ids = {name: number for number, name in enumerate(CLASSES)} | {UNDEFINED: VKITTI2.ignore}
-    black = {(0, 0, 0): VKITTI2.ignore}
+    ids = {name: number for number, name in enumerate(CLASSES)} | {UNDEFINED: VKITTI2["semseg"].ignore}
+    black = {(0, 0, 0): VKITTI2["semseg"].ignore}
     found = black | {colour: ids[name] for name, colour in CLASSES.items()}
     for home in homes:
         path = files.join(home, drive, "colors.txt")
@@ -148,7 +147,7 @@ def _colours(homes, drive):
     return found
 
 
-def _read_semseg(colours_of, path, descriptor):
+def _read_semseg(colours_of, path, _):
     return labels.read_colours(path, colours_of[path], "the class colours of Virtual KITTI 2 (colors.txt)")
 
 

@@ -1,0 +1,48 @@
+"""Depth as data sets store it: codes of 8 or 16 bits, read as metres by one table a data set."""
+
+import functools
+
+import numpy as np
+
+from mtl_tf.data import codecs, pixels
+from mtl_tf.data.windows import Choose
+from mtl_tf.tasks.depth import CODES, DepthLabels
+
+
+def read_codes(path: str, labels: DepthLabels, window: Choose | None = None) -> np.ndarray:
+    """The stored values of a depth file, uint8 or uint16 (H, W).
+
+    Args:
+        path: of the file.
+        labels: how they are stored.
+        window: from its size to the part that is wanted, 0 outside; None = all.
+    """
+    if labels.encoding == "inverse_uint8":
+        return pixels.read_codes(path, "inverse depth in an 8-bit grey PNG", window)
+    expected = f"depth in steps of {labels.scale:g} m in"
+    if labels.encoding == "uint8_scaled":
+        return pixels.read_codes(path, f"{expected} an 8-bit grey PNG", window)
+    return pixels.read_uint16(path, f"{expected} a 16-bit grey PNG", window)
+
+
+@functools.lru_cache(maxsize=8)
+def table(labels: DepthLabels) -> np.ndarray:
+    """The metres, float32, of every stored value; 0 where it means no measurement or lies outside the range."""
+    return within_range(stored_metres(labels), labels)
+
+
+def stored_metres(labels: DepthLabels) -> np.ndarray:
+    """The metres, float32, of every stored value, whether in range or not; 0 where it means no measurement."""
+    every = np.arange(CODES[labels.encoding])
+    if labels.encoding == "inverse_uint8":
+        metres = codecs.decode_inverse_uint8(every, labels.minimum, labels.maximum)
+    else:
+        metres = codecs.decode_uint16_scaled(every, labels.scale)
+    metres[list(labels.invalid)] = 0.0
+    return metres
+
+
+def within_range(metres: np.ndarray, labels: DepthLabels) -> np.ndarray:
+    """The same depth, float32 metres; 0 what lies outside the range of the data set."""
+    low, high = np.float32(labels.minimum), np.float32(labels.maximum)
+    return np.where((metres >= low) & (metres <= high), metres, np.float32(0.0))

@@ -1,0 +1,145 @@
+"""What a data set says of the labels of a task: how they are stored, and what they mean."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from mtl_tf.errors import UsageError
+
+if TYPE_CHECKING:
+    from mtl_tf.config import AugmentConfig, Config
+    from mtl_tf.data.keys import Keys
+    from mtl_tf.data.windows import Choose
+    from mtl_tf.tasks._task import Task
+
+
+class Move(NamedTuple):
+    """What a crop did to the picture, as tensors.
+
+    Attributes:
+        scale: sides of the window that was cut over those of the crop that it became.
+    """
+
+    scale: Any
+
+
+class Labels:
+    """The section of a task in dataset.json; a frozen dataclass of each kind of task. NumPy only.
+
+    A label map in memory is (H, W, *shape); its pixels without a label have the value `blank`.
+
+    Attributes:
+        kind: of the task.
+        name: of a task of this kind whose name nobody says.
+        keys: entries of the section.
+        example: of a section, for messages.
+        task_type: what is predicted of such labels.
+        usual: whether the task of this name is trained where nobody names tasks, and has its section at the top of
+            dataset.json.
+        dtype: of a label map in memory.
+        shape: of the label of a pixel.
+        measured: entries that tools/dataset_statistics.py measures.
+    """
+
+    kind: ClassVar[str]
+    name: ClassVar[str]
+    keys: ClassVar[tuple[str, ...]]
+    example: ClassVar[str]
+    task_type: ClassVar[type["Task"]]
+    usual: ClassVar[bool] = False
+    dtype: ClassVar[type]
+    shape: ClassVar[tuple[int, ...]] = ()
+    measured: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def blank(self) -> float:
+        """The value of a pixel without a label, and what is filled in outside of a picture."""
+        return 0
+
+    def empty(self, size: tuple[int, int]) -> np.ndarray:
+        """A label map of (H, W) pixels, none of which has a label."""
+        return np.full((*size, *self.shape), self.blank, self.dtype)
+
+    # === dataset.json ===
+
+    @classmethod
+    def parse(cls, entry: "Keys") -> "Labels":
+        """The section that a file holds; fails with one line where something is not as expected."""
+        raise NotImplementedError
+
+    def content(self) -> dict[str, Any]:
+        """The section, as `parse` reads it."""
+        raise NotImplementedError
+
+    def told(self, name: str) -> str:
+        """How the label files of a task are read, for people."""
+        raise NotImplementedError
+
+    @property
+    def storage(self) -> tuple:
+        """All that turns stored values into labels; two data sets may differ in it."""
+        raise NotImplementedError
+
+    # === Files ===
+
+    def read(self, path: str, window: "Choose | None" = None) -> np.ndarray:
+        """A label file in one of the project's own encodings.
+
+        Args:
+            path: of the file; all of it is checked.
+            window: from its size to the part that is wanted; None = all.
+
+        Raises:
+            UsageError: it cannot be read, or holds a value that has no meaning.
+        """
+        raise NotImplementedError
+
+    def emptiness(self, path: str, label: np.ndarray) -> list[str]:
+        """What is wrong with a label map of which no pixel is labelled; nothing with any other."""
+        return []
+
+    def moved(self, label, move: Move, config: "AugmentConfig"):
+        """The values of a label map (H, W), a tensor, after its pixels were moved; as they are by default."""
+        return label
+
+    def adapting(self, other: "Labels", name: str, their: str, our: str) -> "tuple[Callable, Sequence[str]]":
+        """How label maps of another data set become such as these.
+
+        Args:
+            other: the labels of that data set.
+            name: of the task.
+            their, our: names of the data sets, for messages.
+
+        Returns:
+            A function of a label map; the classes of the other data set that do not exist here.
+
+        Raises:
+            UsageError: they cannot, since they mean something else.
+        """
+        if type(other) is not type(self):
+            raise UsageError(
+                f"{name} of data set {their} is of kind {other.kind}, that of {our} is of kind {self.kind}; leave the "
+                "data set or the task out"
+            )
+        return lambda label: label, ()
+
+    # === Tasks ===
+
+    @property
+    def lacks_statistics(self) -> bool:
+        """Whether statistics of the labels that the task is trained with have not been measured."""
+        return any(getattr(self, key) is None for key in self.measured)
+
+    def task(self, name: str, data_set: str, config: "Config") -> "Task":
+        """The task of these labels.
+
+        Args:
+            name: of the task.
+            data_set: its name, for messages.
+            config: its options are read.
+
+        Raises:
+            UsageError: something is missing, or does not go with an option.
+        """
+        raise NotImplementedError
