@@ -18,7 +18,7 @@ from absl import flags as absl_flags
 from mtl_tf import config as configuration
 from mtl_tf.config import Config
 from mtl_tf.errors import UsageError, one_line
-from mtl_tf.options import Section, coerce, format_value, quoted, unquoted
+from mtl_tf.options import Entry, Section, coerce, format_value, merged, quoted, unquoted
 
 _HELP = ("help", "helpshort", "helpfull", "h")
 _NESTED = re.compile(r"--?flagfile(?:\s*=|\s)\s*(.*)")
@@ -55,6 +55,15 @@ class _OptionSerializer(absl_flags.ArgumentSerializer):
         return format_value(value)
 
 
+class _EntriesFlag(absl_flags.Flag):
+    """Each time that the flag is given, it changes the entries that it names."""
+
+    def parse(self, argument):
+        before = self.value if self.present else ()
+        super().parse(argument)
+        self.value = merged(before, self.value)
+
+
 def _define(fields: dict[str, dataclasses.Field]) -> absl_flags.FlagValues:
     flag_values = absl_flags.FlagValues()
     absl_flags.DEFINE_multi_string(
@@ -62,7 +71,7 @@ def _define(fields: dict[str, dataclasses.Field]) -> absl_flags.FlagValues:
     )
     for name, field in fields.items():
         boolean = field.type is bool
-        flag = absl_flags.Flag(
+        flag = (_EntriesFlag if field.type == tuple[Entry, ...] else absl_flags.Flag)(
             _OptionParser(field),
             _OptionSerializer(),
             name,
@@ -95,7 +104,7 @@ def parse(argv: list[str], own: type[Section] | None = None, base: Config | None
     flag_values = _define(fields)
     try:
         # Unknown ones are left to us: absl looks for similar names in a time that grows with the square of the length.
-        rest = flag_values(["", *_expand_flagfiles(argv, fields)], known_only=True)[1:]
+        rest = flag_values(["", *_by_leaf(_expand_flagfiles(argv, fields))], known_only=True)[1:]
     except (absl_flags.Error, ValueError) as error:
         raise UsageError(_one_line(error, fields)) from None
     if rest:
@@ -103,10 +112,22 @@ def parse(argv: list[str], own: type[Section] | None = None, base: Config | None
     given = frozenset(name for name in fields if flag_values[name].present)
     named = {name: flag_values[name].value for name in given}
     own_names = set(configuration.leaves(own)) if own else set()
-    config = configuration.from_values(
-        (configuration.values(base) if base else {}) | {k: v for k, v in named.items() if k not in own_names}
-    )
+    changes = {name: value for name, value in named.items() if name not in own_names}
+    config = configuration.from_values(configuration.changed(configuration.values(base) if base else {}, changes))
     return Parsed(config, own(**{k: named[k] for k in own_names & given}) if own else None, given, False)
+
+
+def _by_leaf(arguments):
+    """The arguments by the names of leaves, where they have older names or that of one entry: --loss.weights.NAME=1."""
+    found, arguments = [], iter(arguments)
+    for argument in arguments:
+        name, equals, value = argument.lstrip("-").partition("=")
+        leaf, entry = configuration.leaf_of(name)
+        if leaf != name and argument.startswith("-"):
+            value = value if equals else next(arguments, "")
+            argument = f"--{leaf}={entry}:{value}" if entry else f"--{leaf}={value}"
+        found.append(argument)
+    return found
 
 
 def _expand_flagfiles(argv, fields):

@@ -11,7 +11,7 @@ from mtl_tf.tasks import Task
 
 def loss_weight(config: Config, task: Task) -> float:
     """The weight of a task in the total loss."""
-    return getattr(config.loss, task.weight)
+    return dict(config.loss.weights).get(task.name, task.standard_weight)
 
 
 def total_loss(config: Config, tasks: Sequence[Task], losses: dict[str, float | None]) -> float | None:

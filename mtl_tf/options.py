@@ -7,7 +7,7 @@ import os
 import re
 import types
 import unicodedata
-from typing import Any
+from typing import Any, NamedTuple
 
 from mtl_tf.errors import UsageError
 
@@ -33,7 +33,15 @@ _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 _TO_QUOTE = ("Cc", "Cs", "Zl", "Zp")  # control characters, what is no Unicode, breaks of lines and paragraphs
 _ELEMENT = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[^,]*?)\s*(?:,|\Z)', re.DOTALL)
 _VARIABLE = re.compile(r"\$(?:([A-Za-z]\w+)|\{([A-Za-z]\w+)\})")
+_ENTRY_NAME = re.compile(r"\w+")
 _LARGEST = 2**31 - 1  # a whole number that TensorFlow takes everywhere
+
+
+class Entry(NamedTuple):
+    """One number of an option that has one for each of several names: "NAME:NUMBER"."""
+
+    name: str
+    value: float
 
 
 class Section:
@@ -60,6 +68,8 @@ def coerce(field: dataclasses.Field, value: Any) -> Any:
         else:
             parts = value if isinstance(value, (tuple, list)) else (value,)
         value = tuple(_element(field, element, part) for part in parts)
+        if element is Entry:
+            value = merged((), value)
         if element is str and not all(value):
             raise UsageError(f"{field.name} takes values separated by commas, none of them empty; got {value!r}")
         lengths = field.metadata["lengths"]
@@ -70,8 +80,22 @@ def coerce(field: dataclasses.Field, value: Any) -> Any:
     return _element(field, kind, value)
 
 
+def merged(entries: tuple[Entry, ...], changes: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """The entries, of which some have other numbers; new ones at the end."""
+    return tuple(Entry(*pair) for pair in (dict(entries) | dict(changes)).items())
+
+
+def _entry(field, value):
+    name, colon, number = value.rpartition(":") if isinstance(value, str) else (value[0], ":", value[1])
+    if not colon or not _ENTRY_NAME.fullmatch(name):
+        raise UsageError(f"{field.name} takes NAME:NUMBER, separated by commas, got {value!r}")
+    return Entry(name, _element(field, float, number))
+
+
 def _element(field, kind, value):
     metadata = field.metadata
+    if kind is Entry:
+        return _entry(field, value)
     try:
         if kind is bool and isinstance(value, str):
             value = {"true": True, "1": True, "false": False, "0": False}[value.strip().lower()]
@@ -121,6 +145,8 @@ def _refuse_variables(field, value):
 
 def format_value(value: Any) -> str:
     """The text of a value as it stands on a command line; `coerce` reads it back."""
+    if isinstance(value, Entry):
+        return f"{value.name}:{value.value!r}"
     if isinstance(value, tuple):
         return ",".join(quoted(part, ",") if isinstance(part, str) else format_value(part) for part in value)
     if isinstance(value, bool):

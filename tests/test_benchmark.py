@@ -74,7 +74,7 @@ def test_more_tasks_than_there_are(tmp_path):
     tasks = cityscapes_tasks()
     assert as_many(tasks, 0) == tasks and as_many(tasks, 1) == tasks[:1]
     assert [task.name for task in as_many(tasks, 5)] == ["semseg", "depth", "semseg2", "depth2", "semseg3"]
-    assert as_many(tasks, 5)[4].weight == "semseg_weight"
+    assert as_many(tasks, 5)[4].kind == "classes"
     options = ("--model.architecture=branched", "--task_count=3", "--norate")
     measured = result_of(tmp_path, "--part=train", *SMALL, *options)["parameters"]
     config = ModelConfig(encoder="resnet18", architecture="branched")

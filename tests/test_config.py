@@ -3,13 +3,14 @@
 import dataclasses
 import math
 import re
+from collections.abc import Mapping
 
 import pytest
 
 from mtl_tf import config as configuration
 from mtl_tf.config import Config, DataConfig, ModelConfig, differences, from_values, leaves, replace, values
 from mtl_tf.errors import UsageError
-from mtl_tf.options import coerce, format_value
+from mtl_tf.options import Entry, coerce, format_value
 
 LEAVES = leaves()
 
@@ -25,10 +26,9 @@ def test_the_defaults_are_those_of_the_study():
         "model.aspp": True,
         "model.aspp_rates": (3, 6, 9),
         "model.skip": True,
-        "loss.semseg_weight": 0.5,
-        "loss.depth_weight": 0.5,
-        "loss.depth": "l2",
-        "loss.depth_space": "linear",
+        "loss.weights": (("semseg", 0.5), ("depth", 0.5)),
+        "task.depth.loss": "l2",
+        "task.depth.space": "linear",
         "optim.name": "sgd",
         "optim.learning_rate": 0.01,
         "optim.momentum": 0.9,
@@ -61,7 +61,7 @@ def test_the_defaults_are_those_of_the_study():
 @pytest.mark.parametrize("name", LEAVES)
 def test_every_option_says_what_it_is(name):
     field = LEAVES[name]
-    assert re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)?", name)
+    assert re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+){0,2}", name)
     text = field.metadata["help"]
     # A sentence, which may start with the name of a command or an optimiser.
     assert len(text) > 8 and text.endswith(".") and "\n" not in text
@@ -80,7 +80,7 @@ def test_every_option_is_frozen(name):
     node = Config()
     *above, leaf = name.split(".")
     for part in above:
-        node = getattr(node, part)
+        node = node[part] if isinstance(node, Mapping) else getattr(node, part)
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(node, leaf, LEAVES[name].default)
 
@@ -124,6 +124,8 @@ def test_bounds_are_inclusive(name, bound):
     count = None if field.type in (int, float) else max(field.metadata["lengths"] or (2,))
 
     def shaped(value):
+        if field.type == tuple[Entry, ...]:
+            return (Entry("one", value), Entry("other", value))
         return value if count is None else (value,) * count
 
     assert coerce(field, shaped(limit)) == shaped(limit)
@@ -157,8 +159,10 @@ def test_bounds_are_inclusive(name, bound):
         ("data.image_size", 64),
         ("model.dilation", "1,1"),
         ("model.dilation", (0, 0, 2)),
-        ("tasks", "semseg,depth,semseg"),
-        ("tasks", "semseg,normals"),
+        ("loss.weights", "semseg"),
+        ("loss.weights", "semseg:much"),
+        ("loss.weights", "a b:1"),
+        ("loss.weights", "semseg:-1"),
     ],
 )
 def test_what_is_no_value_of_an_option_is_refused(name, value):
@@ -180,6 +184,7 @@ def test_what_is_no_value_of_an_option_is_refused(name, value):
         ("data.image_size", "", ()),
         ("model.aspp_rates", "6", (6,)),
         ("tasks", "depth", ("depth",)),
+        ("loss.weights", "depth:2, normals:.5,depth:3", (("depth", 3.0), ("normals", 0.5))),
         ("data.root", "/data/a b=c", "/data/a b=c"),
     ],
 )
@@ -217,9 +222,9 @@ def test_options_that_contradict_each_other_are_refused(changes, message):
 
 def test_replace_changes_only_what_is_named():
     changed = replace(Config(), train__epochs=2, seed=7, loss__depth="l1")
-    assert (changed.train.epochs, changed.seed, changed.loss.depth) == (2, 7, "l1")
+    assert (changed.train.epochs, changed.seed, changed.task["depth"].loss) == (2, 7, "l1")
     before, after = values(Config()), values(changed)
-    assert {name for name in before if before[name] != after[name]} == {"train.epochs", "seed", "loss.depth"}
+    assert {name for name in before if before[name] != after[name]} == {"train.epochs", "seed", "task.depth.loss"}
 
 
 # The contract of an existing run: only these may be given other values.
@@ -262,6 +267,10 @@ def another(field):
     metadata = field.metadata
     if field.type is bool:
         return not field.default
+    if field.type == tuple[Entry, ...]:
+        return (*field.default, Entry("other", 2.0))
+    if field.type == tuple[str, ...] and not metadata["choices"]:
+        return ("other",)
     if isinstance(field.default, tuple):
         if metadata["choices"]:
             other = tuple(reversed(field.default))

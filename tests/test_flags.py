@@ -6,10 +6,10 @@ import re
 import pytest
 
 from mtl_tf import flags
-from mtl_tf.config import Config, from_values, leaves, values
+from mtl_tf.config import Config, differences, from_values, leaves, values
 from mtl_tf.errors import UsageError
 from mtl_tf.flags import help_text, parse, read_run_flags, run_flags
-from mtl_tf.options import Section, option
+from mtl_tf.options import Entry, Section, format_value, option
 
 LEAVES = leaves()
 
@@ -279,6 +279,8 @@ def random_value(field, dice):
             return dice.randint(low, high)
         if kind is float:
             return dice.choice([low, high, dice.uniform(low, high), low + (high - low) * 10 ** -dice.uniform(0, 12)])
+        if kind is Entry:
+            return Entry(dice.choice(("semseg", "depth", "normals_2")), element(float))
         return "".join(dice.choices("ab/ .,=#-_'\"$\\\u00e9", k=dice.randint(0, 12))).strip()
 
     while True:
@@ -316,6 +318,7 @@ def random_configuration(seed):
     named["train.accumulate"], named["log.profile"] = 1, (3, 4)
     for name in ("data.train_split", "data.val_split", "data.split"):
         named[name] = "a" + re.sub(r"[/\\]", "", named[name])  # no way out of the data set
+    named["tasks"] = tuple(dice.sample(("semseg", "depth", "lanes_2"), dice.randint(0, 3)))
     named["train.batch_size"] += 1  # pasting needs a partner
     if len(named["tasks"]) < 2:
         # Some choices need both tasks.
@@ -373,7 +376,7 @@ def test_help_lists_every_option_with_help_default_and_choices():
         default = values(Config())[name]
         shown = {True: "true", False: "false"}[default] if isinstance(default, bool) else default
         if isinstance(default, tuple):
-            shown = ",".join(map(str, default))
+            shown = ",".join(map(format_value, default))
         assert f"(default: {shown if shown != '' else 'empty'}" in entry, name
         if field.metadata["choices"]:
             assert "one of: " + ", ".join(map(str, field.metadata["choices"])) in entry, name
@@ -382,8 +385,8 @@ def test_help_lists_every_option_with_help_default_and_choices():
 
 def test_help_is_in_sections():
     text = help_text("usage")
-    headings = re.findall(r"^([a-z]+):$", text, flags=re.MULTILINE)
-    assert headings == ["general", "data", "augment", "model", "loss", "optim", "train", "log"]
+    headings = re.findall(r"^([a-z.]+):$", text, flags=re.MULTILINE)
+    assert headings == ["general", "data", "augment", "model", "loss", "task.depth", "optim", "train", "log"]
 
 
 def test_flags_import_no_tensorflow():
@@ -393,3 +396,37 @@ def test_flags_import_no_tensorflow():
 
     code = "import sys, mtl_tf.flags as f; f.parse(['--seed=1']); sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=flags.__file__.rpartition("mtl_tf")[0]).returncode == 0
+
+
+# === Names from before, and of one entry ===
+
+
+@pytest.mark.parametrize(
+    ("arguments", "weights", "loss"),
+    [
+        (["--loss.semseg_weight=0.2", "--loss.weights=normals:3"], "semseg:0.2,depth:0.5,normals:3.0", "l2"),
+        (["--loss.weights=depth:2,depth:3", "--loss.depth", "l1"], "semseg:0.5,depth:3.0", "l1"),
+        (["--loss.weights.edges=4", "--loss.weights.edges=5"], "semseg:0.5,depth:0.5,edges:5.0", "l2"),
+    ],
+)
+def test_names_from_before_and_of_one_entry(arguments, weights, loss):
+    config = parse(arguments).config
+    assert (format_value(config.loss.weights), config.task["depth"].loss) == (weights, loss)
+
+
+def test_of_a_name_from_before_and_one_of_today_the_command_line_wins(tmp_path):
+    file = tmp_path / "old.flags"
+    file.write_text("--loss.semseg_weight=0.2\n--loss.depth_weight=0.3\n--loss.depth_space=log\n")
+    found = parse(["--loss.weights=semseg:1", f"--flagfile={file}", "--task.depth.space=linear"]).config
+    assert format_value(found.loss.weights) == "semseg:1.0,depth:0.3"
+    assert found.task["depth"].space == "linear"
+    # A value of an older name is checked as that of today, and named so.
+    with pytest.raises(UsageError, match=r"task.depth.space.* takes one of linear, log; got 'cubic'"):
+        parse(["--loss.depth_space=cubic"])
+
+
+def test_a_run_of_before_and_one_of_today_are_the_same(tmp_path):
+    file = tmp_path / "run.flags"
+    file.write_text("--loss.semseg_weight=0.5\n--loss.depth_weight=0.5\n--loss.depth=l2\n--loss.depth_space=linear\n")
+    assert not differences(read_run_flags(file), from_values({"data.fit": "stretch"}))
+    assert parse([f"--flagfile={file}"]).config == Config()

@@ -5,18 +5,20 @@ line (`flags.py`), `--helpshort` and `run.flags` are all derived from it.
 """
 
 import dataclasses
+import functools
+from collections.abc import Mapping
 from typing import Any
 
 from mtl_tf.config.data import DATA_SETS, AugmentConfig, DataConfig
+from mtl_tf.config.kinds import OfKinds
 from mtl_tf.config.network import ENCODERS, ModelConfig
 from mtl_tf.config.training import LogConfig, LossConfig, OptimConfig, TrainConfig
 from mtl_tf.errors import UsageError
-from mtl_tf.options import Section, format_value, option
+from mtl_tf.options import Entry, Section, coerce, format_value, merged, option
 
 __all__ = [
     "DATA_SETS",
     "ENCODERS",
-    "TASKS",
     "AugmentConfig",
     "Config",
     "DataConfig",
@@ -25,14 +27,24 @@ __all__ = [
     "ModelConfig",
     "OptimConfig",
     "TrainConfig",
+    "changed",
     "differences",
+    "field_of",
     "from_values",
+    "leaf_of",
     "leaves",
     "replace",
+    "value_of",
     "values",
 ]
 
-TASKS = ("semseg", "depth")
+# What options were called before.
+OLD_NAMES = {
+    "loss.semseg_weight": "loss.weights.semseg",
+    "loss.depth_weight": "loss.weights.depth",
+    "loss.depth": "task.depth.loss",
+    "loss.depth_space": "task.depth.space",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +55,8 @@ class Config(Section):
     seed: int = option(0, "Seed of weights, order and augmentation.", minimum=0)
     tasks: tuple[str, ...] = option(
         (),
-        "Tasks to train, of semseg and depth; empty = those that the training data have labels of.",
-        choices=TASKS,
-        lengths=(0, 1, 2),
+        "Tasks to train, with commas, by their names in the data set; empty = of semseg and depth those that the "
+        "training data have labels of.",
     )
     input: str = option("", "predict: a picture, a folder or a glob; empty = the whole --data.split.", free=True)
     output: str = option(
@@ -74,6 +85,7 @@ class Config(Section):
     augment: AugmentConfig = AugmentConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
+    task: OfKinds = dataclasses.field(default_factory=OfKinds)
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
     log: LogConfig = LogConfig()
@@ -82,24 +94,15 @@ class Config(Section):
         super().__post_init__()
         if len(set(self.tasks)) != len(self.tasks):
             raise UsageError(f"tasks={format_value(self.tasks)} names a task twice")
-        if self.tasks:
-            self._check_tasks()
+        if self.model.architecture == "distilled" and len(self.tasks) == 1:
+            raise UsageError(
+                "model.architecture=distilled exchanges features between tasks and needs at least two; "
+                f"tasks={format_value(self.tasks)}: use joint or branched"
+            )
         if self.augment.cutmix + self.augment.classmix and self.train.batch_size < 2:
             raise UsageError(
                 "augment.cutmix and augment.classmix paste from another sample of the batch, but "
                 f"train.batch_size={self.train.batch_size}; make it 2 or more"
-            )
-
-    def _check_tasks(self):
-        if self.augment.classmix and "semseg" not in self.tasks:
-            raise UsageError(
-                f"augment.classmix={self.augment.classmix} pastes by class and needs semseg labels, but "
-                f"tasks={format_value(self.tasks)}: add semseg, or use augment.cutmix"
-            )
-        if self.model.architecture == "distilled" and len(self.tasks) < 2:
-            raise UsageError(
-                "model.architecture=distilled exchanges features between tasks and needs at least two; "
-                f"tasks={format_value(self.tasks)}: use joint or branched"
             )
 
 
@@ -107,11 +110,41 @@ def leaves(config: Any = Config, prefix: str = "") -> dict[str, dataclasses.Fiel
     """Dotted name -> field of every leaf below a section (class or instance), in the order they are declared."""
     found = {}
     for field in dataclasses.fields(config):
+        name = prefix + field.name
         if "help" in field.metadata:
-            found[prefix + field.name] = field
+            found[name] = field
         else:
-            found.update(leaves(field.type, f"{prefix}{field.name}."))
+            for part, section in _parts(field.type).items():
+                found |= leaves(section, f"{name}.{part}.".replace("..", "."))
     return found
+
+
+def _parts(kind):
+    """The sections in a branch of the tree: itself (""), or one for each name."""
+    return kind.sections() if issubclass(kind, OfKinds) else {"": kind}
+
+
+def leaf_of(name: str) -> tuple[str, str]:
+    """The leaf that a name means, of today or from before, and which entry of it ("" = all of it)."""
+    name = OLD_NAMES.get(name, name)
+    leaf, _, entry = name.rpartition(".")
+    return (leaf, entry) if leaf in _with_entries() else (name, "")
+
+
+@functools.cache
+def _with_entries():
+    return {name for name, field in leaves().items() if field.type == tuple[Entry, ...]}
+
+
+def field_of(name: str) -> dataclasses.Field | None:
+    """The field of an option by any of its names, of one entry too: a number then; None where there is none."""
+    leaf, entry = leaf_of(name)
+    field = leaves().get(leaf)
+    if not entry:
+        return field
+    of_entry = option(0.0, field.metadata["help"], minimum=field.metadata["minimum"])
+    of_entry.name, of_entry.type = f"{field.name}.{entry}", float
+    return of_entry
 
 
 def values(config: Config) -> dict[str, Any]:
@@ -120,29 +153,60 @@ def values(config: Config) -> dict[str, Any]:
     for name in leaves():
         node = config
         for part in name.split("."):
-            node = getattr(node, part)
+            node = node[part] if isinstance(node, Mapping) else getattr(node, part)
         found[name] = node
     return found
 
 
-def from_values(named: dict[str, Any]) -> Config:
+def value_of(config: Config, name: str) -> Any:
+    """The value of an option by any of its names; of an entry that is not there, None."""
+    leaf, entry = leaf_of(name)
+    value = values(config)[leaf]
+    return dict(value).get(entry) if entry else value
+
+
+def changed(named: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by the names of leaves, with changes: by any of their names, of an option with entries those named.
+
+    Raises:
+        UsageError: an entry is not as expected.
+    """
+    found = dict(named)
+    for name, value in changes.items():
+        leaf, entry = leaf_of(name)
+        if leaf in _with_entries():
+            value = (Entry(entry, coerce(field_of(name), value)),) if entry else coerce(field_of(leaf), value)
+            value = merged(found.get(leaf, ()), value)
+        found[leaf] = value
+    return found
+
+
+def from_values(named: Mapping[str, Any]) -> Config:
     """A configuration from dotted names; leaves that are not named keep their defaults.
 
     Raises:
         UsageError: a value is not allowed.
     """
-    sections: dict[str, dict[str, Any]] = {}
+    return _built(Config, changed({}, named))
+
+
+def _built(kind, named):
+    """A section from the values below it."""
     top: dict[str, Any] = {}
+    below: dict[str, dict[str, Any]] = {}
     for name, value in named.items():
-        section, _, leaf = name.rpartition(".")
-        (sections.setdefault(section, {}) if section else top)[leaf] = value
-    types_of = {field.name: field.type for field in dataclasses.fields(Config)}
-    return Config(**top, **{name: types_of[name](**leaf) for name, leaf in sections.items()})
+        head, dot, rest = name.partition(".")
+        (below.setdefault(head, {}) if dot else top)[rest or head] = value
+    if issubclass(kind, OfKinds):
+        return kind({name: _built(section, below[name]) for name, section in kind.sections().items() if name in below})
+    types_of = {field.name: field.type for field in dataclasses.fields(kind)}
+    return kind(**top, **{name: _built(types_of[name], leaf) for name, leaf in below.items()})
 
 
 def replace(config: Config, **dotted: Any) -> Config:
     """A copy with other values; dots in names are written as two underscores (`train__epochs=2`)."""
-    return from_values(values(config) | {name.replace("__", "."): value for name, value in dotted.items()})
+    changes = {name.replace("__", "."): value for name, value in dotted.items()}
+    return from_values(changed(values(config), changes))
 
 
 # An existing run may be evaluated with others of these, but not continued: its epochs would not compare.

@@ -3,21 +3,22 @@
 import dataclasses
 
 from mtl_tf.errors import UsageError
-from mtl_tf.options import Section, format_value, option
+from mtl_tf.options import Entry, Section, format_value, merged, option
 
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig(Section):
     """What is minimised."""
 
-    semseg_weight: float = option(0.5, "Weight of the segmentation loss.", minimum=0.0)
-    depth_weight: float = option(0.5, "Weight of the depth loss.", minimum=0.0)
-    depth: str = option("l2", "Depth loss.", choices=("l2", "l1", "berhu", "silog"))
-    depth_space: str = option(
-        "linear",
-        "What the depth head predicts: whitened metres or whitened log metres.",
-        choices=("linear", "log"),
+    weights: tuple[Entry, ...] = option(
+        (Entry("semseg", 0.5), Entry("depth", 0.5)),
+        "Weights of the tasks' losses, TASK:WEIGHT with commas; a task that is not named has the weight of its kind.",
+        minimum=0.0,
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "weights", merged(type(self).weights, self.weights))
 
 
 @dataclasses.dataclass(frozen=True)

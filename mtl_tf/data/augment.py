@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from mtl_tf.config import AugmentConfig
-from mtl_tf.data import colour, windows
+from mtl_tf.data import colour, turning, windows
+from mtl_tf.data.geometry import planes
 from mtl_tf.tasks import Labels, Move
 
 # The uniform numbers of a sample: scale, tilt, 8 corner shifts, 2 offsets, flip; then those of the colours.
@@ -46,6 +47,8 @@ def augment(
     """
     draws = draw(seed)
     result = sample | {"image": tf.cast(sample["image"], tf.float32)}
+    if cropped and config.reflect:
+        result = _with_values_moved(result, Move(1.0, mirrored(draws, config)), config, tasks)
     if not cropped and (crop_size or bends(config) or config.reflect):
         crop = _crop if bends(config) else _move
         result = crop(result, draws[:_GEOMETRY], config, crop_size, tasks)
@@ -86,7 +89,7 @@ def _move(sample, draws, config, crop_size, tasks):
             part = tf.cond(draws[12] < 0.5, lambda part=part: part[:, ::-1], lambda part=part: part)
         part.set_shape((*(crop_size or value.shape[:2]), *value.shape[2:]))
         result[name] = part
-    return _with_values_moved(result, Move(1.0), config, tasks)
+    return _with_values_moved(result, Move(1.0, mirrored(draws, config)), config, tasks)
 
 
 def _crop(sample, draws, config, crop_size, tasks):
@@ -98,17 +101,39 @@ def _crop(sample, draws, config, crop_size, tasks):
     result["image"] = warp_rgb(sample["image"], coefficients, crop)
     for name, labels in tasks.items():
         if name in sample:
-            result[name] = warp(sample[name][..., None], coefficients, crop, "NEAREST", float(labels.blank))[..., 0]
-    result = _with_values_moved(result, Move(scale), config, tasks)
+            warped = warp(planes(sample[name]), coefficients, crop, "NEAREST", float(labels.blank))
+            result[name] = warped if labels.shape else warped[..., 0]
+    move = Move(scale, mirrored(draws, config))
+    turned = {}
+    for name, labels in tasks.items():
+        if name in sample and labels.turns:
+            turned[name] = move._replace(turn=_turn(quad, move, crop, size, labels, config))
+    result = _with_values_moved(result, move, config, tasks, turned)
     static = crop_size or sample["image"].shape[:2]
     for value in result.values():
         value.set_shape((*static, *value.shape[2:]))
     return result
 
 
-def _with_values_moved(sample, move, config, tasks):
+def _with_values_moved(sample, move, config, tasks, turned=None):
     """What the crop does to the values of labels, whose pixels stand where they belong."""
-    return sample | {name: labels.moved(sample[name], move, config) for name, labels in tasks.items() if name in sample}
+    turned, there = turned or {}, {name: labels for name, labels in tasks.items() if name in sample}
+    return sample | {name: labels.moved(sample[name], turned.get(name, move), config) for name, labels in there.items()}
+
+
+def mirrored(draws, config: AugmentConfig):
+    """Whether a crop has left and right exchanged, bool scalar, of the uniform numbers of its geometry."""
+    return draws[12] < 0.5 if config.reflect else tf.constant(False)
+
+
+def _turn(quad, move, crop, size, labels, config):
+    """The rotation between the camera axes of a picture and of its crop."""
+    if not config.wiggle:
+        return turning.turn_of(quad, move.mirrored)
+    plain = turning.unmirrored(quad, move.mirrored)
+    coefficients = tf.cast(projective(plain, crop), tf.float64)
+    matrix = tf.reshape(tf.concat([coefficients, [1.0]], 0), (3, 3))
+    return turning.perspective_turn(matrix, size, move.scale, labels.intrinsics)
 
 
 # === Geometry ===
@@ -140,7 +165,7 @@ def source_quad(draws, config: AugmentConfig, crop, size):
     low, high = tf.reduce_min(corners, axis=0), tf.reduce_max(corners, axis=0)
     quad = corners - low + whole_offset(draws[10:12], tf.cast(size[::-1], tf.float64) - (high - low))
     if config.reflect:
-        quad = tf.where(draws[12] < 0.5, tf.gather(quad, [1, 0, 3, 2]), quad)
+        quad = turning.unmirrored(quad, mirrored(draws, config))  # which mirrors as well
     return scale, quad
 
 

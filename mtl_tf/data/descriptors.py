@@ -1,6 +1,8 @@
 """What a data set is: classes and colours, how its depth is stored, its statistics. Built in, or in `dataset.json`."""
 
 import dataclasses
+import difflib
+import functools
 import json
 import os
 import pathlib
@@ -13,7 +15,7 @@ from mtl_tf.data import files, keys
 from mtl_tf.errors import UsageError
 from mtl_tf.parsing import parse_json
 from mtl_tf.selection import found_by
-from mtl_tf.tasks import KINDS, Labels, Task, usual
+from mtl_tf.tasks import KINDS, Labels, Task, blanks_of, usual
 
 FILE_NAME = "dataset.json"
 TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -45,13 +47,21 @@ class Descriptor:
         object.__setattr__(self, "labels", {name: self.labels[name] for name in names})
 
     def __getitem__(self, task: str) -> Labels:
-        """The labels of a task that the data set has."""
-        return self.labels[task]
+        """The labels of a task: those that the data set has, or that follow from them without a word of it."""
+        return self.labels[task] if task in self.labels else self._implied[task]
+
+    def __contains__(self, task: str) -> bool:
+        return task in self.labels or task in self._implied
+
+    @functools.cached_property
+    def _implied(self):
+        found = {kind.name: kind.implied(self.labels) for kind in KINDS.values() if kind.name not in self.labels}
+        return {name: labels for name, labels in found.items() if labels}
 
     @property
     def task_names(self) -> tuple[str, ...]:
-        """The tasks that the data set has labels for."""
-        return tuple(self.labels)
+        """The tasks that the data set has labels of its own for."""
+        return tuple(name for name, labels in self.labels.items() if not labels.source)
 
     @property
     def lacks_statistics(self) -> bool:
@@ -61,7 +71,7 @@ class Descriptor:
     @property
     def blanks(self) -> dict[str, float]:
         """Task name -> value of a pixel without a label."""
-        return {name: labels.blank for name, labels in self.labels.items()}
+        return blanks_of(self.labels)
 
     def with_labels(self, **labels: Labels) -> "Descriptor":
         """The same with other labels of some tasks."""
@@ -78,22 +88,42 @@ class Descriptor:
             UsageError: the data set has no such labels, its depth has no statistics, or none of the tasks has the
                 score that is to choose the best weights.
         """
-        found = tuple(self.labels[name].task(name, self.name, config) for name in self.chosen(config.tasks))
+        found = tuple(self[name].task(name, self.name, config) for name in self.chosen(config.tasks))
         found_by(config.train.best_metric, found)
+        self._check_options(config, found)
         return found
 
+    def _check_options(self, config, tasks):
+        """Raises a UsageError where an option is about no task: a usual one may be left out of those trained."""
+        names, kinds = [task.name for task in tasks], [task.kind for task in tasks]
+        trained = f"the tasks are {', '.join(names)}"
+        for name, weight in config.loss.weights:
+            if name not in (*names, *usual()):
+                raise UsageError(f"loss.weights={name}:{weight:g} is of no task that is trained; {trained}")
+        for kind in config.task.changed:
+            if kind not in kinds and not KINDS[kind].usual:
+                raise UsageError(f"task.{kind} has options, but no task of kind {kind} is trained; {trained}")
+        if config.augment.classmix and not any(self[name].class_names for name in names):
+            raise UsageError(
+                f"augment.classmix={config.augment.classmix} pastes by class and needs labels that are classes; "
+                f"{trained}: add such a task, or use augment.cutmix"
+            )
+
     def chosen(self, tasks: tuple[str, ...]) -> tuple[str, ...]:
-        """The same tasks; where none is named, all that the data set has labels for. Raises as `check_has`."""
+        """The same tasks; where none is named, the usual ones that there are, else all. Raises as `check_has`."""
         self.check_has(tasks)
-        return tuple(tasks) or self.task_names
+        return tuple(tasks) or tuple(name for name in usual() if name in self.labels) or self.task_names
 
     def check_has(self, tasks: tuple[str, ...]) -> None:
         """Raises a UsageError if the data set has no labels of one of the tasks."""
         for name in tasks:
-            if name not in self.task_names:
+            if name not in self:
+                close = difflib.get_close_matches(name, [*self.labels, *self._implied], 1)
+                hint = f"did you mean {close[0]}? " if close else ""
+                key = name if name in usual() else "tasks"
                 raise UsageError(
-                    f"data set {self.name} has no {name} labels; use --tasks={','.join(self.task_names)}, "
-                    f'or describe them under "{name}" in {FILE_NAME}'
+                    f"data set {self.name} has no {name} labels; {hint}use --tasks={','.join(self.labels)}, "
+                    f'or describe them under "{key}" in {FILE_NAME}'
                 )
 
 

@@ -35,8 +35,15 @@ def resized(sample: Mapping, frame: Sequence[int], fit: str) -> dict:
     size = scaled_size(tf.shape(sample["image"])[:2], frame, fit)
     result = {"image": tf.image.resize(sample["image"], size, antialias=True)}
     for name in sample.keys() - {"image"}:
-        result[name] = tf.image.resize(sample[name][..., None], size, method="nearest")[..., 0]
+        result[name] = tf.reshape(
+            tf.image.resize(planes(sample[name]), size, method="nearest"), (*tf.unstack(size), *sample[name].shape[2:])
+        )
     return result
+
+
+def planes(label):
+    """A label map (H, W) or (H, W, C) as (H, W, C)."""
+    return label if len(label.shape) == 3 else label[..., None]
 
 
 def in_frame(sample: Mapping, frame: Sequence[int], fit: str, blanks: Mapping[str, float]) -> dict:

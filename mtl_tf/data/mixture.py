@@ -8,7 +8,7 @@ import numpy as np
 
 from mtl_tf.config import DataConfig
 from mtl_tf.data.descriptors import Descriptor
-from mtl_tf.data.source import Source
+from mtl_tf.data.source import Around, Source
 from mtl_tf.data.windows import Choose
 from mtl_tf.errors import UsageError
 from mtl_tf.tasks.classes import some
@@ -39,7 +39,7 @@ def completed(descriptor: Descriptor, other: Descriptor) -> Descriptor:
     return dataclasses.replace(descriptor, labels={**other.labels, **descriptor.labels})
 
 
-class Part(Source):
+class Part(Around):
     """The samples of one data set, with the labels of another's descriptor.
 
     Attributes:
@@ -59,8 +59,8 @@ class Part(Source):
         Raises:
             UsageError: the two have no class in common, or depth in different units.
         """
-        self.source, self.tasks, self.name = source, tuple(tasks), own.name
-        self.ids, self.passed_over = source.ids, source.passed_over
+        super().__init__(source)
+        self.tasks, self.name, self.descriptor = tuple(tasks), own.name, None
         self.labelled = {task: source.labelled.get(task, 0) for task in self.tasks}
         self._target, self._adapt, strangers = target, {}, []
         for task in source.tasks:
@@ -69,20 +69,11 @@ class Part(Source):
             strangers += strange
         self.strangers = tuple(strangers)
 
-    def path(self, index: int) -> str:
-        return self.source.path(index)
-
     def has(self, task: str, index: int) -> bool:
         return task in self.source.tasks and self.source.has(task, index)
 
-    def sizes(self, index: int) -> dict[str, int]:
-        return self.source.sizes(index)
-
-    def size(self, index: int) -> tuple[int, int] | None:
-        return self.source.size(index)
-
-    def one_size(self) -> bool:
-        return self.source.one_size()
+    def label_file(self, task: str, index: int) -> str | None:
+        return None
 
     def read(self, index: int, window: Choose | None = None) -> dict[str, np.ndarray]:
         """A sample or a window of it: its classes by name, depth in range, what it lacks ignored or invalid."""

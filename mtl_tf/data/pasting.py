@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from mtl_tf.config import AugmentConfig
-from mtl_tf.tasks import ClassLabels, Labels
+from mtl_tf.tasks import Labels
 
 # The uniform numbers of a sample: which kind of pasting, and area, shape, top and left of a rectangle.
 _DRAWS = 5
@@ -39,11 +39,12 @@ def paste(batch, seed, config: AugmentConfig, tasks: Mapping[str, Labels]):
     if config.classmix:
         chosen = (kinds[:, :1] >= config.cutmix) & (kinds[:, :1] < config.cutmix + config.classmix)
         ranks = tf.reshape(draws[1 + count * _DRAWS :], (count, _CODES))
-        name, labels = next((name, labels) for name, labels in tasks.items() if isinstance(labels, ClassLabels))
+        name, labels = next((name, labels) for name, labels in tasks.items() if labels.class_names)
         mask |= chosen[..., None] & half_of_the_classes(partner[name], ranks, labels.ignore)
     result = dict(batch)
     for name, value in partner.items():
-        result[name] = tf.where(mask[..., None] if name == "image" else mask, value, batch[name])
+        where = tf.reshape(mask, (*tf.unstack(tf.shape(mask)), *[1] * (value.shape.rank - 3)))
+        result[name] = tf.where(where, value, batch[name])
         result[name].set_shape(batch[name].shape)
     return result
 

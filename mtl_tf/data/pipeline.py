@@ -14,11 +14,13 @@ import tensorflow as tf
 from mtl_tf.config import Config
 from mtl_tf.data import augment as augmentation
 from mtl_tf.data import geometry
+from mtl_tf.data.derived import complete
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.pasting import paste
 from mtl_tf.data.reading import Reader
 from mtl_tf.data.schedule import Schedule, fold
 from mtl_tf.errors import UsageError
+from mtl_tf.tasks import blanks_of
 
 # Separate the random streams that grow from one seed; `schedule.ORDER` is 0.
 _AUGMENT, _PASTE = 1, 2
@@ -61,6 +63,7 @@ class TrainingData:
         """
         self.config, self.descriptor, self.source = config, descriptor, source
         self.tasks = {name: descriptor[name] for name in source.tasks}
+        self._reads = {name: descriptor[name] for name in source.reads}
         self.batch_size = config.train.batch_size
         self.schedule = Schedule([len(part) for part in source.parts], source.weights, self.batch_size, config.seed)
         self.steps_per_epoch = self.schedule.steps_per_epoch
@@ -119,7 +122,7 @@ class TrainingData:
         return paste(batch, fold(self.config.seed, _PASTE, step), self.config.augment, self.tasks)
 
     def _sample(self, index, epoch):
-        data, augment, descriptor = self.config.data, self.config.augment, self.descriptor
+        data, augment = self.config.data, self.config.augment
         seed = fold(self.config.seed, _AUGMENT, epoch, index)
         cropped = not data.image_size and not augmentation.bends(augment) and bool(data.crop_size or augment.reflect)
         sample = self._reader.in_graph(
@@ -131,14 +134,14 @@ class TrainingData:
         read, _ = sample.pop("index"), sample.pop("asked")
         sample = geometry.resized(sample, data.image_size, data.fit)
         sample = augmentation.augment(
-            geometry.in_frame(sample, data.image_size, data.fit, descriptor.blanks),
+            geometry.in_frame(sample, data.image_size, data.fit, blanks_of(self._reads)),
             seed,
             augment,
             data.crop_size,
-            self.tasks,
+            self._reads,
             cropped,
         )
-        return sample | {"index": read}
+        return complete(sample, self.source.tasks, self.descriptor) | {"index": read}
 
 
 class EvaluationData:
@@ -212,9 +215,11 @@ class EvaluationData:
         index, real = sample.pop("index"), sample.pop("asked") & (position < count)
         sample = geometry.resized(sample, data.image_size, data.fit)
         sample = eigen_crop(sample) if eigen else sample  # of the picture, not of what it is padded to
-        sample = geometry.in_frame(sample, data.image_size, data.fit, self.descriptor.blanks)
+        blanks = blanks_of({name: self.descriptor[name] for name in self.source.reads})
+        sample = geometry.in_frame(sample, data.image_size, data.fit, blanks)
         if not data.image_size:
             sample = top_left(sample, self.descriptor.crop_multiple)
+        sample = complete(sample, self.source.tasks, self.descriptor)
         for task in self.source.tasks:
             blank = self.descriptor[task].blank
             sample[task] = tf.where(real, sample[task], tf.cast(blank, sample[task].dtype))

@@ -29,7 +29,7 @@ class Reader:
 
     def __init__(self, source: Source, config: Config, descriptor: Descriptor):
         self.source, self.descriptor = source, descriptor
-        self.tasks = source.tasks
+        self.tasks = source.reads
         self.skip_bad = config.data.skip_bad
         self.bad: dict[str, str] = {}
         self.parallel = config.data.workers or os.cpu_count() or 1

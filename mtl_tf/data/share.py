@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mtl_tf.data.source import Source
+from mtl_tf.data.source import Around, Source
 from mtl_tf.data.windows import Choose
 
 
@@ -27,7 +27,7 @@ def divide(source: Source, share: float, seed: int) -> tuple["Some", "Some"]:
     return Some(source, kept), Some(source, sorted(held_out), named=())
 
 
-class Some(Source):
+class Some(Around):
     """Some of the samples of a source; its attributes and methods are those of the source.
 
     Args:
@@ -37,11 +37,14 @@ class Some(Source):
     """
 
     def __init__(self, source: Source, chosen: list[int], named: tuple | None = None):
-        self.source, self._chosen = source, chosen
-        self.tasks, self.where, self.descriptor = source.tasks, source.where, source.descriptor
+        super().__init__(source)
+        self._chosen = chosen
         self.ids = [source.ids[index] for index in chosen]
         self.labelled = {task: sum(source.has(task, index) for index in chosen) for task in source.tasks}
         self.passed_over = source.passed_over if named is None else named
+
+    def __len__(self) -> int:
+        return len(self._chosen)
 
     def path(self, index: int) -> str:
         return self.source.path(self._chosen[index])
@@ -58,11 +61,11 @@ class Some(Source):
     def read(self, index: int, window: Choose | None = None) -> dict[str, np.ndarray]:
         return self.source.read(self._chosen[index], window)
 
+    def bounds(self, index: int) -> tuple[int, int]:
+        return 0, len(self)
+
     def sizes(self, index: int) -> dict[str, int]:
         return self.source.sizes(self._chosen[index])
-
-    def one_size(self) -> bool:
-        return self.source.one_size()
 
     def faults(self) -> list[tuple[str, Callable[..., list[str]]]]:
         mine = set(self.ids)

@@ -22,7 +22,7 @@ class Source:
     """Samples that can be read one by one; a source of its own overrides what differs.
 
     Attributes:
-        tasks: the labels that a sample is read with.
+        tasks: the labels that a sample has.
         ids: the names of the samples.
         labelled: task name -> number of samples that have its label.
         passed_over: the files that are not read.
@@ -41,6 +41,11 @@ class Source:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The labels that `read` gives: those of the tasks, and what late ones are derived from (`data.derived`)."""
+        return self.tasks
 
     @property
     def parts(self) -> "tuple[Source, ...]":
@@ -67,8 +72,8 @@ class Source:
             window: from the height and width of its picture to the part that is wanted; None = all of it.
 
         Returns:
-            "image" uint8 (H, W, 3) RGB, and for each task its label map (H, W): class ids, int32; depth, float32
-            metres. A pixel without a label has the value `Labels.blank`, all of a label that the sample lacks.
+            "image" uint8 (H, W, 3) RGB, and for each of `reads` its label map (H, W, ...): class ids, int32; depth,
+            float32 metres. A pixel without a label has the value `Labels.blank`, all of a label that the sample lacks.
 
         Raises:
             UsageError: a file cannot be read, is not of the expected kind, or differs from the image in size.
@@ -101,3 +106,54 @@ class Source:
         The function takes a `Watch`, which is told of every picture and label that can be read.
         """
         raise NotImplementedError
+
+
+class Around(Source):
+    """A source that is as another in all that it does not override.
+
+    Args:
+        source: the other.
+    """
+
+    def __init__(self, source: Source):
+        self.source = source
+        self.tasks, self.ids, self.labelled = source.tasks, source.ids, source.labelled
+        self.passed_over, self.where = source.passed_over, source.where
+        self.descriptor, self.weights = source.descriptor, source.weights
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def parts(self) -> "tuple[Source, ...]":
+        return self.source.parts if len(self.source.parts) > 1 else (self,)
+
+    def bounds(self, index: int) -> tuple[int, int]:
+        return self.source.bounds(index)
+
+    def told(self, shares: Sequence[tuple[int, int, float]], batch_size: int) -> str:
+        return self.source.told(shares, batch_size)
+
+    def path(self, index: int) -> str:
+        return self.source.path(index)
+
+    def read(self, index: int, window: Choose | None = None) -> dict[str, np.ndarray]:
+        return self.source.read(index, window)
+
+    def has(self, task: str, index: int) -> bool:
+        return self.source.has(task, index)
+
+    def label_file(self, task: str, index: int) -> str | None:
+        return self.source.label_file(task, index)
+
+    def sizes(self, index: int) -> dict[str, int]:
+        return self.source.sizes(index)
+
+    def size(self, index: int) -> tuple[int, int] | None:
+        return self.source.size(index)
+
+    def one_size(self) -> bool:
+        return self.source.one_size()
+
+    def faults(self) -> list[tuple[str, Callable[..., list[str]]]]:
+        return self.source.faults()

@@ -262,12 +262,12 @@ def _flat(nested, prefix=""):
 
 
 def _field(option, where):
-    fields = configuration.leaves()
-    if option not in fields:
-        raise UsageError(f"{where}: unknown option {option!r}; {_hint(option, fields)}")
-    if fields[option].metadata["free"] or option in ("seed", *SCORED_ON):
+    field = configuration.field_of(option)
+    if field is None:
+        raise UsageError(f"{where}: unknown option {option!r}; {_hint(option, configuration.leaves())}")
+    if field.metadata["free"] or option in ("seed", *SCORED_ON):
         raise UsageError(f"{where}: {option} belongs to the study as a whole; give it on the command line")
-    return fields[option]
+    return field
 
 
 def _options(nested, where):

@@ -153,7 +153,7 @@ class Plan:
         return max(totals, key=totals.get)
 
     def _run(self, row: Row, settings: Settings, seed: int) -> Run:
-        values = self._values | settings.set | {"seed": seed}
+        values = configuration.changed(self._values, settings.set | {"seed": seed})
         if values[WEIGHTS] == GIVEN:
             values[WEIGHTS] = self.base.model.encoder_weights
         if values[WEIGHTS] == values["model.weights"] == "none":
@@ -204,7 +204,19 @@ def identity(config: Config) -> str:
     }
     left_out -= {name for name in configuration.OF_EVALUATION if values[name]}
     lines = flags.run_flags(config).splitlines()
-    return "\n".join(line for line in lines if line.removeprefix("--").partition("=")[0] not in left_out)
+    kept = [line for line in lines if line.removeprefix("--").partition("=")[0] not in left_out]
+    return "\n".join(line for name in kept for line in _as_before(name))
+
+
+def _as_before(line):
+    """A line of run.flags with the names that options had before."""
+    name, _, value = line.removeprefix("--").partition("=")
+    old = {new: before for before, new in configuration.OLD_NAMES.items()}
+    entries = value.split(",") if any(key.startswith(f"{name}.") for key in old) else []
+    if not entries:
+        return [f"--{old.get(name, name)}={value}" if name in old else line]
+    pairs = [(f"{name}.{entry.partition(':')[0]}", entry.partition(":")[2]) for entry in entries]
+    return [f"--{old.get(key, key)}={number}" for key, number in pairs]
 
 
 def _file_name(text: str) -> str:

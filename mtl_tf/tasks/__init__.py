@@ -1,6 +1,6 @@
 """What is predicted: each kind of task is an object with behaviour, in one file."""
 
-from mtl_tf.tasks._labels import Labels, Move
+from mtl_tf.tasks._labels import Labels, Move, blanks_of
 from mtl_tf.tasks._task import MISSING, Metric, Task
 from mtl_tf.tasks.cityscapes import CITYSCAPES_CLASSES, cityscapes_tasks
 from mtl_tf.tasks.classes import ClassLabels, Segmentation
@@ -20,6 +20,7 @@ __all__ = [
     "Segmentation",
     "Task",
     "answers",
+    "blanks_of",
     "cityscapes_tasks",
     "usual",
 ]

@@ -1,11 +1,12 @@
 """What a data set says of the labels of a task: how they are stored, and what they mean."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from mtl_tf.errors import UsageError
+from mtl_tf.options import Section
 
 if TYPE_CHECKING:
     from mtl_tf.config import AugmentConfig, Config
@@ -19,9 +20,19 @@ class Move(NamedTuple):
 
     Attributes:
         scale: sides of the window that was cut over those of the crop that it became.
+        mirrored: whether left and right were exchanged, bool.
+        turn: float32 (3, 3), takes a direction in camera axes (x right, y down, z forward) of the picture to one in
+            those of the crop before it was mirrored; None = as it was.
     """
 
     scale: Any
+    mirrored: Any = False
+    turn: Any = None
+
+
+def blanks_of(tasks: "Mapping[str, Labels]") -> dict[str, float]:
+    """Task name -> value of a pixel without a label."""
+    return {name: labels.blank for name, labels in tasks.items()}
 
 
 class Labels:
@@ -37,6 +48,7 @@ class Labels:
         task_type: what is predicted of such labels.
         usual: whether the task of this name is trained where nobody names tasks, and has its section at the top of
             dataset.json.
+        Options: of the kind, `--task.KIND.NAME`; None = it has none.
         dtype: of a label map in memory.
         shape: of the label of a pixel.
         measured: entries that tools/dataset_statistics.py measures.
@@ -48,9 +60,23 @@ class Labels:
     example: ClassVar[str]
     task_type: ClassVar[type["Task"]]
     usual: ClassVar[bool] = False
+    Options: ClassVar[type[Section] | None] = None
     dtype: ClassVar[type]
     shape: ClassVar[tuple[int, ...]] = ()
     measured: ClassVar[tuple[str, ...]] = ()
+
+    # Where labels are derived from those of another task: its name; and whether from the crop of a sample, as tensors,
+    # else where it is read, as arrays.
+    source = ""
+    late: ClassVar[bool] = False
+    # Whether a label is a direction in space, so that the geometry of a crop turns it; and the camera of the pictures.
+    turns: ClassVar[bool] = False
+    intrinsics = None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the classes, where a label is one."""
+        return ()
 
     @property
     def blank(self) -> float:
@@ -123,6 +149,22 @@ class Labels:
                 "data set or the task out"
             )
         return lambda label: label, ()
+
+    # === Derived labels ===
+
+    @classmethod
+    def implied(cls, labels: "Mapping[str, Labels]") -> "Labels | None":
+        """The labels that follow from others of a data set, by task, where it says nothing of this kind."""
+        return None
+
+    def derived(self, label, theirs: "Labels"):
+        """A label map made of one of the task `source`.
+
+        Args:
+            label: the label map (H, W): a tensor where `late`, else an array.
+            theirs: its labels.
+        """
+        raise NotImplementedError
 
     # === Tasks ===
 

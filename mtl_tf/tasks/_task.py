@@ -71,15 +71,15 @@ class Task:
     Attributes:
         kind: name of the kind.
         title: the same for people, capitalised.
+        standard_weight: of its loss in the total, unless `loss.weights` names the task.
         name: of the task; of its labels, head and scores.
-        weight: option of the section `loss` that weights it.
     """
 
     kind: ClassVar[str]
     title: ClassVar[str]
+    standard_weight: ClassVar[float] = 0.5
 
     name: str
-    weight: str
 
     @property
     def channels(self) -> int:

@@ -41,7 +41,6 @@ class Segmentation(Task):
     palette: tuple[tuple[int, int, int], ...]
     ignore: int = 255
     name: str = "semseg"
-    weight: str = "semseg_weight"
 
     @property
     def channels(self) -> int:
@@ -155,6 +154,10 @@ class ClassLabels(Labels):
     ignore: int = 255
     encoding: str = "index"
     values: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.classes
 
     @property
     def blank(self) -> int:

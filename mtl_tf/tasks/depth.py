@@ -8,6 +8,7 @@ import numpy as np
 
 from mtl_tf.data import codecs
 from mtl_tf.errors import UsageError
+from mtl_tf.options import Section, option
 from mtl_tf.tasks._labels import Labels
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
 
@@ -88,7 +89,6 @@ class Depth(Task):
     codec: str = "metres"
     unit: str = "metres"
     name: str = "depth"
-    weight: str = "depth_weight"
 
     @property
     def channels(self) -> int:
@@ -248,6 +248,16 @@ class Depth(Task):
 
 
 @dataclasses.dataclass(frozen=True)
+class DepthOptions(Section):
+    """What is minimised, and of what."""
+
+    loss: str = option("l2", "Depth loss.", choices=("l2", "l1", "berhu", "silog"))
+    space: str = option(
+        "linear", "What the depth head predicts: whitened metres or whitened log metres.", choices=("linear", "log")
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class DepthLabels(Labels):
     """How depth is stored; where it says metres, its unit is meant.
 
@@ -271,6 +281,7 @@ class DepthLabels(Labels):
     example: ClassVar[str] = '{"encoding": "uint16_scaled", "scale": 0.001, "minimum": 0.1, "maximum": 10.0}'
     task_type: ClassVar[type[Task]] = Depth
     usual: ClassVar[bool] = True
+    Options: ClassVar[type[Section]] = DepthOptions
     dtype: ClassVar[type] = np.float32
     measured: ClassVar[tuple[str, ...]] = ("mean", "std", "log_mean", "log_std")
 
@@ -388,8 +399,8 @@ class DepthLabels(Labels):
             minimum=self.minimum,
             maximum=self.maximum,
             **self.statistics,
-            space=config.loss.depth_space,
-            objective=config.loss.depth,
+            space=config.task[self.kind].space,
+            objective=config.task[self.kind].loss,
             codec="inverse_uint8" if self.encoding == "inverse_uint8" else "metres",
             unit=self.unit,
             name=name,

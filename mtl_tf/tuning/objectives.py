@@ -3,13 +3,13 @@
 import difflib
 from collections.abc import Iterable, Sequence
 
+from mtl_tf.config import leaf_of
 from mtl_tf.errors import UsageError
 from mtl_tf.options import format_value
 from mtl_tf.report.scores import Board
 from mtl_tf.selection import total_scores
 from mtl_tf.tasks import Task
 
-_WEIGHTS, _KINDS = ("loss.semseg_weight", "loss.depth_weight"), ("loss.depth", "loss.depth_space", "tasks")
 _LOSSES = ("val_loss", "val_loss_unweighted")
 
 
@@ -37,10 +37,13 @@ def check_one_scale(objective: str, searched: Iterable[str]):
         objective: its name.
         searched: the options that differ among the trials.
     """
-    changes = {"val_loss": _WEIGHTS + _KINDS, "val_loss_unweighted": _KINDS}.get(objective, ())
+    if objective not in _LOSSES:
+        return
     for name in searched:
-        if name in changes:
-            other = "val_loss_unweighted or a score" if name in _WEIGHTS else "a score"
+        leaf, _ = leaf_of(name)
+        weight = leaf == "loss.weights"
+        if leaf == "tasks" or leaf.startswith("task.") or (weight and objective == "val_loss"):
+            other = "val_loss_unweighted or a score" if weight else "a score"
             raise UsageError(
                 f"--objective={objective} cannot rank trials that differ in {name}, which changes what is summed up; "
                 f"choose {other}, such as total"

@@ -120,18 +120,18 @@ class Space:
         Raises:
             UsageError: the values do not go together.
         """
-        fields = configuration.leaves()
-        named = configuration.values(base)
+        named, changes = configuration.values(base), {}
         if "tuner/epochs" in values:
-            named["train.epochs"] = int(values["tuner/epochs"])
+            changes["train.epochs"] = int(values["tuner/epochs"])
         for dimension in self.dimensions:
             value = values[dimension.name]
             text = format_value(value)
-            named[dimension.name] = coerce(fields[dimension.name], text)
+            changes[dimension.name] = coerce(configuration.field_of(dimension.name), text)
             for other, factors in dimension.multiply.items():
-                product = named[other] * factors[dimension.values.index(text)]
-                named[other] = _product(other, fields[other], product)
-        return configuration.from_values(named)
+                before = changes.get(other, configuration.value_of(base, other))
+                product = before * factors[dimension.values.index(text)]
+                changes[other] = _product(other, configuration.field_of(other), product)
+        return configuration.from_values(configuration.changed(named, changes))
 
 
 def _product(name, field, product):
@@ -171,7 +171,7 @@ def _by_option(content, prefix=""):
     known = configuration.leaves()
     for key, given in content.items():
         name = prefix + key
-        if name in known:
+        if configuration.field_of(name):
             yield name, given
         elif isinstance(given, dict) and any(option.startswith(f"{name}.") for option in known):
             yield from _by_option(given, f"{name}.")
@@ -192,7 +192,7 @@ def _dimension(name, given) -> Dimension:
         raise UsageError(f"{name} cannot be searched: it changes nothing that a trial is measured by; leave it out")
     if name in SCORED_ON:
         raise UsageError(f"{name} cannot be searched: trials scored on different things do not compare; leave it out")
-    field = configuration.leaves()[name]
+    field = configuration.field_of(name)
     if isinstance(given, list):
         given = {"values": given}
     if not isinstance(given, dict):
@@ -278,7 +278,7 @@ def _multiply(name, count, given) -> dict[str, tuple[float, ...]]:
         raise UsageError(f'{name}: multiply takes a table {{"train.epochs" = [...]}}, got {given!r}')
     found = {}
     for other, factors in _by_option(given):
-        if configuration.leaves()[other].type not in (int, float):
+        if configuration.field_of(other).type not in (int, float):
             raise UsageError(f"{name}: {other} is no number and cannot be multiplied")
         numbers = isinstance(factors, list) and all(
             isinstance(factor, (int, float)) and not isinstance(factor, bool) and 0 < factor < math.inf

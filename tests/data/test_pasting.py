@@ -7,6 +7,7 @@ import tensorflow as tf
 from mtl_tf import config as configuration
 from mtl_tf.config import AugmentConfig, Config
 from mtl_tf.data.pasting import half_of_the_classes, paste, rectangles
+from mtl_tf.data.sets.synthetic import SYNTHETIC
 from mtl_tf.errors import UsageError
 from tests.helpers import TWO_LABELS
 
@@ -207,7 +208,6 @@ def test_the_same_seed_gives_the_same_batch_eagerly_and_in_tf_data():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(augment__classmix=0.5, tasks=("depth",)), r"needs semseg labels, but tasks=depth: add semseg, or use"),
         (dict(augment__cutmix=0.5, train__batch_size=1), r"train\.batch_size=1; make it 2 or more"),
         (dict(augment__cutmix=0.6, augment__classmix=0.6), r"add up to more than 1"),
         (dict(augment__cutmix_area=(0.6, 0.4)), r"augment\.cutmix_area=0\.6,0\.4 must not fall"),
@@ -218,3 +218,9 @@ def test_the_same_seed_gives_the_same_batch_eagerly_and_in_tf_data():
 def test_what_cannot_be_asked_for(options, message):
     with pytest.raises(UsageError, match=message):
         configuration.replace(Config(), **options)
+
+
+def test_pasting_by_class_needs_labels_that_are_classes():
+    config = configuration.replace(Config(), augment__classmix=0.5, tasks=("depth",))
+    with pytest.raises(UsageError, match=r"pastes by class and needs labels that are classes; the tasks are depth: add"):
+        SYNTHETIC.tasks(config)

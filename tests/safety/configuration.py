@@ -13,6 +13,7 @@ from mtl_tf import config as configuration
 from mtl_tf import flags
 from mtl_tf.data import descriptors
 from mtl_tf.errors import UsageError
+from mtl_tf.options import Entry
 from mtl_tf.study import declaration
 from mtl_tf.study.options import StudyOptions
 from mtl_tf.study.plan import Plan
@@ -44,6 +45,8 @@ def check(config: configuration.Config, place: pathlib.Path):
         kind, parts, metadata = field.type.__args__[0] if several else field.type, value, field.metadata
         if several:
             assert type(value) is tuple and (not metadata["lengths"] or len(value) in metadata["lengths"]), name
+        if kind is Entry:
+            kind, parts = float, [part.value for part in parts]
         for part in parts if several else [value]:
             assert type(part) is kind, (name, part)
             assert not metadata["choices"] or part in metadata["choices"], (name, part)

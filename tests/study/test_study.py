@@ -199,5 +199,5 @@ def test_the_published_study_shares_runs(tmp_path):
     assert runs("best/distilled") == runs("T12/distilled")
     assert [run.config.train.epochs for key in ("T4/2", "T4/8", "T4/16") for run in runs(key)] == [2, 8, 16]
     last = runs("best/+ dilation 0,1,1")[0].config
-    assert last.model.squeeze_excitation and last.model.skip_strides == (8, 4, 2) and last.loss.depth_space == "log"
+    assert last.model.squeeze_excitation and last.model.skip_strides == (8, 4, 2) and last.task["depth"].space == "log"
     assert last.model.architecture == "distilled" and last.model.dilation == (0, 1, 1)

@@ -3,7 +3,7 @@
 import dataclasses
 
 from mtl_tf.config import Config, DataConfig
-from mtl_tf.data import files, mixture, share
+from mtl_tf.data import derived, files, mixture, share
 from mtl_tf.data.descriptors import FILE_NAME, Descriptor, read, with_statistics
 from mtl_tf.data.sets import camvid, cityscapes, folder, kitti, miniscapes, nyuv2, packed, synthetic, vkitti2
 from mtl_tf.data.sets.data_set import DataSet
@@ -73,9 +73,9 @@ def open_split(config: Config, split: str, descriptor: Descriptor | None = None)
     """
     data = config.data
     config = _with_tasks(config, descriptor or describe(data))
-    lacks = descriptor and data.mix_names and not set(config.tasks) <= set(describe(data).task_names)
+    lacks = descriptor and data.mix_names and not all(task in describe(data) for task in config.tasks)
     if lacks or (descriptor and _stored_otherwise(data, descriptor, config.tasks)):
-        return _open_part(config, data, split, descriptor)
+        return derived.with_derived(_open_part(config, data, split, descriptor), config.tasks, descriptor)
     return _open(config, split, descriptor or describe(data))
 
 
@@ -85,7 +85,10 @@ def _stored_otherwise(data, descriptor, tasks):
         own = describe(data)
     except UsageError:  # it says nothing
         return False
-    return set(tasks) <= set(own.task_names) and any(own[task].storage != descriptor[task].storage for task in tasks)
+    if not all(task in own for task in tasks):
+        return False
+    names = derived.stored(tasks, own)
+    return all(name in descriptor for name in names) and any(own[n].storage != descriptor[n].storage for n in names)
 
 
 def open_training(config: Config, descriptor: Descriptor):
@@ -102,7 +105,7 @@ def open_training(config: Config, descriptor: Descriptor):
     for other in mixture.further(data):
         with mixture.naming(other):
             parts.append(_open_part(config, other, split, descriptor))
-    return mixture.Mixture(parts, data.mix_weights)
+    return derived.with_derived(mixture.Mixture(parts, data.mix_weights), config.tasks, descriptor)
 
 
 def open_validation(config: Config, descriptor: Descriptor):
@@ -114,9 +117,9 @@ def open_validation(config: Config, descriptor: Descriptor):
     """
     data = config.data
     source = open_split(config, data.val_split, descriptor)
-    alone = set(config.tasks) if not data.mix_names else set(config.tasks) & set(describe(data).task_names)
+    own = describe(data) if data.mix_names else descriptor
     for task in config.tasks:
-        if task in alone and not source.labelled[task]:
+        if task in own and not source.labelled[task]:
             others = ",".join(name for name in config.tasks if name != task)
             without = f", leave the task out (--tasks={others})" if others else ""
             held_out = "" if data.val_share else ", or hold a share of the training images out (--data.val_share=0.1)"
@@ -135,16 +138,23 @@ def _with_tasks(config, descriptor):
 def _open_part(config, data, split, descriptor):
     """A data set of a mix: it may lack tasks, and its labels may mean something else."""
     own = describe(data)
-    tasks = tuple(task for task in config.tasks if task in own.task_names)
+    reads = derived.read_for(config.tasks, descriptor)
+    tasks = tuple(task for task in reads if task in own)
     if not tasks:
-        own.check_has(config.tasks)
+        own.check_has(reads)
     source = _open(Config(data=data, tasks=tasks, seed=config.seed), split, own)
-    return mixture.Part(source, own, descriptor, config.tasks)
+    return mixture.Part(source, own, descriptor, reads)
 
 
 def _open(config, split, descriptor):
     """A split of one data set; with data.val_share the validation split is a part of the training split."""
-    data = config.data
+    data, tasks = config.data, config.tasks
+    descriptor.check_has(tasks)
+    config = dataclasses.replace(config, tasks=derived.stored(tasks, descriptor))
+    return derived.with_derived(_open_stored(config, data, split, descriptor), tasks, descriptor)
+
+
+def _open_stored(config, data, split, descriptor):
     opened = DATA_SETS[data.name].open
     if not data.val_share or split not in (data.train_split, data.val_split):
         return opened(config, split, descriptor)

@@ -22,7 +22,8 @@ def run_trial(config, split="val", hyperparameters=None):
     if rate > float(os.environ.get("STUB_LIMIT", 1)):
         outcome = trial.Outcome("diverged", "non-finite loss at step 7")
     else:
-        total = -abs(math.log10(rate) + 2.5) - abs(config.loss.depth_weight - 0.6) + 0.01 * config.train.epochs
+        weight = dict(config.loss.weights)["depth"]
+        total = -abs(math.log10(rate) + 2.5) - abs(weight - 0.6) + 0.01 * config.train.epochs
         outcome = trial.Outcome(
             "done", "", {"total": total, "semseg.miou": total, "val_loss_unweighted": -total}, {"seconds": 1.0}
         )
