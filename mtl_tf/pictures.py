@@ -22,6 +22,14 @@ PAPER: Colour = (255, 255, 255)
 INK: Colour = (32, 36, 44)
 WRONG: Colour = (230, 40, 40)
 RIGHT: Colour = (44, 48, 58)
+# A yes that is right, one that is missing, and one that is false: apart for the colour-blind too.
+VERDICTS: dict[str, Colour] = {
+    "right": RIGHT,
+    "wrong": WRONG,
+    "found": (38, 176, 122),
+    "missed": (255, 150, 40),
+    "false": (120, 184, 255),
+}
 CHECKER = (np.uint8(226), np.uint8(190))
 SMALLEST, LARGEST = 256, 512  # heights in pixels that a picture in a panel is enlarged and shrunk towards
 WIDEST = 1024  # pixels; an enlarged picture stays narrower than this
@@ -37,9 +45,11 @@ def _table(*anchors: str) -> np.ndarray:
     return np.stack([np.interp(steps, places, corners[:, c]) for c in range(3)], axis=1).round().astype(np.uint8)
 
 
-# Both fall or rise in lightness all the way, so they also read in greyscale and by the colour-blind.
+# All fall or rise in lightness all the way, so they also read in greyscale and by the colour-blind.
 DEPTH_COLOURS = _table("fcfdbf", "fec287", "fb8761", "de4968", "b5367a", "812581", "51127c", "241252", "0c0926")
 ERROR_COLOURS = _table("2c303a", "7a2031", "e62828", "ff8a1f", "ffd75e", "fffbe0")
+PROBABILITY_COLOURS = _table("0e1420", "163a66", "2a72b0", "7fb8e0", "f4fbff")  # blue, unlike the grey of the checkers
+SCALES = {"depth": DEPTH_COLOURS, "error": ERROR_COLOURS, "probability": PROBABILITY_COLOURS}
 
 
 # === Colours ===

@@ -1,8 +1,8 @@
 """An offline page of many runs: sortable tables, charts to point at, a gallery of answers over the truth.
 
 The page is one file that asks for nothing. Its tables and texts are HTML and need no script; charts and the gallery
-are drawn by the script in it (page.js, charts.js, gallery.js). NumPy, Pillow and Jinja only: nothing here waits for
-TensorFlow.
+are drawn by the script in it (page.js, charts.js, drawings.js, gallery.js). NumPy, Pillow and Jinja only: nothing here
+waits for TensorFlow.
 """
 
 import base64
@@ -19,7 +19,7 @@ from mtl_tf.atomic import write_text
 from mtl_tf.report import embedding, scores
 from mtl_tf.tasks import Task
 
-SCRIPTS = ("page.js", "charts.js", "gallery.js")
+SCRIPTS = ("page.js", "charts.js", "drawings.js", "gallery.js")
 RANKS = {"worst": "Worst", "median": "Median", "best": "Best"}
 
 
@@ -128,7 +128,7 @@ class Answer:
 
     Attributes:
         label: the run.
-        maps: task name -> class ids int (H, W) or metres (H, W); a task that the run has not is left out.
+        maps: task name -> answer (H, W, ...); a task that the run has not is left out.
         scores: dotted metric name -> score of this picture.
     """
 
@@ -145,7 +145,7 @@ class Picture:
         id: of the sample.
         rank: "worst", "median", "best" or "".
         image: RGB 0..255 (H, W, 3).
-        truth: task name -> class ids int (H, W) or metres (H, W), 0 where unknown.
+        truth: task name -> label map (H, W, ...).
         answers: of the runs.
     """
 

@@ -1,7 +1,7 @@
-"""What a page carries for its script: JSON that cannot end its element, label and depth maps as small PNGs.
+"""What a page carries for its script: JSON that cannot end its element, and maps as small PNGs.
 
-Maps travel as data, not as pictures: 8-bit class ids, and depth in 16 bits over red and green. The script of the page
-colours them, so that one map serves the overlay, the comparison and the error.
+Maps travel as data, not as pictures: what a pixel holds is up to `Task.page_map`, and PNG keeps every byte of it. The
+script of the page colours them, so that one map serves the overlay, the comparison and the error.
 """
 
 import base64
@@ -95,23 +95,18 @@ def gallery_data(shown: Sequence, tasks: Sequence[Task]) -> dict:
     board = scores.Board(tasks)
     ordered = board.ordered(sorted(names))
     return {
-        "tasks": [_task(task) for task in tasks],
-        "metrics": [
-            {"name": name, "label": board.describe(name).label, "better": board.describe(name).better}
-            for name in ordered
-        ],
-        "depthColours": pictures.DEPTH_COLOURS.tobytes().hex(),
-        "errorColours": pictures.ERROR_COLOURS.tobytes().hex(),
-        "wrong": _hex(pictures.WRONG),
-        "right": _hex(pictures.RIGHT),
+        "tasks": [{"name": task.name, "title": board.title(task), **task.page()} for task in board.tasks],
+        "metrics": [_metric(name, board) for name in ordered],
+        "scales": {name: table.tobytes().hex() for name, table in pictures.SCALES.items()},
+        "verdicts": {name: _hex(colour) for name, colour in pictures.VERDICTS.items()},
         "checker": [int(grey) for grey in pictures.CHECKER],
-        "largestError": pictures.LARGEST_ERROR,
         "pictures": [_picture(picture, board, ordered) for picture in shown],
     }
 
 
-def _task(task):
-    return {"name": task.name, **task.page()}
+def _metric(name, board):
+    metric = board.describe(name)
+    return {"name": name, "label": metric.label, "better": metric.better, "leading": name in board.leading}
 
 
 def _hex(colour):
@@ -157,16 +152,16 @@ def _first_maps(picture):
 
 def _grid(array):
     """Height and width that a map has in the page."""
-    height, width = np.shape(array)
+    height, width = np.shape(array)[:2]
     shrink = min(1.0, LARGEST_SIDE / max(height, width))
     return max(1, round(height * shrink)), max(1, round(width * shrink))
 
 
 def _sampled(array, shape):
-    """A map on another grid by its nearest pixels: neither ids nor the depth at an edge may be averaged."""
+    """A map on another grid by its nearest pixels: neither ids nor what stands at an edge may be averaged."""
     array = np.asarray(array)
     rows, columns = (
-        ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(shape, array.shape, strict=True)
+        ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(shape, array.shape[:2], strict=True)
     )
     return array[rows[:, None], columns]
 

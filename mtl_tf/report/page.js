@@ -1,5 +1,6 @@
 "use strict";
-// The script of the page, without any library: helpers and sortable tables here, then charts.js and gallery.js.
+// The script of the page, without any library: helpers and sortable tables here, then charts.js, drawings.js
+// and gallery.js.
 
 const DATA = JSON.parse(document.getElementById("page-data").textContent);
 const MISSING = "\u2013";

@@ -68,6 +68,7 @@ def write_report(run_dir: Path, shown: Sequence[Picture], tasks: Sequence[Task] 
         classes=_classes(evaluation, top.baseline, board),
         class_title=top.title,
         has_baseline=bool(top.baseline),
+        score_notes=_score_notes(board),
         extremes={name: _extremes(rows, board) for name, rows in images.items()},
         all_images={name: _all_images(name, rows, board) for name, rows in images.items()},
         changed=[option for option in options if option[1] != option[2]],
@@ -144,11 +145,30 @@ def _headlines(evaluation, epochs, baseline, board):
 def _score_table(found: ScoreSet, board):
     """Of scores that may be compared: their title, what gave the answers, whether there is a baseline, and groups.
 
-    A group has rows (metric, score of each column, baseline's score, ratio of the first column to it).
+    A group has rows (metric, score of each column, baseline's score, ratio of the first column to it). Names of groups
+    follow: of two tables side by side, and of what is folded away, since pooled scores say little new.
     """
     columns = {name: board.flatten(evaluation) for name, evaluation in found.columns.items()}
     groups = _score_groups(columns, board.flatten(found.baseline), board)
-    return found.title, list(columns), bool(found.baseline), groups
+    folded = [name for name, rows in groups.items() if not any(metric.per_image for metric, *_ in rows)]
+    shown = [name for name in groups if name not in folded]
+    return found.title, list(columns), bool(found.baseline), groups, _halves(shown, groups), folded
+
+
+def _halves(names, groups):
+    """Names of groups in two lists, in their order, so that tables of them are about equally long."""
+    lengths = [1 + len(groups[name]) for name in names]  # a heading, and a row for each metric
+    first = min(range(len(names) + 1), key=lambda count: abs(sum(lengths[:count]) - sum(lengths[count:])))
+    return names[:first], names[first:]
+
+
+def _score_notes(board):
+    """What a reader of the scores has to know, sentences."""
+    leading = [board.describe(name) for name in board.leading]
+    terms = [metric.label for metric in leading if metric.higher]
+    total = " plus ".join(terms) + "".join(f" minus {metric.label}" for metric in leading if not metric.higher)
+    notes = [f"{metric.label}: {metric.note}." for metric in board.metrics.values() if metric.note]
+    return [f"Total is {total.strip()}."] * (len(leading) > 1) + notes
 
 
 def _score_groups(columns, other, board):
@@ -206,7 +226,7 @@ def _charts(epochs, steps, board):
         return by_epoch(", ".join(filter(None, (titles, unit))), *columns, note=note, zero=unit == "%")
 
     charts = [loss("Loss", "loss")]
-    charts += [loss(f"{_title(board, task)} loss", f"loss_{task.name}") for task in board.tasks]
+    charts += [loss(f"{board.title(task)} loss", f"loss_{task.name}") for task in board.tasks]
     for task in board.tasks:
         by_unit: dict[str, list[str]] = {}
         for name in (f"{task.name}.{metric.name}" for metric in task.metrics if metric.main):
@@ -226,17 +246,11 @@ def _charts(epochs, steps, board):
     return tuple(chart for chart in charts if chart.lines)
 
 
-def _title(board, task):
-    """What a task is called: by its kind, or by its name where several are of one kind."""
-    alone = sum(other.kind == task.kind for other in board.tasks) == 1
-    return task.title if alone else task.name
-
-
 def _chart_title(board, task, names):
     if len(names) > 1:
-        return _title(board, task)
+        return board.title(task)
     label = board.describe(names[0]).label
-    return label if label.startswith(task.name) else f"{_title(board, task)}: {label}"
+    return label if label.startswith(task.name) else f"{board.title(task)}: {label}"
 
 
 def _line(label, name, rows, axes):

@@ -28,13 +28,22 @@ class Board:
     def __init__(self, tasks: Sequence[Task]):
         self.tasks = tuple(tasks)
         self.metrics = {metric.name: metric for metric in OVERALL}
-        of_a_kind = Counter(task.kind for task in self.tasks)
+        self._of_a_kind = Counter(task.kind for task in self.tasks)
         for task in self.tasks:
             for metric in task.metrics:
-                if of_a_kind[task.kind] > 1:
+                if self._of_a_kind[task.kind] > 1:
                     named = {"label": f"{task.name} {metric.label}", "group": f"{metric.group}: {task.name}"}
                     metric = dataclasses.replace(metric, **named)
                 self.metrics[f"{task.name}.{metric.name}"] = metric
+
+    def title(self, task: Task) -> str:
+        """What a task is called: by its kind, or by its name where several are of one kind."""
+        return task.title if self._of_a_kind[task.kind] == 1 else task.name
+
+    @property
+    def leading(self) -> list[str]:
+        """The score that stands for each task."""
+        return [f"{task.name}.{task.metrics[0].name}" for task in self.tasks]
 
     @property
     def main(self) -> list[str]:

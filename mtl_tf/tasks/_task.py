@@ -22,6 +22,7 @@ class Metric:
         per_image: whether a single image has it; pooled scores say nothing new of one.
         main: whether it is one of the few that stand where there is little room.
         group: heading under which it stands in a table of all.
+        note: what a reader has to know of it, a sentence without its name.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Metric:
     per_image: bool = True
     main: bool = False
     group: str = "Overall"
+    note: str = ""
 
     @property
     def better(self) -> str:
@@ -146,14 +148,14 @@ class Task:
         raise NotImplementedError
 
     def page(self) -> dict:
-        """What the report page draws the maps of this task by: "kind" of drawing, and what that needs."""
+        """What the report page draws the maps of this task by: "kind", of report/drawings.js, and what that needs."""
         raise NotImplementedError
 
     def page_map(self, values: np.ndarray, truth: bool = False) -> dict:
         """A map for the report page; "pixels" uint8 (H, W) or (H, W, 3) become a picture in it.
 
         Args:
-            values: labels or an answer (H, W).
+            values: labels or an answer (H, W, ...).
             truth: whether it is a label map.
         """
         raise NotImplementedError

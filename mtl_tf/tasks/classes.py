@@ -15,11 +15,11 @@ OTHER, IGNORE = "other", "ignore"  # in values: every other stored value; no cla
 UNLABELLED = 255  # in the maps of the report page
 
 METRICS = tuple(
-    Metric(name, label, 2, " %", higher=True, per_image=per_image, main=per_image, group="Segmentation")
-    for name, label, per_image in (
-        ("miou", "mIoU", True),
-        ("miou_all_classes", "mIoU of all classes", False),
-        ("pixel_accuracy", "Pixel accuracy", True),
+    Metric(name, label, 2, " %", higher=True, per_image=per_image, main=per_image, group="Segmentation", note=note)
+    for name, label, per_image, note in (
+        ("miou", "mIoU", True, "absent classes are left out"),
+        ("miou_all_classes", "mIoU of all classes", False, "absent classes count as 0"),
+        ("pixel_accuracy", "Pixel accuracy", True, ""),
     )
 )
 

@@ -194,7 +194,9 @@ class Depth(Task):
         return DEPTH_UNITS[self.unit]
 
     def page(self) -> dict:
-        return {"kind": "depth", "unit": self._unit.symbol}
+        from mtl_tf import pictures
+
+        return {"kind": "depth", "unit": self._unit.symbol, "largest": pictures.LARGEST_ERROR}
 
     def page_map(self, values: np.ndarray, truth: bool = False) -> dict:
         """Codes of two bytes, with the range and the ticks of the bar of the one that others are compared with."""

@@ -222,5 +222,5 @@ def test_what_cannot_be_asked_for(options, message):
 
 def test_pasting_by_class_needs_labels_that_are_classes():
     config = configuration.replace(Config(), augment__classmix=0.5, tasks=("depth",))
-    with pytest.raises(UsageError, match=r"pastes by class and needs labels that are classes; the tasks are depth: add"):
+    with pytest.raises(UsageError, match=r"needs labels that are classes; the tasks are depth: add"):
         SYNTHETIC.tasks(config)

@@ -1,26 +1,22 @@
 """The page in a browser: what is clicked, dragged and typed does what it says, as wide as a desk or a telephone."""
 
-import contextlib
-import pathlib
 import re
-import shutil
 
 import numpy as np
 import pytest
 
 from mtl_tf.report.document import Answer, Cell, Chart, DataTable, Document, Figure, Line, Picture, write_document
 from mtl_tf.tasks import Depth, Segmentation
+from tests.report.browser import browsing, find, load, named, needed, pixel, redrawing, resize, texts
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+pytest.importorskip("selenium")
 
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
 
-PROGRAMS = [shutil.which(name) for name in ("chromium", "chromedriver")]
-pytestmark = pytest.mark.skipif(None in PROGRAMS, reason="chromium and chromedriver are not installed")
+pytestmark = needed
 
 HEIGHT, WIDTH = 24, 48
 TASKS = (
@@ -72,25 +68,9 @@ def sample():
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
-    options = webdriver.ChromeOptions()
-    options.binary_location = PROGRAMS[0]
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        f"--user-data-dir={folder / 'profile'}",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options=options, service=Service(PROGRAMS[1]))
-    browser.path = write_document(folder / "study.html", sample())
-    yield browser
-    browser.quit()
+    with browsing(folder) as browser:
+        browser.path = write_document(folder / "study.html", sample())
+        yield browser
 
 
 @pytest.fixture
@@ -99,57 +79,6 @@ def page(driver):
     load(driver, driver.path)
     yield driver
     assert driver.get_log("browser") == []
-
-
-def load(browser, path: pathlib.Path, width=1280):
-    resize(browser, width)
-    browser.get(path.as_uri())
-    drawn(browser)
-
-
-def resize(browser, width):
-    """A window of any width; a real one is at least 500 pixels wide."""
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-
-
-def drawn(browser):
-    """Waits until the gallery shows what it was told last."""
-    script = "const v = document.querySelector('.viewer'); return !v || v.dataset.drawn !== undefined"
-    WebDriverWait(browser, 20).until(lambda _: browser.execute_script(script))
-
-
-@contextlib.contextmanager
-def redrawing(browser):
-    """What is done inside makes the gallery draw itself anew; waits for it."""
-    browser.execute_script("delete document.querySelector('.viewer').dataset.drawn")
-    yield
-    drawn(browser)
-
-
-def find(browser, selector, number=0):
-    return browser.find_elements(By.CSS_SELECTOR, selector)[number]
-
-
-def named(browser, selector, text):
-    return next(found for found in browser.find_elements(By.CSS_SELECTOR, selector) if found.text.strip() == text)
-
-
-def texts(browser, selector):
-    return [found.text.strip() for found in browser.find_elements(By.CSS_SELECTOR, selector)]
-
-
-def pixel(browser, selector, x, y):
-    """RGB of a canvas, read from a copy: the browser warns of reading one that is only meant to be seen."""
-    canvas = find(browser, selector)
-    script = """
-        const [canvas, x, y] = arguments;
-        const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
-        const context = copy.getContext("2d", { willReadFrequently: true });
-        context.drawImage(canvas, 0, 0);
-        return [...context.getImageData(x, y, 1, 1).data];
-    """
-    return browser.execute_script(script, canvas, x, y)[:3]
 
 
 # === Tables ===
@@ -373,6 +302,34 @@ def test_nothing_sticks_out(page, width):
     # Wide tables and long lines scroll in boxes of their own.
     box = find(page, ".scroll")
     assert page.execute_script("return arguments[0].scrollWidth > arguments[0].clientWidth", box)
+
+
+@pytest.mark.parametrize(
+    ("theme", "medium", "dark"), [("light", "", False), ("dark", "", True), ("dark", "print", False)]
+)
+def test_the_page_is_as_dark_as_is_asked_for(page, theme, medium, dark):
+    features = [{"name": "prefers-color-scheme", "value": theme}]
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": medium, "features": features})
+    try:
+        paper, ink = (luminance(find(page, "body").value_of_css_property(f)) for f in ("background-color", "color"))
+        assert (paper < ink) == dark
+        words = [".lead", ".legend li", ".readout", ".task h3", ".bar span", ".segments button", ".chips button", "th"]
+        for selector in words:
+            found = luminance(find(page, selector).value_of_css_property("color"))
+            # WCAG asks for 4.5 where text is small.
+            pressed = find(page, selector).get_attribute("aria-pressed") == "true" and "segments" in selector
+            under = luminance(find(page, selector).value_of_css_property("background-color")) if pressed else paper
+            low, high = sorted((found, under))
+            assert (high + 0.05) / (low + 0.05) > 4.5, selector
+    finally:
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+
+
+def luminance(colour):
+    """Of "rgb(...)", as WCAG has it."""
+    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def test_page_without_gallery(driver, tmp_path):

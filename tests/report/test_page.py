@@ -13,6 +13,7 @@ from mtl_tf.report import Answer, Picture, results_table, write_report
 from mtl_tf.report.histogram import histogram
 from mtl_tf.report.scores import short
 from mtl_tf.tasks import cityscapes_tasks
+from tests.report.standins import Chances, Directions
 
 TASKS = cityscapes_tasks()
 
@@ -276,6 +277,23 @@ def test_one_task_alone(tmp_path):
     assert "IoU of each class" not in text
     assert "Segmentation" not in text
     assert "Grader" not in text
+
+
+def test_scores_of_every_kind_of_task_are_shown(tmp_path):
+    run_dir = write_run(tmp_path / "run")
+    more = {"normals": {"mean_angle": 18.25}, "edges": {"f_score": 61.5}}
+    (run_dir / "evaluation_val.json").write_text(json.dumps(EVALUATION | more))
+    path = write_report(run_dir, [], (*TASKS, Directions(), Chances()))
+    table = tables_of(path)[0]
+    for heading in ("Overall", "Segmentation", "Depth, mean over images", "Surface normals", "Edges"):
+        assert f" {heading} " in table
+    assert "18.2°" in table and "61.50 %" in table
+    # Pooled scores are folded away.
+    shown, _, folded = table.partition("Depth, pooled over all pixels:")
+    assert "5.000 m" in folded and "5.000 m" not in shown
+    _, text = read(path)
+    assert "Total is mIoU plus F-score minus SI-logRMSE minus Mean angle." in text
+    assert "mIoU of all classes: absent classes count as 0." in text
 
 
 def test_headers_without_rows(tmp_path):
