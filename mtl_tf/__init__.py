@@ -15,6 +15,13 @@ _PUBLIC = {
     "Segmentation": "mtl_tf.tasks",
     "Depth": "mtl_tf.tasks",
     "load": "mtl_tf.inference",
+    "register": "mtl_tf.plugins",
+    "Labels": "mtl_tf.tasks",
+    "Task": "mtl_tf.tasks",
+    "Metric": "mtl_tf.tasks",
+    "Encoder": "mtl_tf.models.encoders",
+    "Architecture": "mtl_tf.models.architectures",
+    "DataSet": "mtl_tf.data.sets.data_set",
 }
 __all__ = list(_PUBLIC)
 

@@ -55,13 +55,14 @@ class _OptionSerializer(absl_flags.ArgumentSerializer):
         return format_value(value)
 
 
-class _EntriesFlag(absl_flags.Flag):
-    """Each time that the flag is given, it changes the entries that it names."""
+class _AddedUp(absl_flags.Flag):
+    """A flag that adds to what it was given before: entries, of which it changes those it names, or files."""
 
     def parse(self, argument):
         before = self.value if self.present else ()
         super().parse(argument)
-        self.value = merged(before, self.value)
+        entries = self.value and isinstance(self.value[0], Entry)
+        self.value = merged(before, self.value) if entries else (*before, *self.value)
 
 
 def _define(fields: dict[str, dataclasses.Field]) -> absl_flags.FlagValues:
@@ -71,7 +72,8 @@ def _define(fields: dict[str, dataclasses.Field]) -> absl_flags.FlagValues:
     )
     for name, field in fields.items():
         boolean = field.type is bool
-        flag = (_EntriesFlag if field.type == tuple[Entry, ...] else absl_flags.Flag)(
+        added_up = name == "plugin" or field.type == tuple[Entry, ...]
+        flag = (_AddedUp if added_up else absl_flags.Flag)(
             _OptionParser(field),
             _OptionSerializer(),
             name,
@@ -98,13 +100,14 @@ def parse(argv: list[str], own: type[Section] | None = None, base: Config | None
     Raises:
         UsageError: an unknown flag (with a hint), a value that is not allowed, a stray argument, an unreadable file.
     """
+    arguments = _with_plugins(argv)
     fields = configuration.leaves() | (configuration.leaves(own) if own else {})
     if any(argument.lstrip("-") in _HELP for argument in argv if argument.startswith("-")):
         return Parsed(base or Config(), own() if own else None, frozenset(), True)
     flag_values = _define(fields)
     try:
         # Unknown ones are left to us: absl looks for similar names in a time that grows with the square of the length.
-        rest = flag_values(["", *_by_leaf(_expand_flagfiles(argv, fields))], known_only=True)[1:]
+        rest = flag_values(["", *_by_leaf(arguments)], known_only=True)[1:]
     except (absl_flags.Error, ValueError) as error:
         raise UsageError(_one_line(error, fields)) from None
     if rest:
@@ -115,6 +118,20 @@ def parse(argv: list[str], own: type[Section] | None = None, base: Config | None
     changes = {name: value for name, value in named.items() if name not in own_names}
     config = configuration.from_values(configuration.changed(configuration.values(base) if base else {}, changes))
     return Parsed(config, own(**{k: named[k] for k in own_names & given}) if own else None, given, False)
+
+
+def _with_plugins(argv):
+    """The arguments with those of flag files, after the plugins that they name are loaded: they add options."""
+    arguments = _expand_flagfiles(argv, configuration.leaves())
+    named = [argument.partition("=")[::2] for argument in arguments]
+    named += [(name, value) for (name, none), value in zip(named, arguments[1:], strict=False) if not none]
+    for name, value in named:
+        if name.lstrip("-") == "plugin" and name.startswith("-") and value:
+            from mtl_tf import plugins  # which needs the options
+
+            for path in coerce(configuration.leaves()["plugin"], value):
+                plugins.load(path)
+    return arguments
 
 
 def _by_leaf(arguments):

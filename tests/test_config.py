@@ -101,7 +101,7 @@ def test_only_choices_are_taken(name):
     for choice in field.metadata["choices"]:
         value = choice if single else (choice,) * length
         assert coerce(field, value) == value
-    wrong = "nonsense" if isinstance(field.metadata["choices"][0], str) else 7
+    wrong = "nonsense" if isinstance(next(iter(field.metadata["choices"])), str) else 7
     with pytest.raises(UsageError) as error:
         coerce(field, wrong if single else (wrong,) * length)
     for choice in field.metadata["choices"]:

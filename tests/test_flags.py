@@ -272,7 +272,7 @@ def random_value(field, dice):
 
     def element(kind):
         if metadata["choices"]:
-            return dice.choice(metadata["choices"])
+            return dice.choice(tuple(metadata["choices"]))
         low = 0 if metadata["minimum"] is None else metadata["minimum"]
         high = low + 1000 if metadata["maximum"] is None else metadata["maximum"]
         if kind is int:
@@ -304,7 +304,7 @@ def random_configuration(seed):
     dice = random.Random(seed)
     named = {name: random_value(field, dice) for name, field in LEAVES.items() if not name.startswith("data.mix_")}
     further = dice.randint(0, 3)
-    named["data.mix_names"] = tuple(dice.choices(LEAVES["data.name"].metadata["choices"], k=further))
+    named["data.mix_names"] = tuple(dice.choices(tuple(LEAVES["data.name"].metadata["choices"]), k=further))
     named["data.mix_roots"] = tuple(f"a b/{dice.random()}" for _ in range(further))
     named["data.mix_weights"] = tuple(dice.random() + 0.01 for _ in range(dice.choice((0, further + 1))))
     named["augment.scale_min"], named["augment.scale_max"] = 0.25 + dice.random() / 3, 1.25 + dice.random() / 3

@@ -6,6 +6,7 @@ line (`flags.py`), `--helpshort` and `run.flags` are all derived from it.
 
 import dataclasses
 import functools
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,6 +53,12 @@ class Config(Section):
     """Everything that a command can be told."""
 
     run_dir: str = option("", "Run directory: all that a run writes.", free=True)
+    plugin: tuple[str, ...] = option(
+        (),
+        "Python files that add kinds of tasks, architectures, encoders or data sets (docs/extending.md); each is run.",
+        free=True,
+        before=(),
+    )
     seed: int = option(0, "Seed of weights, order and augmentation.", minimum=0)
     tasks: tuple[str, ...] = option(
         (),
@@ -92,6 +99,7 @@ class Config(Section):
 
     def __post_init__(self):
         super().__post_init__()
+        object.__setattr__(self, "plugin", tuple(dict.fromkeys(map(os.path.abspath, self.plugin))))
         if len(set(self.tasks)) != len(self.tasks):
             raise UsageError(f"tasks={format_value(self.tasks)} names a task twice")
         if self.model.architecture == "distilled" and len(self.tasks) == 1:
@@ -128,11 +136,12 @@ def leaf_of(name: str) -> tuple[str, str]:
     """The leaf that a name means, of today or from before, and which entry of it ("" = all of it)."""
     name = OLD_NAMES.get(name, name)
     leaf, _, entry = name.rpartition(".")
-    return (leaf, entry) if leaf in _with_entries() else (name, "")
+    return (leaf, entry) if leaf in _with_entries(tuple(OfKinds.sections())) else (name, "")
 
 
 @functools.cache
-def _with_entries():
+def _with_entries(kinds):
+    del kinds  # there are others after each plugin
     return {name for name, field in leaves().items() if field.type == tuple[Entry, ...]}
 
 
@@ -174,7 +183,7 @@ def changed(named: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     found = dict(named)
     for name, value in changes.items():
         leaf, entry = leaf_of(name)
-        if leaf in _with_entries():
+        if leaf in _with_entries(tuple(OfKinds.sections())):
             value = (Entry(entry, coerce(field_of(name), value)),) if entry else coerce(field_of(leaf), value)
             value = merged(found.get(leaf, ()), value)
         found[leaf] = value

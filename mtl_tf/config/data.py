@@ -5,18 +5,23 @@ import dataclasses
 from mtl_tf.atomic import leads_out
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, format_value, option
+from mtl_tf.registry import Lazy, Registry
 
-DATA_SETS = (
-    "synthetic",
-    "folder",
-    "miniscapes",
-    "nyuv2",
-    "cityscapes",
-    "cityscapes7",
-    "kitti",
-    "vkitti2",
-    "camvid",
-    "packed",
+# Each in a file of its own, which is imported when the data set is used.
+DATA_SETS = Registry(
+    "data set",
+    {
+        "synthetic": Lazy("data.sets.synthetic:DATA_SET"),
+        "folder": Lazy("data.sets.folder:DATA_SET"),
+        "miniscapes": Lazy("data.sets.miniscapes:DATA_SET"),
+        "nyuv2": Lazy("data.sets.nyuv2:DATA_SET"),
+        "cityscapes": Lazy("data.sets.cityscapes:DATA_SET"),
+        "cityscapes7": Lazy("data.sets.cityscapes:DATA_SET_7"),
+        "kitti": Lazy("data.sets.kitti:DATA_SET"),
+        "vkitti2": Lazy("data.sets.vkitti2:DATA_SET"),
+        "camvid": Lazy("data.sets.camvid:DATA_SET"),
+        "packed": Lazy("data.sets.packed:DATA_SET"),
+    },
 )
 
 

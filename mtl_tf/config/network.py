@@ -3,20 +3,9 @@
 import dataclasses
 
 from mtl_tf.errors import UsageError
+from mtl_tf.models.architectures import ARCHITECTURES
+from mtl_tf.models.encoders import ENCODERS
 from mtl_tf.options import Section, format_value, option
-
-# fmt: off
-ENCODERS = (
-    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2",
-    "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d",
-    "resnet50_keras", "resnet101_keras", "resnet152_keras", "resnet50v2", "resnet101v2", "resnet152v2",
-    "densenet121", "densenet169", "densenet201", "mobilenetv2", "mobilenetv3_small", "mobilenetv3_large",
-    "efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b4", "efficientnet_b5",
-    "efficientnet_b6", "efficientnet_b7", "efficientnetv2_b0", "efficientnetv2_b1", "efficientnetv2_b2",
-    "efficientnetv2_b3", "efficientnetv2_s", "efficientnetv2_m", "efficientnetv2_l",
-    "convnext_tiny", "convnext_small", "convnext_base", "convnext_large", "convnext_xlarge",
-)
-# fmt: on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +15,7 @@ class ModelConfig(Section):
     architecture: str = option(
         "joint",
         "One decoder for all tasks, one per task, or one per task that exchange features by attention.",
-        choices=("joint", "branched", "distilled"),
+        choices=ARCHITECTURES,
     )
     encoder: str = option("resnet34", "Shared encoder.", choices=ENCODERS)
     encoder_weights: str = option(

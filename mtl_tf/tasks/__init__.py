@@ -1,5 +1,6 @@
 """What is predicted: each kind of task is an object with behaviour, in one file."""
 
+from mtl_tf.registry import Registry
 from mtl_tf.tasks._labels import Labels, Move, blanks_of
 from mtl_tf.tasks._task import MISSING, Metric, Task
 from mtl_tf.tasks.cityscapes import CITYSCAPES_CLASSES, cityscapes_tasks
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 # A kind of task is known by its labels.
-KINDS: dict[str, type[Labels]] = {kind.kind: kind for kind in (ClassLabels, DepthLabels)}
+KINDS: Registry = Registry("kind of task", {kind.kind: kind for kind in (ClassLabels, DepthLabels)})
 
 
 def usual() -> tuple[str, ...]:

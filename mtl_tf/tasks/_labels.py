@@ -54,6 +54,9 @@ class Labels:
         measured: entries that tools/dataset_statistics.py measures.
     """
 
+    # What a kind has of its own; every other method may stay.
+    REQUIRED: ClassVar[tuple[str, ...]] = ("parse", "content", "told", "storage", "read", "task")
+
     kind: ClassVar[str]
     name: ClassVar[str]
     keys: ClassVar[tuple[str, ...]]

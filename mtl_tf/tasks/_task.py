@@ -77,6 +77,12 @@ class Task:
         name: of the task; of its labels, head and scores.
     """
 
+    # What a kind has of its own; every other method may stay.
+    REQUIRED: ClassVar[tuple[str, ...]] = (
+        *("channels", "valid", "loss", "decode", "metrics", "measure", "scores", "random"),
+        *("columns", "page", "page_map", "folders", "files", "baseline", "constant"),
+    )
+
     kind: ClassVar[str]
     title: ClassVar[str]
     standard_weight: ClassVar[float] = 0.5

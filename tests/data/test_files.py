@@ -4,9 +4,10 @@ import pytest
 import tensorflow as tf
 
 from mtl_tf import config as configuration
-from mtl_tf.config import DATA_SETS as NAMES
+from mtl_tf.config import DATA_SETS
 from mtl_tf.data import files
-from mtl_tf.data.sets import DATA_SETS, describe, open_split, splits_of
+from mtl_tf.data.sets import describe, open_split, splits_of
+from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.errors import UsageError
 from tests.helpers import upload, write_dataset
 
@@ -23,8 +24,9 @@ def config_of(root):
     return configuration.replace(configuration.Config(), data__name="folder", data__root=root)
 
 
-def test_the_registry_holds_the_names_of_the_option():
-    assert tuple(DATA_SETS) == NAMES
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_every_row_of_the_table_is_a_data_set(name):
+    assert isinstance(DATA_SETS[name], DataSet)
 
 
 def test_a_remote_data_set_gives_the_samples_of_the_local_one(remote):

@@ -123,7 +123,7 @@ FACTORS = dict(
 COMBINATIONS = [{"encoder": "resnet18", **row} for row in pairwise(**FACTORS)]
 COMBINATIONS += [
     {"encoder": name, **{key: values[number % len(values)] for key, values in FACTORS.items()}}
-    for number, name in enumerate(ENCODERS[1:])
+    for number, name in enumerate(tuple(ENCODERS)[1:])
 ]
 
 

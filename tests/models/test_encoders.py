@@ -9,9 +9,8 @@ import pytest
 import tensorflow as tf
 
 from mtl_tf import commands
-from mtl_tf.config import ENCODERS as ENCODER_NAMES
 from mtl_tf.errors import UsageError
-from mtl_tf.models.encoders import ENCODERS, build_encoder, table
+from mtl_tf.models.encoders import build_encoder, table
 from mtl_tf.models.encoders.resnet import conv_bn
 from tests.helpers import ROOT
 from tests.models.common import convolve, difference, pictures, randomise, unfilled_variables
@@ -19,10 +18,6 @@ from tests.models.common import convolve, difference, pictures, randomise, unfil
 ALL_DILATIONS = tuple(itertools.product((0, 1), repeat=3))
 BASIC, BOTTLENECK = (64, 128, 256, 512), (256, 512, 1024, 2048)
 CHANNELS = {"resnet18": BASIC, "resnet34": BASIC, "resnet50": BOTTLENECK, "resnet50_keras": BOTTLENECK}
-
-
-def test_the_registry_holds_the_encoders_of_the_option():
-    assert tuple(ENCODERS) == ENCODER_NAMES
 
 
 # === Shapes ===
@@ -299,7 +294,7 @@ TORCHVISION = {
 
 def test_every_encoder_is_measured_and_has_torchvisions_parameters():
     rows = table.recorded()
-    assert tuple(rows) == ENCODER_NAMES
+    assert tuple(rows) == tuple(ENCODERS)
     assert {name: rows[name].parameters for name in TORCHVISION} == TORCHVISION
 
 

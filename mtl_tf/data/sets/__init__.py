@@ -1,25 +1,11 @@
-"""The data sets, by `data.name`: one file each, its descriptor and how its files are found and read."""
+"""Samples of the data set that `data.name` names: one file each, its descriptor and how its files are read."""
 
 import dataclasses
 
-from mtl_tf.config import Config, DataConfig
+from mtl_tf.config import DATA_SETS, Config, DataConfig
 from mtl_tf.data import derived, files, mixture, share
 from mtl_tf.data.descriptors import FILE_NAME, Descriptor, read, with_statistics
-from mtl_tf.data.sets import camvid, cityscapes, folder, kitti, miniscapes, nyuv2, packed, synthetic, vkitti2
-from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.errors import UsageError
-
-DATA_SETS: dict[str, DataSet] = {
-    "synthetic": synthetic.DATA_SET,
-    "folder": folder.DATA_SET,
-    "miniscapes": miniscapes.DATA_SET,
-    "nyuv2": nyuv2.DATA_SET,
-    **cityscapes.DATA_SETS,
-    "kitti": kitti.DATA_SET,
-    "vkitti2": vkitti2.DATA_SET,
-    "camvid": camvid.DATA_SET,
-    "packed": packed.DATA_SET,
-}
 
 
 def describe(data: DataConfig) -> Descriptor:

@@ -110,7 +110,5 @@ def _data_set(descriptor, groups):
     return DataSet(lambda data: descriptor, lambda data: _splits_in(_find(data)), functools.partial(open_split, groups))
 
 
-DATA_SETS = {
-    "cityscapes": _data_set(CITYSCAPES, cityscapes_ids.TRAIN_CLASSES),
-    "cityscapes7": _data_set(CITYSCAPES7, cityscapes_ids.CATEGORIES.values()),
-}
+DATA_SET = _data_set(CITYSCAPES, cityscapes_ids.TRAIN_CLASSES)
+DATA_SET_7 = _data_set(CITYSCAPES7, cityscapes_ids.CATEGORIES.values())

@@ -17,6 +17,7 @@ class DataSet:
         splits: (data options) -> names of the splits that are there.
         open: (configuration, split, descriptor) -> the samples of a split. Raises a UsageError that says what was
             expected where.
+        name: of one from outside (`mtl_tf.register`); those of the project are named in their table.
         to_order: whether samples are made at data.image_size and have every label, so that none need be looked at.
     """
 
@@ -24,3 +25,4 @@ class DataSet:
     splits: Callable[[DataConfig], list[str]]
     open: Callable[[Config, str, Descriptor], Source]
     to_order: bool = False
+    name: str = ""

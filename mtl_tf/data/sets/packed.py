@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from mtl_tf.config import DATA_SETS
 from mtl_tf.data import descriptors, files, samples, shards
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.sets.data_set import DataSet
@@ -184,8 +185,6 @@ def _mount(root):
 
 def _original(data, root, mark):
     """The data set whose files are packed as they are, and its options."""
-    from mtl_tf.data.sets import DATA_SETS  # which has this one in it
-
     if str(mark.get("data")) not in DATA_SETS:
         raise UsageError(
             f"{files.join(root, shards.MARK)}: data set {mark.get('data')!r} is not known here; unpack it "

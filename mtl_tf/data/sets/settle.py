@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Sequence
 
-from mtl_tf.config import Config, DataConfig
-from mtl_tf.data.sets import DATA_SETS, describe_training, open_training
+from mtl_tf.config import DATA_SETS, Config, DataConfig
+from mtl_tf.data.sets import describe_training, open_training
 from mtl_tf.errors import UsageError
 
 LOOK_AT = 40  # pictures, at equal distances, whose aspect is looked at

@@ -85,17 +85,24 @@ def _join(x, y, width: int, name: str, stride: int, excite: bool):
 
 
 def resnet(
-    block, depths: tuple[int, ...], dilation: tuple[int, ...], consistent: bool, excite: bool = False
+    depths: tuple[int, ...],
+    dilation: tuple[int, ...],
+    consistent: bool,
+    excite: bool = False,
+    bottleneck: bool = True,
+    **options,
 ) -> keras.Model:
     """A torchvision ResNet without pooling and classifier.
 
     Args:
-        block: builder of one residual block.
         depths: blocks in each of the four stages.
         dilation: for layers 2, 3, 4, whether the stride is traded for dilation.
         consistent: BasicBlock only: dilate so that the same weights keep the strided network's features.
         excite: squeeze-and-excitation in every block, after its last batch norm; its gates depend on dilation.
+        bottleneck: whether its blocks are Bottlenecks, else BasicBlocks.
+        options: base_width and groups of a Bottleneck.
     """
+    block = functools.partial(_bottleneck, **options) if bottleneck else _basic_block
     image = keras.Input((None, None, 3), name="image")
     with scope("encoder"):
         x = Whiten(**IMAGENET, name="whiten")(image)
@@ -109,21 +116,3 @@ def resnet(
             reduction *= stage.stride
             features.append((reduction, x))
     return encoder_model(image, features)
-
-
-def _row(block, *depths: int, **options):
-    return functools.partial(resnet, functools.partial(block, **options), depths)
-
-
-ENCODERS = {
-    "resnet18": _row(_basic_block, 2, 2, 2, 2),
-    "resnet34": _row(_basic_block, 3, 4, 6, 3),
-    "resnet50": _row(_bottleneck, 3, 4, 6, 3),
-    "resnet101": _row(_bottleneck, 3, 4, 23, 3),
-    "resnet152": _row(_bottleneck, 3, 8, 36, 3),
-    "wide_resnet50_2": _row(_bottleneck, 3, 4, 6, 3, base_width=128),
-    "wide_resnet101_2": _row(_bottleneck, 3, 4, 23, 3, base_width=128),
-    "resnext50_32x4d": _row(_bottleneck, 3, 4, 6, 3, base_width=4, groups=32),
-    "resnext101_32x8d": _row(_bottleneck, 3, 4, 23, 3, base_width=8, groups=32),
-    "resnext101_64x4d": _row(_bottleneck, 3, 4, 23, 3, base_width=4, groups=64),
-}
