@@ -20,8 +20,17 @@ def cross_entropy(logits: Tensor, labels: Tensor, valid: Tensor) -> tuple[Tensor
         labels: class ids, int (B, H, W), in range also where they are not valid.
         valid: bool (B, H, W).
     """
+    return over_pixels(ops.sparse_categorical_crossentropy(labels, logits, from_logits=True), valid)
+
+
+def over_pixels(losses: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum over the valid pixels, and their number.
+
+    Args:
+        losses: of pixels, finite, float32 (B, H, W).
+        valid: bool (B, H, W).
+    """
     weights = ops.cast(valid, "float32")
-    losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
     return ops.sum(losses * weights), ops.sum(weights)
 
 
@@ -52,6 +61,40 @@ def scale_invariant(error: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     return ops.sum(mean_square - SILOG_LAMBDA * ops.square(mean)), images
 
 
+def balanced_cross_entropy(logits: Tensor, positive: Tensor, valid: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    """Binary cross-entropy times `weight` where positive and times 1 - weight elsewhere, summed over valid pixels.
+
+    Xie and Tu, Holistically-nested edge detection, ICCV 2015, eq. 2, but over the number of valid pixels.
+
+    Args:
+        logits: float32 (B, H, W).
+        positive, valid: bool (B, H, W).
+        weight: 0..1; negative = the share of negatives in the valid pixels of each image. Xie and Tu too have that of
+            an image; of a batch it would not let parts of a batch merge.
+
+    Returns:
+        The sum, and the number of valid pixels.
+    """
+    if weight < 0:
+        pixels = ops.sum(ops.cast(valid, "float32"), [1, 2], keepdims=True)
+        negatives = ops.sum(ops.cast(valid & ~positive, "float32"), [1, 2], keepdims=True)
+        weight = negatives / ops.maximum(pixels, 1.0)
+    losses = ops.where(positive, weight * ops.softplus(-logits), (1.0 - weight) * ops.softplus(logits))
+    return over_pixels(losses, valid)
+
+
+def unit(vectors: Tensor, shortest: float = 1e-12) -> Tensor:
+    """Vectors (..., C) over their length, or over `shortest` where they are shorter: v / max(|v|, shortest).
+
+    Neither very long nor very short ones leave the range of float32, and the gradient is at most 1 / shortest.
+    """
+    # Held constant, since it cancels.
+    largest = ops.stop_gradient(ops.maximum(ops.max(ops.abs(vectors), -1, keepdims=True), shortest))
+    scaled = vectors / largest
+    square = ops.sum(ops.square(scaled), -1, keepdims=True)
+    return scaled / ops.sqrt(ops.maximum(square, ops.square(shortest / largest)))
+
+
 def _berhu(error):
     """Inverse Huber: Laina et al. 2016, eq. 1, with c = a fifth of the largest error, here of each image."""
     size = ops.abs(error)
@@ -62,3 +105,11 @@ def _berhu(error):
 
 # Of an error (B, H, W) that is 0 where it is not valid.
 PIXEL_LOSSES: dict[str, Callable[[Tensor], Tensor]] = {"l2": ops.square, "l1": ops.abs, "berhu": _berhu}
+
+# Of unit vectors (B, H, W, C), the answer and the truth: a number a pixel. l1_pixels is C times l1_elements; the papers
+# have the same weight for both.
+VECTOR_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cosine": lambda answer, truth: 1.0 - ops.sum(answer * truth, -1),
+    "l1_pixels": lambda answer, truth: ops.sum(ops.abs(answer - truth), -1),
+    "l1_elements": lambda answer, truth: ops.mean(ops.abs(answer - truth), -1),
+}

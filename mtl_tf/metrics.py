@@ -15,6 +15,9 @@ DEPTH_FLOOR = 0.01  # what every depth is raised to before its logarithm is take
 # Mean over the valid pixels of an image of ...; (name, of the mean to the score).
 _PIXEL_MEANS = ("abs_rel", "sq_rel", "square", "log_square", "log", "log10", "mae", "delta1", "delta2", "delta3")
 
+ANGLES = {"within_11_25": 11.25, "within_22_5": 22.5, "within_30": 30.0}  # degrees
+_BINS_A_DEGREE = 100
+
 
 # === Classes ===
 
@@ -27,14 +30,18 @@ def confusion(answers: tf.Tensor, target: tf.Tensor, valid: tf.Tensor, classes: 
         valid: bool (B, H, W).
         classes: C.
     """
-    batch = tf.shape(target)[0]
-    image = tf.range(batch)[:, None, None]
-    cell = (image * classes + tf.where(valid, target, 0)) * classes + tf.cast(answers, tf.int32)
-    cells = batch * classes * classes
-    # Ignored pixels fall into one cell more, which is dropped.
-    cell = tf.where(valid, cell, cells)
-    counts = tf.math.bincount(tf.reshape(cell, [-1]), minlength=cells + 1, maxlength=cells + 1, dtype=tf.int64)
-    return tf.cast(tf.reshape(counts[:cells], [batch, classes, classes]), tf.float64)
+    cell = tf.where(valid, target, 0) * classes + tf.cast(answers, tf.int32)
+    return tf.reshape(histogram(cell, valid, classes * classes), [-1, classes, classes])
+
+
+def histogram(bins: tf.Tensor, valid: tf.Tensor, count: int) -> tf.Tensor:
+    """How many valid pixels of each image fall into each bin: float64 (B, count) of int32 (B, H, W), 0..count - 1."""
+    batch = tf.shape(bins)[0]
+    # Pixels that do not count fall into one bin more, which is dropped.
+    every = batch * count
+    place = tf.where(valid, tf.range(batch)[:, None, None] * count + bins, every)
+    counts = tf.math.bincount(tf.reshape(place, [-1]), minlength=every + 1, maxlength=every + 1, dtype=tf.int64)
+    return tf.cast(tf.reshape(counts[:every], [batch, count]), tf.float64)
 
 
 def overlaps(confusion: np.ndarray, classes: Sequence[str]) -> dict:
@@ -126,3 +133,94 @@ def distance_scores(statistics: dict[str, np.ndarray]) -> dict:
         "si_log_rmse_pixels": 100 * si_pixels,
         **{f"{name}_pixels": float(by_pixel[name]) for name in names},
     }
+
+
+# === Directions ===
+
+
+def angles(answer: tf.Tensor, target: tf.Tensor, valid: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Of the angle between two vectors at each pixel: sums over each image, (B,) and (B, 5), and how often it is which.
+
+    Args:
+        answer, target: vectors of any length, (B, H, W, 3).
+        valid: bool (B, H, W).
+    """
+    found, truth = (tf.math.l2_normalize(tf.cast(each, tf.float64), -1, 1e-30) for each in (answer, target))
+    # An arc cosine has few digits of small angles: W. Kahan, How futile are mindless assessments of roundoff, 2006.
+    angle = 2.0 * tf.atan2(tf.norm(found - truth, axis=-1), tf.norm(found + truth, axis=-1)) * (180.0 / math.pi)
+    angle = tf.where(valid, angle, 0.0)
+    weights = tf.cast(valid, tf.float64)
+    pixelwise = [angle, tf.square(angle), *(tf.cast(angle < limit, tf.float64) * 100 for limit in ANGLES.values())]
+    return {
+        "pixels": tf.reduce_sum(weights, [1, 2]),
+        "pixel_sums": tf.stack([tf.reduce_sum(each * weights, [1, 2]) for each in pixelwise], -1),
+        "histogram": histogram(tf.cast(tf.round(angle * _BINS_A_DEGREE), tf.int32), valid, 180 * _BINS_A_DEGREE + 1),
+    }
+
+
+def angle_scores(statistics: dict[str, np.ndarray]) -> dict:
+    """Pooled over all pixels: mean, median and root of the mean square, degrees; percent of the angles below a limit.
+
+    As Fouhey et al., Data-driven 3D primitives for single image understanding, ICCV 2013. The median is that of angles
+    rounded to a hundredth of a degree.
+    """
+    pixels = float(statistics["pixels"])
+    names = ("mean", "median", "rmse", *ANGLES)
+    if not pixels:
+        return dict.fromkeys(names)
+    mean, square, *shares = (float(value) for value in np.asarray(statistics["pixel_sums"]) / pixels)
+    below = np.cumsum(statistics["histogram"])
+    middle = np.searchsorted(below, [(pixels - 1) // 2, pixels // 2], "right")
+    return dict(zip(names, (mean, float(middle.mean()) / _BINS_A_DEGREE, math.sqrt(square), *shares), strict=True))
+
+
+# === Edges ===
+
+
+def near_edges(answer: tf.Tensor, target: tf.Tensor, valid: tf.Tensor, tolerance: float) -> dict[str, tf.Tensor]:
+    """Pixels of edges in each image, (B,): how many are answered and true, and how many of each are near the other.
+
+    Args:
+        answer, target, valid: bool (B, H, W).
+        tolerance: how far near reaches, as a share of the diagonal of the picture.
+    """
+    answer, target = answer & valid, target & valid
+    height, width = tf.unstack(tf.cast(tf.shape(target)[1:], tf.float64))
+    square = tolerance**2 * (tf.square(height) + tf.square(width))
+    kinds = {"answered": answer, "true": target}
+    kinds |= {"right": answer & _spread(target, square), "found": target & _spread(answer, square)}
+    return {
+        name: tf.reduce_sum(tf.cast(each, tf.float64), [1, 2]) for name, each in (kinds | {"pixels": valid}).items()
+    }
+
+
+def _spread(pixels, square):
+    """Whether any of the pixels, bool (B, H, W), lies at such a squared distance or nearer."""
+    reach = tf.cast(tf.floor(tf.sqrt(square)), tf.int32)
+    height, width = tf.unstack(tf.shape(pixels)[1:])
+    # A disk is a stack of rows: there is a pixel in a row of it where a running count differs at its two ends.
+    before = tf.cumsum(tf.pad(tf.cast(pixels, tf.int32), [[0, 0], [reach, reach], [reach + 1, reach]]), 2)
+
+    def further(down, near):
+        half = tf.cast(tf.floor(tf.sqrt(square - tf.square(tf.cast(down, tf.float64)))), tf.int32)
+        first, last = reach - half, reach + half + 1
+        row = before[:, :, last : last + width] != before[:, :, first : first + width]
+        near = near | row[:, reach - down :][:, :height] | row[:, reach + down :][:, :height]
+        return down + 1, tf.ensure_shape(near, pixels.shape)
+
+    return tf.while_loop(lambda down, near: down <= reach, further, (0, tf.zeros_like(pixels)))[1]
+
+
+def near_edge_scores(statistics: dict[str, np.ndarray]) -> dict:
+    """Precision, recall and F, percent, of edges that are right where one of the other lies near, pooled over images.
+
+    Unlike the benchmark of Martin et al., TPAMI 2004, several pixels may be near the same one, and lines are not
+    thinned: the numbers are larger than its F. P = 1 where nothing is answered, R = 1 where nothing is true.
+    """
+    answered, true, right, found = (float(statistics[name]) for name in ("answered", "true", "right", "found"))
+    if not float(statistics["pixels"]):
+        return dict.fromkeys(("f_distance", "precision_distance", "recall_distance"))
+    precision = right / answered if answered else 1.0
+    recall = found / true if true else 1.0
+    f = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    return {"f_distance": 100 * f, "precision_distance": 100 * precision, "recall_distance": 100 * recall}

@@ -1,4 +1,4 @@
-"""The metrics: values worked out by hand, an independent form, parity with Keras, exact merging, scores of a run."""
+"""The metrics: values worked out by hand, an independent form, parity with Keras, scores of a run."""
 
 import dataclasses
 import math
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from mtl_tf.errors import UsageError
 from mtl_tf.selection import found_by, selection_score, total_scores
-from mtl_tf.tasks import KINDS, Depth, Segmentation, cityscapes_tasks
+from mtl_tf.tasks import Depth, Segmentation, cityscapes_tasks
 
 SEMSEG = Segmentation(("road", "car", "sky", "train"), ((0, 0, 0),) * 4)
 # The head is metres, or ln metres.
@@ -295,54 +295,6 @@ def test_miou_equals_keras(seed):
     metric = keras.metrics.MeanIoU(num_classes=4, ignore_class=255)
     metric.update_state(truth, answers)
     assert segment(answers, truth)["miou"] == pytest.approx(100 * float(metric.result()), rel=1e-5)
-
-
-# === Merging ===
-
-BATCHES = {
-    "segmentation": (SEMSEG, lambda: (np.eye(4)[label_batch(0)[0]], label_batch(0)[1])),
-    "depth": (DEPTH, lambda: (depth_batch(0)[0][..., None], depth_batch(0)[1])),
-}
-
-
-def test_every_kind_of_task_is_tested():
-    assert set(KINDS) == {task.kind for task, _ in BATCHES.values()}
-
-
-@pytest.mark.parametrize(("task", "batch"), BATCHES.values(), ids=BATCHES.keys())
-def test_statistics_are_per_image_whatever_the_batch(task, batch):
-    raw, target = batch()
-    whole = statistics_of(task, raw, target)
-    for name, value in whole.items():
-        assert value.dtype == np.float64 and len(value) == len(target), name
-    for index in range(len(target)):
-        alone = statistics_of(task, raw[index : index + 1], target[index : index + 1])
-        for name, value in whole.items():
-            np.testing.assert_allclose(alone[name][0], value[index], rtol=1e-12, err_msg=name)
-
-
-@pytest.mark.parametrize(("task", "batch"), BATCHES.values(), ids=BATCHES.keys())
-@pytest.mark.parametrize("cuts", [(1,), (2, 4), (1, 2, 3, 4)])
-def test_any_split_into_batches_gives_the_same_scores(task, batch, cuts):
-    raw, target = batch()
-    total = {}
-    for part, truth in zip(np.split(raw, cuts), np.split(target, cuts), strict=True):
-        for name, value in statistics_of(task, part, truth).items():
-            total[name] = total.get(name, 0) + value.sum(0)
-    found, expected = task.scores(total), scores_of(task, raw, target)
-    for group in (found, expected):
-        group.update(group.pop("iou", {}))
-    assert found == pytest.approx(expected, rel=1e-12)
-
-
-@pytest.mark.parametrize(("task", "batch"), BATCHES.values(), ids=BATCHES.keys())
-def test_statistics_are_the_same_inside_a_graph(task, batch):
-    raw, target = batch()
-    eager = statistics_of(task, raw, target)
-    signature = [tf.TensorSpec((None,) * 4), tf.TensorSpec((None,) * 3, target.dtype)]
-    traced = tf.function(lambda raw, target: task.measure(raw, target), input_signature=signature)
-    for name, value in traced(tf.constant(raw, tf.float32), tf.constant(target)).items():
-        np.testing.assert_allclose(value, eager[name], rtol=1e-12)
 
 
 # === Both tasks ===

@@ -133,7 +133,7 @@ def _turn(quad, move, crop, size, labels, config):
     plain = turning.unmirrored(quad, move.mirrored)
     coefficients = tf.cast(projective(plain, crop), tf.float64)
     matrix = tf.reshape(tf.concat([coefficients, [1.0]], 0), (3, 3))
-    return turning.perspective_turn(matrix, size, move.scale, labels.intrinsics)
+    return turning.perspective_turn(matrix, size, move.scale, labels.camera)
 
 
 # === Geometry ===

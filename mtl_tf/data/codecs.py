@@ -1,4 +1,4 @@
-"""How depth is stored in PNG files: quantised inverse depth (8 bit) and scaled metres (16 bit). NumPy only."""
+"""How files hold depth (quantised inverse depth, scaled metres) and directions (colours, axes). NumPy only."""
 
 import numpy as np
 
@@ -57,3 +57,53 @@ def decode_uint16_scaled(codes, scale=0.001):
     """Metres, float32, of 16-bit values: value * scale; 0 = invalid."""
     # The product is taken in float64, so that a depth on the end of the valid range does not round out of it.
     return (np.asarray(codes, np.float64) * scale).astype(np.float32)
+
+
+# === Directions ===
+
+# Components of a unit vector in the axes of the camera in memory (x right, y down, z forward): which, and its sign.
+AXES = {"right": (0, 1), "left": (0, -1), "down": (1, 1), "up": (1, -1), "forward": (2, 1), "to_camera": (2, -1)}
+USUAL_AXES = "right,up,to_camera"  # of NYUD-MT and PASCAL-Context (Vandenhende et al., TPAMI 2021), as most files are
+# Grey and black, which no unit vector has: pixels without one.
+_NONE = np.array([0, 127, 128], np.uint8)
+
+
+def encode_directions(directions):
+    """Unit vectors as 8-bit colours in `USUAL_AXES`: v = round(255 (n + 1) / 2).
+
+    Args:
+        directions: in the axes in memory, (..., 3); vectors of a length below 0.5 are none.
+
+    Returns:
+        uint8, the same shape; (0, 0, 0) = none.
+    """
+    stored = np.asarray(directions, np.float64) * [1, -1, -1]
+    codes = np.clip(np.rint(127.5 * (stored + 1)), 0, 255)
+    return np.where(np.linalg.norm(stored, axis=-1, keepdims=True) > 0.5, codes, 0).astype(np.uint8)
+
+
+def decode_directions(codes, axes=USUAL_AXES):
+    """Unit vectors, float32 (..., 3) in the axes in memory, of 8-bit colours: n = 2 v / 255 - 1, made one long.
+
+    (0, 0, 0), (127, 127, 127) and (128, 128, 128) are the zero vector.
+    """
+    known = ~((codes[..., :1] == codes).all(-1) & np.isin(codes[..., 0], _NONE))
+    table = (np.arange(256) * 2 / 255 - 1).astype(np.float32)
+    return to_camera_axes(np.where(known[..., None], table[codes], np.float32(0)), axes)
+
+
+def to_camera_axes(stored, axes):
+    """Unit vectors, float32 (..., 3), of stored ones: in the axes in memory, and zero if not finite or below 0.5 long.
+
+    Args:
+        stored: floating-point numbers (..., 3).
+        axes: what their components mean, three keys of `AXES` with commas.
+    """
+    found = np.empty(stored.shape, np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for component, name in enumerate(axes.split(",")):
+            axis, sign = AXES[name]
+            found[..., axis] = sign * stored[..., component]
+        length = np.sqrt(np.einsum("...c,...c->...", found, found))
+    known = np.isfinite(length) & (length > 0.5)
+    return np.divide(found, length[..., None], out=np.zeros_like(found), where=known[..., None])

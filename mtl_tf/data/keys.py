@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from mtl_tf.atomic import leads_out
+from mtl_tf.data import codecs
 from mtl_tf.errors import UsageError
 
 
@@ -113,6 +114,28 @@ def positive(value):
     if number(value) <= 0:
         raise ValueError
     return float(value)
+
+
+def axes(value):
+    """what x, y and z are, such as "right,up,to_camera": one each of right or left, up or down, to_camera or forward"""
+    names = [name.strip() for name in text(value).split(",")]
+    if len(names) != 3 or {codecs.AXES[name][0] for name in names} != {0, 1, 2}:
+        raise ValueError
+    return ",".join(names)
+
+
+def intrinsics(value):
+    """six numbers: focal lengths fx, fy and principal point cx, cy of a picture of width, height, all in pixels"""
+    if not isinstance(value, list) or len(value) != 6 or not all(number(value[i]) > 0 for i in (0, 1, 4, 5)):
+        raise ValueError
+    return tuple(map(number, value))
+
+
+def fit(value):
+    """two whole numbers: radius (0 = differences, no fit) and spacing in pixels of the window that is fitted"""
+    if not isinstance(value, list) or len(value) != 2 or not 0 <= whole(value[0]) <= 8 or not 1 <= whole(value[1]) <= 8:
+        raise ValueError
+    return tuple(value)
 
 
 def triple(value):

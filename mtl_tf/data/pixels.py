@@ -58,6 +58,44 @@ def read_uint16(path: str, expected: str, window: Choose | None = None) -> np.nd
     return _pixels(image, window)
 
 
+def read_exact_rgb(path: str, expected: str, window: Choose | None = None) -> np.ndarray:
+    """The values of an 8-bit RGB picture, uint8 (H, W, 3), none of which a compression has changed.
+
+    Args:
+        path: of the file.
+        expected: what it should hold, for the message.
+        window: from its size to the part that is wanted, 0 outside; None = all.
+    """
+    image = _open_exact(path, expected)
+    # Of 16 bits a channel Pillow silently keeps 8.
+    if image.mode not in ("RGB", "RGBA") or ";16" in image.info["stored"]:
+        raise _wrong_mode(path, image, expected)
+    if image.mode == "RGBA":
+        _demand_opaque(path, image)
+        image = image.convert("RGB")
+    return _pixels(image, window)
+
+
+def read_floats(path: str, expected: str, window: Choose | None = None) -> np.ndarray:
+    """The floating-point numbers (H, W, 3) of a NumPy file (.npy).
+
+    Args:
+        path: of the file.
+        expected: what it should hold, for the message.
+        window: from its size to the part that is wanted, 0 outside; None = all.
+    """
+    try:
+        array = np.load(io.BytesIO(_content(path)), allow_pickle=False)
+        came = f"{array.dtype} {array.shape}"
+    except UsageError:
+        raise
+    except Exception:  # NumPy does not say what it raises on damaged files
+        array, came = None, "no array of NumPy (or a damaged one)"
+    if array is None or array.dtype.kind != "f" or array.ndim != 3 or array.shape[2] != 3:
+        raise UsageError(f"{path}: expected {expected}, got {came}")
+    return cut(array, window and window(array.shape[:2]))
+
+
 def read_label_codes(path: str, expected: str) -> np.ndarray:
     """The number of every pixel of a label file, uint8 or uint16 (H, W).
 
@@ -226,4 +264,6 @@ def _wrong_mode(path, image, expected):
     kind = "16-bit grey" if image.mode.startswith("I;16") else kinds.get(image.mode, f"mode {image.mode}")
     if image.mode == "L" and image.info["stored"] != "L":
         kind = f"grey of less than 8 bits ({image.info['stored']})"
+    if image.mode.startswith("RGB") and ";16" in image.info["stored"]:
+        kind = f"16-bit {kind}"
     return UsageError(f"{path}: expected {expected}, got a {kind} picture")

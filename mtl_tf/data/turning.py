@@ -41,8 +41,7 @@ def perspective_turn(matrix, size, scale, intrinsics):
         float32 (3, 3), see `turn_of`: R of K^-1 H K' = R S, K' the camera whose principal point and focal length the
         crop gives it, by the polar decomposition.
     """
-    height, width = tf.unstack(tf.cast(size, tf.float64))
-    across, down = width / intrinsics.width, height / intrinsics.height
+    down, across = tf.unstack(tf.cast(size, tf.float64) / intrinsics.size)
     focal = tf.stack([intrinsics.fx * across, intrinsics.fy * down])
     centre = tf.stack([(intrinsics.cx + 0.5) * across - 0.5, (intrinsics.cy + 0.5) * down - 0.5])
     seen = tf.linalg.solve(matrix, tf.concat([centre, [1.0]], 0)[:, None])[:, 0]

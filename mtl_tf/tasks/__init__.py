@@ -6,6 +6,8 @@ from mtl_tf.tasks._task import MISSING, Metric, Task
 from mtl_tf.tasks.cityscapes import CITYSCAPES_CLASSES, cityscapes_tasks
 from mtl_tf.tasks.classes import ClassLabels, Segmentation
 from mtl_tf.tasks.depth import DEPTH_UNITS, Depth, DepthLabels
+from mtl_tf.tasks.edges import EdgeLabels, Edges
+from mtl_tf.tasks.normals import NormalLabels, Normals
 
 __all__ = [
     "CITYSCAPES_CLASSES",
@@ -15,9 +17,13 @@ __all__ = [
     "ClassLabels",
     "Depth",
     "DepthLabels",
+    "EdgeLabels",
+    "Edges",
     "Labels",
     "Metric",
     "Move",
+    "NormalLabels",
+    "Normals",
     "Segmentation",
     "Task",
     "answers",
@@ -27,7 +33,9 @@ __all__ = [
 ]
 
 # A kind of task is known by its labels.
-KINDS: Registry = Registry("kind of task", {kind.kind: kind for kind in (ClassLabels, DepthLabels)})
+KINDS: Registry = Registry(
+    "kind of task", {kind.kind: kind for kind in (ClassLabels, DepthLabels, NormalLabels, EdgeLabels)}
+)
 
 
 def usual() -> tuple[str, ...]:

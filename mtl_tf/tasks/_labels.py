@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from mtl_tf.data import listing
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section
 
@@ -48,10 +49,13 @@ class Labels:
         task_type: what is predicted of such labels.
         usual: whether the task of this name is trained where nobody names tasks, and has its section at the top of
             dataset.json.
-        Options: of the kind, `--task.KIND.NAME`; None = it has none.
         dtype: of a label map in memory.
         shape: of the label of a pixel.
         measured: entries that tools/dataset_statistics.py measures.
+        source: the task whose labels these are derived from; "" = they lie in files.
+        late: whether they are derived after augmentation, in the graph, instead of after reading.
+        Options: of the kind (`--task.KIND.NAME`), a frozen dataclass; None = it has none.
+        turns: whether a label is a direction in space, so that the geometry of a crop turns it.
     """
 
     # What a kind has of its own; every other method may stay.
@@ -63,18 +67,18 @@ class Labels:
     example: ClassVar[str]
     task_type: ClassVar[type["Task"]]
     usual: ClassVar[bool] = False
-    Options: ClassVar[type[Section] | None] = None
     dtype: ClassVar[type]
     shape: ClassVar[tuple[int, ...]] = ()
     measured: ClassVar[tuple[str, ...]] = ()
-
-    # Where labels are derived from those of another task: its name; and whether from the crop of a sample, as tensors,
-    # else where it is read, as arrays.
-    source = ""
+    source: ClassVar[str] = ""
     late: ClassVar[bool] = False
-    # Whether a label is a direction in space, so that the geometry of a crop turns it; and the camera of the pictures.
     turns: ClassVar[bool] = False
-    intrinsics = None
+    Options: ClassVar[type[Section] | None] = None
+
+    @property
+    def camera(self):
+        """Of the pictures, where it is known: `data.deriving.Intrinsics`."""
+        return None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -110,7 +114,28 @@ class Labels:
         """All that turns stored values into labels; two data sets may differ in it."""
         raise NotImplementedError
 
+    # === Labels that follow from others ===
+
+    @classmethod
+    def implied(cls, labels: "Mapping[str, Labels]") -> "Labels | None":
+        """Labels of this kind that follow from those of a data set, by task, which does not declare any."""
+        return None
+
+    def derived(self, label, theirs: "Labels"):
+        """The label map that follows from one of the task `source`.
+
+        Args:
+            label: of that task, (H, W); a tensor where this is `late`.
+            theirs: its labels.
+        """
+        raise NotImplementedError
+
     # === Files ===
+
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """Of the label files that are read, lower case."""
+        return listing.LABELS
 
     def read(self, path: str, window: "Choose | None" = None) -> np.ndarray:
         """A label file in one of the project's own encodings.
@@ -152,22 +177,6 @@ class Labels:
                 "data set or the task out"
             )
         return lambda label: label, ()
-
-    # === Derived labels ===
-
-    @classmethod
-    def implied(cls, labels: "Mapping[str, Labels]") -> "Labels | None":
-        """The labels that follow from others of a data set, by task, where it says nothing of this kind."""
-        return None
-
-    def derived(self, label, theirs: "Labels"):
-        """A label map made of one of the task `source`.
-
-        Args:
-            label: the label map (H, W): a tensor where `late`, else an array.
-            theirs: its labels.
-        """
-        raise NotImplementedError
 
     # === Tasks ===
 

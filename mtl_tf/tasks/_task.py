@@ -68,7 +68,8 @@ class PredictedFile(NamedTuple):
 class Task:
     """A map that is predicted for every picture; kinds are frozen dataclasses. NumPy only until a method needs more.
 
-    B, H and W are the sides of a batch of pictures; a raw head is what the network's last convolution gives.
+    B, H and W are the sides of a batch of pictures; a raw head is what the network's last convolution gives. Label maps
+    and answers (B, H, W) are (B, H, W, *shape) where the label of a pixel has a shape (see `Labels`).
 
     Attributes:
         kind: name of the kind.
@@ -115,7 +116,7 @@ class Task:
         """The count of the loss, of the labels alone (the loss of a raw head of zeros is never computed)."""
         from keras import ops
 
-        return self.loss(ops.zeros((*ops.shape(target), self.channels)), target)[1]
+        return self.loss(ops.zeros((*ops.shape(target)[:3], self.channels)), target)[1]
 
     def decode(self, raw):
         """The answer of a raw head (B, H, W, channels)."""

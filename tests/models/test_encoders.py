@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from mtl_tf import commands
 from mtl_tf.errors import UsageError
-from mtl_tf.models.encoders import build_encoder, table
+from mtl_tf.models.encoders import ENCODERS, build_encoder, table
 from mtl_tf.models.encoders.resnet import conv_bn
 from tests.helpers import ROOT
 from tests.models.common import convolve, difference, pictures, randomise, unfilled_variables

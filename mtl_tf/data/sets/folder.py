@@ -10,7 +10,7 @@ from mtl_tf.data.listing import PassedOver
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.errors import UsageError
-from mtl_tf.tasks import usual
+from mtl_tf.tasks import Labels, usual
 
 _LAYOUT = "<root>/<split>/rgb/<id>.jpg, beside it semseg/<id>.png and depth/<id>.png"
 
@@ -26,7 +26,7 @@ def open_split(config: Config, split: str, descriptor: Descriptor) -> FileSource
     # What is passed over is told of all folders: labels that cannot be read may be why a task is not trained.
     found, passed_over = {}, []
     for modality in dict.fromkeys(("rgb", *descriptor.task_names, *usual())):
-        found[modality], passed = list_files(folder, modality)
+        found[modality], passed = list_files(folder, modality, descriptor.labels.get(modality))
         passed_over += passed
         if modality not in ("rgb", *descriptor.task_names):
             reason = f"{descriptors.FILE_NAME} describes no {modality}"
@@ -110,8 +110,13 @@ def shown(folder: str) -> str:
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "nothing"
 
 
-def list_files(folder: str, modality: str) -> tuple[dict[str, str], list[PassedOver]]:
+def list_files(folder: str, modality: str, labels: Labels | None = None) -> tuple[dict[str, str], list[PassedOver]]:
     """The files of one modality ("rgb" or a task) of a split, in its folder and in the folders below that.
+
+    Args:
+        folder: of the split.
+        modality: its folder.
+        labels: of the task; None = those of a kind that is not known.
 
     Returns:
         Id -> file, an id being the path below the folder without its ending; and what is passed over. Both are empty
@@ -123,7 +128,8 @@ def list_files(folder: str, modality: str) -> tuple[dict[str, str], list[PassedO
     found: dict[str, str] = {}
     folder = files.join(folder, modality)
     try:
-        listed = listing.look_through(folder, listing.PICTURES if modality == "rgb" else listing.LABELS)
+        endings = listing.PICTURES if modality == "rgb" else labels.endings if labels else listing.LABELS
+        listed = listing.look_through(folder, endings)
     except FileNotFoundError:
         return {}, []
     except OSError as error:

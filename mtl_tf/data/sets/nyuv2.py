@@ -11,7 +11,7 @@ import numpy as np
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.sets.folder import laid_out
 from mtl_tf.errors import UsageError
-from mtl_tf.tasks import ClassLabels, DepthLabels
+from mtl_tf.tasks import ClassLabels, DepthLabels, NormalLabels
 
 _NYU_CLASSES = {
     "bed": (119, 11, 132),
@@ -43,6 +43,10 @@ NYUV2 = Descriptor(
             std=1.402,
             log_mean=0.914,
             log_std=0.479,
+        ),
+        # The Kinect of the data set's authors; labelled pictures are 640x480. Some copies have depth in steps of 39 mm.
+        "normals": NormalLabels(
+            source="depth", intrinsics=(518.8579, 519.4696, 325.5824, 253.7362, 640, 480), fit=(4, 3)
         ),
     },
     rgb_mean=(123.96, 106.56, 101.62),

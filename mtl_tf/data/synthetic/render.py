@@ -1,11 +1,13 @@
-"""From a scene to an image with its labels and its depth."""
+"""From a scene to an image with its labels, its depth and its normals."""
 
 import dataclasses
+from collections.abc import Collection
 
 import numpy as np
 
 from mtl_tf.data.synthetic import raster, shapes
 from mtl_tf.data.synthetic.classes import SKY
+from mtl_tf.data.synthetic.normals import normals
 from mtl_tf.data.synthetic.scene import Scene, build_scene
 from mtl_tf.data.synthetic.shade import shade
 
@@ -60,17 +62,21 @@ class Buffers:
     focal: float
 
 
-def render(seed: int, index: int, height: int = 256, width: int = 256) -> dict[str, np.ndarray]:
+def render(
+    seed: int, index: int, height: int = 256, width: int = 256, extras: Collection[str] = ()
+) -> dict[str, np.ndarray]:
     """Render one sample, a pure function of the arguments.
 
     Args:
         seed: seed of the split, see `sample_seed`.
         index: number of the scene; the scene does not depend on the image size.
         height, width: image size in pixels.
+        extras: names of further maps that are wanted: "normals"; the others do not depend on it.
 
     Returns:
         `image` uint8 (H, W, 3) RGB; `semseg` uint8 (H, W) train ids 0..18; `depth` float32 (H, W) metres along
-        the optical axis, 0 (invalid) for the sky and for what is nearer than 4 m or farther than 300 m.
+        the optical axis, 0 (invalid) for the sky and for what is nearer than 4 m or farther than 300 m. If asked for,
+        `normals` float32 (H, W, 3), see `normals.normals`, whatever the distance.
     """
     scene = build_scene(seed, index)
     rays = scene.camera.rays(height, width)
@@ -78,7 +84,10 @@ def render(seed: int, index: int, height: int = 256, width: int = 256) -> dict[s
     depth = np.where((buffers.depth >= MINIMUM_DEPTH) & (buffers.depth <= MAXIMUM_DEPTH), buffers.depth, 0)
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, index, 1, height, width))))
     image = shade(scene, rays, buffers, rng)
-    return {"image": image, "semseg": labels, "depth": depth.astype(np.float32)}
+    sample = {"image": image, "semseg": labels, "depth": depth.astype(np.float32)}
+    if "normals" in extras:
+        sample["normals"] = normals(scene, rays, buffers)
+    return sample
 
 
 def trace(scene: Scene, rays) -> tuple[Buffers, np.ndarray]:

@@ -1,0 +1,78 @@
+"""Where the outlines of things are."""
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from mtl_tf.options import Section, option
+from mtl_tf.tasks._maps import BinaryLabels, BinaryMap, class_edges
+from mtl_tf.tasks._task import Metric
+from mtl_tf.tasks.classes import ClassLabels
+
+TOLERANCE = 0.0075  # of the diagonal (Martin et al., TPAMI 2004)
+METRICS = tuple(
+    Metric(f"{name.lower()}_distance", f"{name} by distance", 2, " %", higher=True, main=name == "F", group="Edges")
+    for name in ("F", "Precision", "Recall")
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Edges(BinaryMap):
+    """Edges of things, or of classes. `positive` is their weight in the loss, see `losses.balanced_cross_entropy`."""
+
+    kind: ClassVar[str] = "edges"
+    title: ClassVar[str] = "Edges"
+    standard_weight: ClassVar[float] = 25.0  # half of the papers' 50, as of other tasks
+
+    positive: float = 0.95
+    name: str = "edges"
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        return METRICS
+
+    def measure(self, raw, target) -> dict:
+        """Of edges whose probability is 0.5 or more."""
+        from mtl_tf import metrics
+
+        return metrics.near_edges(self.decode(raw) >= 0.5, target == 1, self.valid(target), TOLERANCE)
+
+    def scores(self, statistics: dict[str, np.ndarray]) -> dict:
+        """Percentages, pooled over images."""
+        from mtl_tf import metrics
+
+        return metrics.near_edge_scores(statistics)
+
+
+@dataclasses.dataclass(frozen=True)
+class EdgeLabels(BinaryLabels):
+    """How edges are stored, or that they are those between the classes of another task."""
+
+    kind: ClassVar[str] = "edges"
+    name: ClassVar[str] = "edges"
+    task_type: ClassVar[type[Edges]] = Edges
+    late: ClassVar[bool] = True
+
+    @dataclasses.dataclass(frozen=True)
+    class Options(Section):
+        """How edges are learnt."""
+
+        weight: float = option(
+            0.95,
+            "Weight of edge pixels in the loss, others have 1 - weight; -1 = the share of the others in each image.",
+            minimum=-1.0,
+            maximum=1.0,
+        )
+
+    @classmethod
+    def implied(cls, labels) -> "EdgeLabels | None":
+        """Of the first class map."""
+        found = [name for name, theirs in labels.items() if isinstance(theirs, ClassLabels)]
+        return cls(source=found[0]) if found else None
+
+    def derived(self, label, theirs):
+        return class_edges(label, theirs.blank)
+
+    def task(self, name: str, data_set: str, config) -> Edges:
+        return Edges(config.task[self.kind].weight, name)

@@ -1,0 +1,64 @@
+"""Which way the surface at every pixel faces."""
+
+import dataclasses
+from typing import ClassVar
+
+from mtl_tf.errors import UsageError
+from mtl_tf.options import Section, option
+from mtl_tf.tasks._maps import VECTOR_OBJECTIVES, VectorLabels, VectorMap
+from mtl_tf.tasks.depth import DepthLabels
+
+
+@dataclasses.dataclass(frozen=True)
+class Normals(VectorMap):
+    """Surface normals in the axes of the camera; that of a surface that faces it is (0, 0, -1).
+
+    Attributes:
+        objective: what is minimised, one of `VECTOR_OBJECTIVES`.
+    """
+
+    kind: ClassVar[str] = "normals"
+    title: ClassVar[str] = "Surface normals"
+
+    objective: str = "cosine"
+    name: str = "normals"
+
+    @property
+    def standard_weight(self) -> float:
+        """In the total loss: half of the 1 (Liu et al., CVPR 2019) and 10 (Vandenhende et al., TPAMI 2021) of papers.
+
+        Half, since segmentation and depth, which have 1 there, have 0.5 here.
+        """
+        return 0.5 if self.objective == "cosine" else 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class NormalLabels(VectorLabels):
+    """How surface normals are stored, or that they are derived from depth."""
+
+    kind: ClassVar[str] = "normals"
+    name: ClassVar[str] = "normals"
+    task_type: ClassVar[type[Normals]] = Normals
+
+    @dataclasses.dataclass(frozen=True)
+    class Options(Section):
+        """How surface normals are learnt."""
+
+        loss: str = option("cosine", "Loss of the surface normals.", choices=VECTOR_OBJECTIVES)
+
+    def derived(self, label, theirs):
+        """Of depth, metres (H, W); codes of 8 bits and of disparity are steps that planes are fitted through."""
+        if not isinstance(theirs, DepthLabels) or theirs.unit != "metres":
+            came = theirs.unit if isinstance(theirs, DepthLabels) else f"of kind {theirs.kind}"
+            raise UsageError(
+                f'expected depth in metres to derive {self.kind} from, but task "{self.source}" is {came}; name '
+                f'another task under "source" in dataset.json, or leave {self.kind} out'
+            )
+        from mtl_tf.data import deriving
+
+        radius, spacing = self.fit or ((0, 1) if theirs.encoding == "uint16_scaled" else (4, 2))
+        return deriving.normals_of_depth(label, self.camera, radius, spacing)
+
+    def task(self, name: str, data_set: str, config) -> Normals:
+        self.check_turns(name, data_set, config)
+        return Normals(config.task[self.kind].loss, name)
