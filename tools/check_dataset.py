@@ -16,7 +16,7 @@ from _tool import run_tool
 from mtl_tf.config import replace
 from mtl_tf.data import listing
 from mtl_tf.data.copies import Copies, digest
-from mtl_tf.data.plausibility import Evidence, see, see_pixels
+from mtl_tf.data.plausibility import Evidence
 from mtl_tf.data.sets import describe, open_split, splits_of
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
@@ -66,7 +66,8 @@ def check(parsed):
     together = Evidence(descriptor)
     for part in evidence.values():
         together.merge(part)
-    for text in [*together.warnings(evidence.get(data.train_split)), *copies.told()]:
+    trained = evidence[data.train_split].seen if data.train_split in evidence else {}
+    for text in [*together.warnings(trained), *copies.told()]:
         print(f"warning: {text}")
     if faults:
         raise UsageError(f"{faults} faults in {faulty} of {samples} samples of {data.root}; they are listed above")
@@ -89,8 +90,8 @@ def check_split(split, source, data, evidence, copies):
     found = []
     with concurrent.futures.ThreadPoolExecutor(data.workers or os.cpu_count()) as pool:
         for place, (texts, seen, picture) in enumerate(pool.map(_look(evidence.descriptor), samples)):
-            for label in seen:
-                evidence.add(label)
+            for task, shown in seen:
+                evidence.add(task, shown)
             copies.add(place, picture)
             found.append(texts)
             if texts:
@@ -112,7 +113,8 @@ def _look(descriptor):
             if modality == "rgb":
                 picture = digest(pixels)
             else:
-                seen.append(see(modality, file, descriptor) if file else see_pixels(modality, path, pixels))
+                labels = descriptor[modality]
+                seen.append((modality, labels.seen(file) if file else labels.seen(path, pixels)))
 
         return sample[1](watch), seen, picture
 

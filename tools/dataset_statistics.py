@@ -1,4 +1,4 @@
-"""tools/dataset_statistics.py --data.name=NAME --data.root=FOLDER: colour, depth and class statistics.
+"""tools/dataset_statistics.py --data.name=NAME --data.root=FOLDER: statistics of the colours and of each task's labels.
 
 Over all pixels of the training split (--data.train_split) at the size they have on disk: mean and standard deviation of
 RGB, of depth and of its natural logarithm (valid pixels), and how often each class occurs. Training whitens its inputs
@@ -9,21 +9,21 @@ training reads with --data.statistics=FILE.
 import concurrent.futures
 import dataclasses
 import functools
-import math
 import os
 import sys
 
-import numpy as np
 from _tool import run_tool
 
 from mtl_tf import config as configuration
 from mtl_tf.atomic import write_json
 from mtl_tf.data import descriptors, files
+from mtl_tf.data.moments import digits, mean_std, moments, row
 from mtl_tf.data.sets import describe, open_split
 from mtl_tf.data.sets.settle import demand_root_is_read
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.progress import Progress
+from mtl_tf.tasks import ClassLabels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Options(Section):
     """The tool's own options."""
 
     write: bool = option(False, "Write them into <data.root>/dataset.json; it is made where there is none.")
-    json: str = option("", "File to write the statistics and class shares to, as JSON; empty = print only.")
+    json: str = option("", "File to write the figures of the colours and of each task to, as JSON; empty = print only.")
 
 
 def measure_and_report(parsed):
@@ -48,8 +48,8 @@ def measure_and_report(parsed):
         config = configuration.replace(config, tasks=tuple(t for t, n in labelled.items() if n) or config.tasks)
     source = open_split(config, config.data.train_split, descriptor)
     sums = measure(source, descriptor, config)
-    described, frequencies = summarise(sums, descriptor)
-    print(table(described, frequencies, len(source)))
+    described = summarise(sums, descriptor)
+    print(table(sums, descriptor, len(source)))
     for path in targets:
         print(f"written to {descriptors.write_file(path, described)}")
     if parsed.own.json:
@@ -90,126 +90,84 @@ def measure(source, descriptor, config):
     """Sums over all samples.
 
     Returns:
-        (count, sum, squares) of "rgb" (3, 3), "depth" and "log_depth" (3,); "classes" (256,), the pixels of each label
-        value; "samples" (3,), how many have a picture, class ids and depth. What no sample has is left out.
+        "rgb" and task name -> their sums (`Labels.sums`; "moments" of the colours, (3, 3)), and "samples", how many
+        have such a label. What no sample has is left out.
     """
     totals, skipped = {}, 0
     progress = Progress("measuring", len(source))
     with concurrent.futures.ThreadPoolExecutor(config.data.workers or os.cpu_count()) as pool:
-        read = functools.partial(_sums, source, descriptor.blanks.get("semseg"), config.data.skip_bad)
-        for found in pool.map(read, range(len(source))):
-            skipped += not found
-            for name, value in found.items():
-                totals[name] = totals.get(name, 0.0) + value
+        read = functools.partial(_sums, source, descriptor, config.data.skip_bad)
+        for sample in pool.map(read, range(len(source))):
+            skipped += not sample
+            for name, found in sample.items():
+                total = totals.setdefault(name, {})
+                for key, value in {"samples": 1, **found}.items():
+                    total[key] = total.get(key, 0) + value
             progress.advance()
     progress.close()
     if skipped:
         print(f"{skipped} samples that cannot be read are left out", file=sys.stderr)
     if not totals:
         raise UsageError("no sample can be read; tools/check_dataset.py says why")
-    for task, key, lacking in (("semseg", "classes", "a class"), ("depth", "depth", "a valid depth")):
-        if source.labelled.get(task) and key not in totals:
-            raise UsageError(f"no pixel of the split has {lacking}; tools/check_dataset.py says more")
-    return totals
+    for task, count in source.labelled.items():
+        if count and task not in totals and task in source.reads:
+            noun = descriptor[task].noun
+            raise UsageError(f"no pixel of the split has {noun} ({task}); tools/check_dataset.py says more")
+    return {name: totals[name] for name in ("rgb", *source.tasks) if name in totals}
 
 
-def _sums(source, ignore, skip_bad, index):
+def _sums(source, descriptor, skip_bad, index):
     try:
         sample = source.read(index)
     except UsageError:
         if skip_bad:
             return {}
         raise
-    found = {"rgb": _moments(sample["image"].reshape(-1, 3))}
-    # A sample without a label comes with one that is all invalid; its pixels are no part of the shares.
-    if (depth := sample.get("depth")) is not None and (depth > 0).any():
-        depth = depth[depth > 0].astype(np.float64)
-        found["depth"], found["log_depth"] = _moments(depth), _moments(np.log(depth))
-    if (semseg := sample.get("semseg")) is not None and (semseg != ignore).any():
-        found["classes"] = np.bincount(semseg.ravel(), minlength=256).astype(np.float64)
-    found["samples"] = np.array([1, "classes" in found, "depth" in found])
-    return found
-
-
-def _moments(values):
-    values = values.astype(np.float64)
-    return np.stack([np.full(values.shape[1:], float(len(values))), values.sum(axis=0), (values**2).sum(axis=0)])
-
-
-def mean_std(moments):
-    """Mean and standard deviation, float64, of (count, sum, sum of squares)."""
-    count, total, squares = moments
-    mean = total / count
-    return mean, np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+    found = {"rgb": {"moments": moments(sample["image"].reshape(-1, 3))}}
+    # A sample without a label comes with one that is all blank; its pixels are no part of the shares.
+    found |= {task: descriptor[task].sums(sample[task]) for task in source.tasks if task in sample}
+    return {name: sums for name, sums in found.items() if sums}
 
 
 def summarise(sums, descriptor):
-    """The descriptor with the measured statistics, and class name -> share of all pixels (with "ignore")."""
-    labels, frequencies = dict(descriptor.labels), {}
-    mean, std = mean_std(sums["rgb"])
-    rgb = dict(rgb_mean=_rounded(mean), rgb_std=_rounded(std))
-    if "depth" in sums:
-        changes = {}
-        for prefix, name in (("", "depth"), ("log_", "log_depth")):
-            mean, std = mean_std(sums[name])
-            changes |= {f"{prefix}mean": _digits(mean), f"{prefix}std": _digits(std)}
-        labels["depth"] = dataclasses.replace(labels["depth"], **changes)
-    if "classes" in sums:
-        shares, ids = sums["classes"] / sums["classes"].sum(), labels["semseg"]
-        frequencies = dict(zip(ids.classes, shares, strict=False)) | {"(ignore)": shares[ids.ignore]}
-    return dataclasses.replace(descriptor, labels=labels, **rgb), frequencies
+    """The descriptor with the measured statistics."""
+    mean, std = mean_std(sums["rgb"]["moments"])
+    measured = {name: labels.measured_from(sums[name]) for name, labels in descriptor.labels.items() if name in sums}
+    rgb = dict(rgb_mean=tuple(map(digits, mean)), rgb_std=tuple(map(digits, std)))
+    return dataclasses.replace(descriptor.with_labels(**measured), **rgb)
 
 
 def as_json(sums, descriptor, split):
-    """The same figures for other programs, unrounded; "classes" and "depth" only where there are such labels.
+    """The same figures for other programs, unrounded; those of a task only where there are such labels.
 
     Returns:
-        A dict: "samples" and "pixels" that each kind was measured on; "rgb" of values 0..255; "classes" and "ignore" in
-        percent of all pixels of the label maps; "depth" of valid pixels, in its "unit".
+        A dict: "samples" and "pixels" that the figures of "rgb" and of each task are of; "rgb" of values 0..255; the
+        figures of each task (`Labels.figures`) under its name, but those of semseg at the top: "classes" and "ignore"
+        in percent of all pixels of the label maps.
     """
-    kinds = {"rgb": "rgb", "semseg": "classes", "depth": "depth"}
-    samples = {kind: int(count) for kind, count in zip(kinds, sums["samples"], strict=True) if kinds[kind] in sums}
-    found = {"name": descriptor.name, "split": split, "samples": samples, "pixels": {}}
-    for kind in samples:
-        figures = sums[kinds[kind]]
-        found["pixels"][kind] = int(figures.sum() if kind == "semseg" else np.ravel(figures)[0])
-        if kind == "semseg":
-            percent = 100 * figures / figures.sum()
-            ids = descriptor["semseg"]
-            found["classes"] = dict(zip(ids.classes, percent.tolist(), strict=False))
-            found["ignore"] = float(percent[ids.ignore])
+    found = {"name": descriptor.name, "split": split, "samples": {}, "pixels": {}}
+    for name, of in sums.items():
+        if name == "rgb":
+            mean, std = mean_std(of["moments"])
+            figures = {"pixels": int(of["moments"][0, 0]), "mean": mean.tolist(), "std": std.tolist()}
         else:
-            found[kind] = {name: value.tolist() for name, value in zip(("mean", "std"), mean_std(figures), strict=True)}
-    if "depth" in found:
-        mean, std = mean_std(sums["log_depth"])
-        found["depth"] |= {"log_mean": float(mean), "log_std": float(std), "unit": descriptor["depth"].unit}
+            figures = descriptor[name].figures(of)
+        found["samples"][name], found["pixels"][name] = of["samples"], figures.pop("pixels")
+        if name == ClassLabels.name:
+            found |= figures
+        elif figures:
+            found[name] = figures
     return found
 
 
-def _rounded(values):
-    return tuple(map(_digits, values))
-
-
-def _digits(value):
-    """Five significant digits; more would be noise."""
-    return float(f"{value:.5g}") if math.isfinite(value) else value
-
-
-def table(descriptor, frequencies, count):
+def table(sums, descriptor, count):
     """The statistics as text."""
     lines = [f"{count} samples", "", f"{'':<24}{'mean':>12}{'std':>12}"]
-    rows = [
-        (f"{name} (0..255)", *pair) for name, *pair in zip("RGB", descriptor.rgb_mean, descriptor.rgb_std, strict=True)
-    ]
-    depth = descriptor.labels.get("depth")
-    if depth and depth.mean is not None:
-        unit = "depth (m)" if depth.unit == "metres" else depth.unit
-        rows.append((unit, depth.mean, depth.std))
-        rows.append((f"ln {unit}", depth.log_mean, depth.log_std))
-    lines += [f"{name:<24}{mean:>12.5g}{std:>12.5g}" for name, mean, std in rows]
-    if frequencies:
-        lines += ["", f"{'class':<16}{'% of pixels':>12}"]
-        lines += [f"{name:<16}{100 * share:>12.3f}" for name, share in frequencies.items()]
+    mean, std = mean_std(sums["rgb"]["moments"])
+    lines += [row(f"{name} (0..255)", *pair) for name, *pair in zip("RGB", mean, std, strict=True)]
+    labels = {name: descriptor[name] for name in sums if name != "rgb"}
+    for name in sorted(labels, key=lambda name: not labels[name].measured):  # those that go on with this table first
+        lines += labels[name].listed(name, sums[name])
     return "\n".join(lines)
 
 

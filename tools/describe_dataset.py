@@ -2,8 +2,9 @@
 
 FOLDER/SPLIT/rgb/ID.jpg, beside it semseg/ID.png and depth/ID.png (one of them may lack). The tool looks at the files,
 asks a few questions, each with a guess that Enter takes, writes FOLDER/dataset.json and tries it. What an option says
-is not asked; --noask asks nothing. Run again, it takes the present dataset.json for its guesses. Of the options of
-main.py it takes --data.root.
+is not asked; --noask asks nothing. Run again, it takes the present dataset.json for its guesses. Labels of other tasks
+it does not ask about: it names their folders, and keeps what dataset.json says of them. Of the options of main.py it
+takes --data.root.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Iterable
 
 from _describing.answers import answers
-from _describing.looking import Found, look
+from _describing.looking import ASKED, Found, look
 from _describing.options import Options
 from _describing.questions import Questions, yes_or_no
 from _tool import run_tool
@@ -21,10 +22,11 @@ from _tool import run_tool
 from mtl_tf.config import Config, from_values, replace, values
 from mtl_tf.data import descriptors, sets
 from mtl_tf.data.descriptors import Descriptor
-from mtl_tf.data.plausibility import Evidence, see
+from mtl_tf.data.plausibility import Evidence
 from mtl_tf.data.sets.folder import open_split
 from mtl_tf.errors import UsageError
 from mtl_tf.options import format_value
+from mtl_tf.tasks import KINDS, ClassLabels
 
 
 def describe(parsed):
@@ -46,23 +48,47 @@ def describe(parsed):
             old = descriptors.read(root)
         except UsageError as error:
             print(f"what is there cannot serve for guesses: {error}")
+    demand_labels(root, found, old)
     described = answers(found, own, old, ask, pathlib.Path(root).absolute().name)
     print(f"\nwritten to {descriptors.write(root, described)}")
     print(*described.told(), sep="\n")
     for text in implausible(found, described):
         print(f"warning: {text}")
+    for text in undescribed(found, described):
+        print(text)
     report(parsed.config, descriptors.read(root), found)
+
+
+def demand_labels(root: str, found: Found, old: Descriptor | None) -> None:
+    """Raises a UsageError if there are no labels that questions are asked about or that are described already."""
+    if found.labels or found.depth or any(found.paths.get(task) for task in (old.labels if old else ())):
+        return
+    hint = "".join(f"; {text}" for text in undescribed(found, None))
+    split = next(iter(found.counts))
+    raise UsageError(f"{root} has images but no labels; put class ids into {split}/semseg, depth into depth{hint}")
+
+
+def undescribed(found: Found, described: Descriptor | None) -> list[str]:
+    """A line for each folder that may be labels of a task that is not described, which says how to do it."""
+    known = ("rgb", *ASKED, *(described.labels if described else ()))
+    return [
+        f"{name}: its files belong to pictures as labels do; to train on them, describe them in "
+        f'{descriptors.FILE_NAME}: "tasks": {{"{name}": {{"kind": "{ClassLabels.kind}", {ClassLabels.example[1:]}}}, '
+        f"kind being one of {', '.join(KINDS)}"
+        for name in found.paths
+        if name not in known
+    ]
 
 
 def implausible(found: Found, described: Descriptor) -> list[str]:
     """Warnings about the files that were looked at, read as they are described now."""
     evidence = Evidence(described)
     for task in described.task_names:
-        for path in found.paths[task]:
+        for path in found.paths.get(task, ()):
             # What cannot be read is named where samples are tried.
             with contextlib.suppress(UsageError):
-                evidence.add(see(task, path, described))
-    return evidence.warnings(evidence if found.complete else None)
+                evidence.add(task, described[task].seen(path))
+    return evidence.warnings({task: seen for task, seen in evidence.seen.items() if task in found.complete})
 
 
 def report(config: Config, described: Descriptor, found: Found):

@@ -106,7 +106,7 @@ def describe(output, classes, splits):
     """Measures the training split and writes dataset.json."""
     bare = dataclasses.replace(nyuv2.NYUV2_40 if classes == 40 else nyuv2.NYUV2, splits=splits)
     config = replace(Config(), data__name="nyuv2", data__root=str(output))
-    measured, _ = summarise(measure(open_split(config, "train", bare), bare, config), bare)
+    measured = summarise(measure(open_split(config, "train", bare), bare, config), bare)
     print(f"described in {descriptors.write(output, measured)}")
 
 

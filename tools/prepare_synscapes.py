@@ -79,7 +79,7 @@ def prepare(parsed):
     print(f"{len(samples) - len(bad)} samples in {output}: {counts} ({kept}{f', {len(bad)} left out' if bad else ''})")
     if own.statistics and (missing or not (output / descriptors.FILE_NAME).exists()):
         config = replace(Config(), data__name="miniscapes", data__root=str(output))
-        measured, _ = summarise(measure(open_split(config, "train", MINISCAPES), MINISCAPES, config), MINISCAPES)
+        measured = summarise(measure(open_split(config, "train", MINISCAPES), MINISCAPES, config), MINISCAPES)
         print(f"described in {descriptors.write(output, measured)}")
     place = shlex.quote(f"--data.root={output}")
     print(f"next: python main.py train --run_dir=RUN --data.name=miniscapes {place}")

@@ -1,4 +1,4 @@
-"""What a data set is: classes and colours, how its depth is stored, its statistics. Built in, or in `dataset.json`."""
+"""What a data set is: how the labels of each task are stored, its statistics. Built in, or in `dataset.json`."""
 
 import dataclasses
 import difflib
@@ -85,7 +85,7 @@ class Descriptor:
         """The tasks of `config.tasks`, in that order; all that there are labels for where it is empty.
 
         Raises:
-            UsageError: the data set has no such labels, its depth has no statistics, or none of the tasks has the
+            UsageError: the data set has no such labels, labels lack statistics, or none of the tasks has the
                 score that is to choose the best weights.
         """
         found = tuple(self[name].task(name, self.name, config) for name in self.chosen(config.tasks))
@@ -147,7 +147,7 @@ def write_file(path: str | os.PathLike, descriptor: Descriptor) -> pathlib.Path:
     if descriptor.crop_multiple:
         content["crop_multiple"] = descriptor.crop_multiple
     for name, labels in descriptor.labels.items():
-        if _is_usual(name, labels):
+        if labels.section(name) == name:
             content[name] = labels.content()
         else:
             content.setdefault("tasks", {})[name] = {"kind": labels.kind, **labels.content()}
@@ -213,10 +213,6 @@ def read_file(path: str) -> Descriptor:
         named = " or ".join(f'"{name}"' for name in usual())
         top.fail(first, f'an entry {named}, for example "{last}": {_EXAMPLES[last]}', None)
     return Descriptor(labels=labels, **found)
-
-
-def _is_usual(name, labels):
-    return name == labels.name and labels.usual
 
 
 def _read_tasks(top, content, there):

@@ -6,6 +6,7 @@ A batch is a dict: "image" float32 (B, H, W, 3) RGB in 0..255; for each of `conf
 
 import contextlib
 import functools
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from mtl_tf.data.pasting import paste
 from mtl_tf.data.reading import Reader
 from mtl_tf.data.schedule import Schedule, fold
 from mtl_tf.errors import UsageError
-from mtl_tf.tasks import blanks_of
+from mtl_tf.tasks import Labels, blanks_of
 
 # Separate the random streams that grow from one seed; `schedule.ORDER` is 0.
 _AUGMENT, _PASTE = 1, 2
@@ -194,7 +195,7 @@ class EvaluationData:
 
         The last batch is filled up by repeating a sample, with index -1 and no labels; so are samples that cannot be
         read (data.skip_bad). Samples of different sizes need data.image_size or a batch size of 1. With data.eigen_crop
-        there is no depth outside the crop. A process' share of each batch where that is given.
+        labels that are meant have none outside the crop. A process' share of each batch where that is given.
         """
         size = (None, None)
         if batch_size > 1 and not self.config.data.image_size:
@@ -214,9 +215,9 @@ class EvaluationData:
         sample = self._reader.in_graph(tf.minimum(position, count - 1), size)
         index, real = sample.pop("index"), sample.pop("asked") & (position < count)
         sample = geometry.resized(sample, data.image_size, data.fit)
-        sample = eigen_crop(sample) if eigen else sample  # of the picture, not of what it is padded to
-        blanks = blanks_of({name: self.descriptor[name] for name in self.source.reads})
-        sample = geometry.in_frame(sample, data.image_size, data.fit, blanks)
+        reads = {name: self.descriptor[name] for name in self.source.reads}
+        sample = eigen_crop(sample, reads) if eigen else sample  # of the picture, not of what it is padded to
+        sample = geometry.in_frame(sample, data.image_size, data.fit, blanks_of(reads))
         if not data.image_size:
             sample = top_left(sample, self.descriptor.crop_multiple)
         sample = complete(sample, self.source.tasks, self.descriptor)
@@ -251,19 +252,22 @@ def _shared(batches, batch_size, share):
     return batches if share.replicas == 1 else batches.unbatch().batch(mine // share.replicas, drop_remainder=True)
 
 
-def eigen_crop(sample):
-    """A sample whose depth is 0, invalid, outside the crop that NYUv2 is scored in; the other parts are as they were.
+def eigen_crop(sample, tasks: Mapping[str, Labels]):
+    """A sample without labels outside the crop that depth of NYUv2 is scored in; those not meant are as they were.
 
     Rows 45..470 and columns 41..600 of 480x640 (Eigen et al., NIPS 2014); other sizes in proportion, rounded down.
     """
-    if "depth" not in sample:
-        return sample
-    height, width = tf.unstack(tf.shape(sample["depth"]))
+    height, width = tf.unstack(tf.shape(sample["image"])[:2])
     rows, columns = tf.range(height), tf.range(width)
     inside_rows = (rows >= 45 * height // 480) & (rows < 471 * height // 480)
     inside_columns = (columns >= 41 * width // 640) & (columns < 601 * width // 640)
     inside = inside_rows[:, None] & inside_columns[None, :]
-    return sample | {"depth": tf.where(inside, sample["depth"], 0.0)}
+    cropped = {}
+    for name, labels in tasks.items():
+        if labels.eigen:
+            shaped = tf.reshape(inside, (height, width, *(1 for _ in labels.shape)))
+            cropped[name] = tf.where(shaped, sample[name], tf.cast(labels.blank, sample[name].dtype))
+    return sample | cropped
 
 
 def top_left(sample, multiple: int):

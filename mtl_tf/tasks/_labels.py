@@ -1,6 +1,6 @@
 """What a data set says of the labels of a task: how they are stored, and what they mean."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -56,6 +56,8 @@ class Labels:
         late: whether they are derived after augmentation, in the graph, instead of after reading.
         Options: of the kind (`--task.KIND.NAME`), a frozen dataclass; None = it has none.
         turns: whether a label is a direction in space, so that the geometry of a crop turns it.
+        noun: what a pixel has that has a label.
+        eigen: whether the label is scored only inside the crop of Eigen et al. where that is asked for.
     """
 
     # What a kind has of its own; every other method may stay.
@@ -71,6 +73,8 @@ class Labels:
     shape: ClassVar[tuple[int, ...]] = ()
     measured: ClassVar[tuple[str, ...]] = ()
     source: ClassVar[str] = ""
+    noun: ClassVar[str] = "a label"
+    eigen: ClassVar[bool] = False
     late: ClassVar[bool] = False
     turns: ClassVar[bool] = False
     Options: ClassVar[type[Section] | None] = None
@@ -108,6 +112,10 @@ class Labels:
     def told(self, name: str) -> str:
         """How the label files of a task are read, for people."""
         raise NotImplementedError
+
+    def section(self, name: str) -> str:
+        """Where dataset.json has the section of a task, for messages: semseg, or tasks.lanes."""
+        return name if self.usual and name == self.name else f"tasks.{name}"
 
     @property
     def storage(self) -> tuple:
@@ -177,6 +185,50 @@ class Labels:
                 "data set or the task out"
             )
         return lambda label: label, ()
+
+    # === What label files hold ===
+
+    def seen(self, path: str, label: np.ndarray | None = None) -> Mapping[str, Any]:
+        """What a label file shows, for `suspicions`; nothing by default.
+
+        Args:
+            path: of the file.
+            label: its label map, where the file is not in one of the project's own encodings; None = read the file.
+
+        Returns:
+            Name -> value. Those of several files are added up with +; of texts the first stays.
+
+        Raises:
+            UsageError: the file cannot be read.
+        """
+        return {}
+
+    def suspicions(self, name: str, seen: Mapping[str, Any], trained: Mapping[str, Any] | None) -> Iterable[str]:
+        """What is implausible in label files, a line each; nothing by default.
+
+        Args:
+            name: of the task.
+            seen: the sum of what they show, and "files", their number.
+            trained: the same of all labels to train on; None = not all are known.
+        """
+        return ()
+
+    def sums(self, label: np.ndarray) -> dict[str, np.ndarray]:
+        """Figures of a label map that add up over a data set, float64; none where no pixel has a label."""
+        labelled = (label != self.blank).reshape(*label.shape[:2], -1).any(-1)
+        return {"pixels": np.array(labelled.sum(), np.float64)} if labelled.any() else {}
+
+    def measured_from(self, sums: Mapping[str, np.ndarray]) -> "Labels":
+        """The labels with the entries `measured`, of the `sums` of a data set."""
+        return self
+
+    def figures(self, sums: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """What the `sums` of a data set say, for JSON; "pixels" = how many they are of."""
+        return {"pixels": int(sums["pixels"])}
+
+    def listed(self, name: str, sums: Mapping[str, np.ndarray]) -> list[str]:
+        """The same for people, in lines: of what is `measured` each is a `moments.row`."""
+        return []
 
     # === Tasks ===
 

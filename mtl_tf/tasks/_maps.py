@@ -182,8 +182,8 @@ class VectorLabels(MapLabels):
         """Raises a UsageError if directions cannot be turned as augmentation asks for."""
         if config.augment.wiggle and not self.intrinsics:
             raise UsageError(
-                f"augment.wiggle={config.augment.wiggle:g} turns the {name} of data set {data_set} by its camera, which is "
-                f'not known; state "intrinsics" under {name} in dataset.json, or turn it off'
+                f"augment.wiggle={config.augment.wiggle:g} turns the {name} of {data_set} by its camera, which is "
+                f'unknown; state "intrinsics" under {name} in dataset.json, or turn it off'
             )
 
     @classmethod

@@ -148,6 +148,7 @@ class ClassLabels(Labels):
     task_type: ClassVar[type[Task]] = Segmentation
     usual: ClassVar[bool] = True
     dtype: ClassVar[type] = np.int32
+    noun: ClassVar[str] = "a class"
 
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
@@ -227,6 +228,34 @@ class ClassLabels(Labels):
 
     def emptiness(self, path: str, label: np.ndarray) -> list[str]:
         return [f"{path}: no pixel has a class; all are ignore ({self.ignore})"] * bool((label == self.ignore).all())
+
+    def seen(self, path: str, label=None) -> dict:
+        from mtl_tf.data import suspect_classes
+
+        return suspect_classes.seen(self, path, label)
+
+    def suspicions(self, name: str, seen, trained):
+        from mtl_tf.data import suspect_classes
+
+        return suspect_classes.suspicions(self, name, seen, trained)
+
+    def sums(self, label) -> dict:
+        """The pixels of each label value, (256,)."""
+        if (label == self.ignore).all():
+            return {}
+        return {"counts": np.bincount(label.ravel(), minlength=256).astype(np.float64)}
+
+    def figures(self, sums) -> dict:
+        """Percentages of all pixels of the label maps."""
+        percent = 100 * sums["counts"] / sums["counts"].sum()
+        classes = dict(zip(self.classes, percent.tolist(), strict=False))
+        return {"pixels": int(sums["counts"].sum()), "classes": classes, "ignore": float(percent[self.ignore])}
+
+    def listed(self, name: str, sums) -> list[str]:
+        found = self.figures(sums)
+        shares = found["classes"] | {f"({IGNORE})": found["ignore"]}
+        header = f"{f'{name} class':<16}{'% of pixels':>12}"
+        return ["", header, *(f"{each:<16}{share:>12.3f}" for each, share in shares.items())]
 
     def adapting(self, other, name: str, their: str, our: str) -> tuple:
         """Classes by their names; pixels of the others have none."""

@@ -286,6 +286,8 @@ class DepthLabels(Labels):
     Options: ClassVar[type[Section]] = DepthOptions
     dtype: ClassVar[type] = np.float32
     measured: ClassVar[tuple[str, ...]] = ("mean", "std", "log_mean", "log_std")
+    noun: ClassVar[str] = "a valid depth"
+    eigen: ClassVar[bool] = True
 
     encoding: str
     unit: str = "metres"
@@ -358,6 +360,42 @@ class DepthLabels(Labels):
         if (label > 0).any():
             return []
         return [f"{path}: no pixel has a valid depth ({self.minimum:g}..{self.maximum:g}{self.symbol})"]
+
+    def seen(self, path: str, label=None) -> dict:
+        """Nothing of a label map, whose stored values are not known."""
+        from mtl_tf.data import suspect_depths
+
+        return suspect_depths.seen(self, path) if label is None else {}
+
+    def suspicions(self, name: str, seen, trained):
+        from mtl_tf.data import suspect_depths
+
+        return suspect_depths.suspicions(self, name, seen)
+
+    def sums(self, label) -> dict:
+        """`moments` of the valid metres, and of their logarithm."""
+        from mtl_tf.data.moments import moments
+
+        metres = label[label > 0].astype(np.float64)
+        return {"metres": moments(metres), "log_metres": moments(np.log(metres))} if metres.size else {}
+
+    def measured_from(self, sums) -> "DepthLabels":
+        from mtl_tf.data.moments import digits
+
+        found = self.figures(sums)
+        return dataclasses.replace(self, **{key: digits(found[key]) for key in self.measured})
+
+    def figures(self, sums) -> dict:
+        from mtl_tf.data.moments import mean_std
+
+        values = [float(value) for name in ("metres", "log_metres") for value in mean_std(sums[name])]
+        return {"pixels": int(sums["metres"][0]), **dict(zip(self.measured, values, strict=True)), "unit": self.unit}
+
+    def listed(self, name: str, sums) -> list[str]:
+        from mtl_tf.data.moments import row
+
+        found, what = self.figures(sums), f"{name} ({'m' if self.unit == 'metres' else self.unit})"
+        return [row(what, found["mean"], found["std"]), row(f"ln {what}", found["log_mean"], found["log_std"])]
 
     def adapting(self, other, name: str, their: str, our: str) -> tuple:
         """What lies in the range; of the same unit."""

@@ -13,7 +13,8 @@ from mtl_tf.data import pipeline
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
 from mtl_tf.data.sets import describe, open_split
 from mtl_tf.errors import UsageError
-from tests.helpers import ROOT, write_dataset
+from mtl_tf.tasks import DepthLabels
+from tests.helpers import ROOT, TWO_LABELS, write_dataset
 
 AUGMENTED = dict(data__crop_size=(16, 24), augment__reflect=True, augment__scale_max=1.3, augment__tilt=10.0)
 
@@ -342,15 +343,26 @@ def test_a_program_can_end_while_batches_are_read_ahead(tmp_path):
 # === Where depth is scored ===
 
 
+class Far(DepthLabels):
+    """Labels of two numbers a pixel."""
+
+    shape = (2,)
+    blank = -1
+
+
 @pytest.mark.parametrize(
     ("size", "rows", "columns"),
     [((480, 640), (45, 471), (41, 601)), ((240, 320), (22, 235), (20, 300)), ((96, 128), (9, 94), (8, 120))],
 )
 def test_the_crop_of_eigen(size, rows, columns):
-    depth = pipeline.eigen_crop({"depth": tf.ones(size), "image": tf.ones((*size, 3))})["depth"].numpy()
+    sample = {"depth": tf.ones(size), "far": tf.ones((*size, 2)), "semseg": tf.ones(size), "image": tf.ones((*size, 3))}
+    labels = TWO_LABELS | {"far": Far("uint16_scaled")}
+    cropped = {name: value.numpy() for name, value in pipeline.eigen_crop(sample, labels).items()}
     expected = np.zeros(size)
     expected[slice(*rows), slice(*columns)] = 1
-    np.testing.assert_array_equal(depth, expected)
+    np.testing.assert_array_equal(cropped["depth"], expected)
+    np.testing.assert_array_equal(cropped["far"], np.where(expected[..., None], 1, [-1, -1]))
+    assert cropped["semseg"].all() and cropped["image"].all()
 
 
 def test_the_crop_of_eigen_changes_what_is_scored_and_nothing_else(tiny_dataset):

@@ -15,7 +15,7 @@ from mtl_tf.data.pixels import (
     read_label_codes,
     read_uint16,
 )
-from mtl_tf.data.plausibility import MANY_CLASSES, is_rough
+from mtl_tf.data.suspect_classes import MANY_CLASSES, is_rough
 from mtl_tf.errors import UsageError
 
 Colour = tuple[int, int, int]
@@ -26,7 +26,7 @@ class Labels:
     """What label files hold.
 
     Attributes:
-        encoding: "index" or "colour", as in `descriptors.SEMSEG_ENCODINGS`.
+        encoding: "index" or "colour", as in `tasks.classes.ENCODINGS`.
         values: the stored numbers, ascending; empty where classes are read by colour.
         colours: the colours in the order of their appearance; empty where classes are read by number.
         palette: stored number -> colour, of the first palette file.

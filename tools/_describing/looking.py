@@ -1,5 +1,6 @@
 """What the files of a folder say of the data set: how many there are, and which values they hold."""
 
+import contextlib
 import dataclasses
 
 from _describing.contents import DepthValues, Labels, look_at_depth, look_at_labels
@@ -11,6 +12,7 @@ from mtl_tf.data.sets.folder import find_split, list_files, splits_in
 from mtl_tf.errors import UsageError
 
 NAMES_FILE = "labelmap.txt"  # as labelling programs write it
+ASKED = ("semseg", "depth")  # the tasks that questions are asked about
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +21,8 @@ class Found:
 
     Attributes:
         counts: split -> "rgb", "semseg", "depth" -> number of files.
-        paths: kind -> the files looked at.
-        complete: whether all label files were looked at.
+        paths: kind -> the files looked at, of other folders beside rgb whose files belong to pictures, too.
+        complete: the kinds of which all files were looked at.
         labels: what label files hold; None where there are none.
         depth: what depth files hold; None where there are none.
         names: a file with names of classes that lies in the folder; "" where there is none.
@@ -28,7 +30,7 @@ class Found:
 
     counts: dict[str, dict[str, int]]
     paths: dict[str, list[str]]
-    complete: bool
+    complete: set[str]
     labels: Labels | None
     depth: DepthValues | None
     names: str
@@ -52,22 +54,22 @@ def look(config: Config, encoding: str = "") -> Found:
     splits = splits_in(root) if root and files.is_folder(root) else []
     if not splits:
         find_split(replace(config, data__name="folder").data, "train")  # says what is wrong and guesses what was meant
-    lists, passed_over = {}, {}
+    lists, passed_over, others = {}, {}, {}
     for split in splits:
         lists[split], passed_over[split] = _list(files.join(root, split))
+        for name, paths in _others(files.join(root, split), lists[split]["rgb"]):
+            others.setdefault(name, []).extend(paths)
     counts = {split: {kind: len(found) for kind, found in kinds.items()} for split, kinds in lists.items()}
     for split, of in counts.items():
         print(f"{split}: {of['rgb']} images, {of['semseg']} semseg labels, {of['depth']} depth labels")
         if told := listing.told(passed_over[split]):
             print(f"{split}: {told}")
-    if not any(of["semseg"] or of["depth"] for of in counts.values()):
-        raise UsageError(f"{root} has images but no labels; put class ids into {splits[0]}/semseg, depth into depth")
-    chosen = {
-        kind: _some([path for kinds in lists.values() for path in kinds[kind].values()]) for kind in counts[splits[0]]
-    }
+    found = {kind: [path for kinds in lists.values() for path in kinds[kind].values()] for kind in counts[splits[0]]}
+    found |= others
+    chosen = {kind: _some(paths) for kind, paths in found.items()}
     labels = look_at_labels(chosen["semseg"], encoding) if chosen["semseg"] else None
     depth = look_at_depth(chosen["depth"]) if chosen["depth"] else None
-    complete = len(chosen["semseg"]) == sum(of["semseg"] for of in counts.values())
+    complete = {kind for kind, paths in found.items() if len(chosen[kind]) == len(paths)}
     names = files.join(root, NAMES_FILE)
     return Found(counts, chosen, complete, labels, depth, names if files.is_file(names) else "")
 
@@ -76,13 +78,28 @@ def _list(folder):
     """Kind -> id -> file of a split, the labels those that belong to a picture, and what is passed over."""
     images, passed_over = list_files(folder, "rgb")
     found = {"rgb": images}
-    for kind in ("semseg", "depth"):
+    for kind in ASKED:
         labels, passed = list_files(folder, kind)
         labels = by_image(labels, images)
         demand_partners(images, labels)
         found[kind] = {name: path for name, path in labels.items() if name in images}
         passed_over += [*passed, *without_image(labels, images)]
     return found, passed_over
+
+
+def _others(folder, images):
+    """Of the other folders of a split whose files belong to pictures: name, and files."""
+    for name in files.listing(folder):
+        path = files.join(folder, name)
+        if name in ("rgb", *ASKED) or listing.is_left_behind(name) or not files.is_folder(path):
+            continue
+        if listing.is_of_predictions(path):
+            continue
+        # What cannot be listed is named where it is read, if it is described.
+        with contextlib.suppress(UsageError):
+            labels = by_image(list_files(folder, name)[0], images)
+            if paths := [labels[image] for image in images if image in labels]:
+                yield name, paths
 
 
 def _some(paths):
