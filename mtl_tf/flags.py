@@ -123,9 +123,9 @@ def parse(argv: list[str], own: type[Section] | None = None, base: Config | None
 def _with_plugins(argv):
     """The arguments with those of flag files, after the plugins that they name are loaded: they add options."""
     arguments = _expand_flagfiles(argv, configuration.leaves())
-    named = [argument.partition("=")[::2] for argument in arguments]
-    named += [(name, value) for (name, none), value in zip(named, arguments[1:], strict=False) if not none]
-    for name, value in named:
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, value = argument.partition("=")
+        value = value if equals else following
         if name.lstrip("-") == "plugin" and name.startswith("-") and value:
             from mtl_tf import plugins  # which needs the options
 

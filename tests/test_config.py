@@ -230,6 +230,7 @@ def test_replace_changes_only_what_is_named():
 # The contract of an existing run: only these may be given other values.
 FREE = {
     "run_dir",
+    "plugin",
     "input",
     "output",
     "scale",

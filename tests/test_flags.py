@@ -319,6 +319,7 @@ def random_configuration(seed):
     for name in ("data.train_split", "data.val_split", "data.split"):
         named[name] = "a" + re.sub(r"[/\\]", "", named[name])  # no way out of the data set
     named["tasks"] = tuple(dice.sample(("semseg", "depth", "lanes_2"), dice.randint(0, 3)))
+    named["plugin"] = ()  # files would be run
     named["train.batch_size"] += 1  # pasting needs a partner
     if len(named["tasks"]) < 2:
         # Some choices need both tasks.
@@ -386,7 +387,19 @@ def test_help_lists_every_option_with_help_default_and_choices():
 def test_help_is_in_sections():
     text = help_text("usage")
     headings = re.findall(r"^([a-z.]+):$", text, flags=re.MULTILINE)
-    assert headings == ["general", "data", "augment", "model", "loss", "task.depth", "optim", "train", "log"]
+    assert headings == [
+        "general",
+        "data",
+        "augment",
+        "model",
+        "loss",
+        "task.depth",
+        "task.normals",
+        "task.edges",
+        "optim",
+        "train",
+        "log",
+    ]
 
 
 def test_flags_import_no_tensorflow():

@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mtl_tf import config as configuration
 from mtl_tf.atomic import write_text
@@ -76,6 +76,13 @@ class Descriptor:
     def with_labels(self, **labels: Labels) -> "Descriptor":
         """The same with other labels of some tasks."""
         return dataclasses.replace(self, labels={**self.labels, **labels})
+
+    def says_the_same(self, other: "Descriptor", tasks: Sequence[str]) -> bool:
+        """Whether another descriptor is the same, as far as these tasks are concerned; none = all that one has."""
+        names = tuple(tasks) or tuple({**self.labels, **other.labels})
+        names += tuple(self[name].source for name in names if name in self and self[name].source)
+        same = all(name in self and name in other and self[name] == other[name] for name in names)
+        return same and dataclasses.replace(self, labels={}) == dataclasses.replace(other, labels={})
 
     def told(self) -> list[str]:
         """How label files are read, a line a task."""

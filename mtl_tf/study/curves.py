@@ -4,19 +4,10 @@ import dataclasses
 import pathlib
 
 from mtl_tf.report.scores import number
+from mtl_tf.study.columns import Drawn
 from mtl_tf.study.declaration import Figure
 from mtl_tf.study.plan import Plan
 from mtl_tf.training.run_directory import read_table
-
-# Metric of a figure -> title, column of metrics.csv, column of steps.csv (empty: scores exist only by epoch).
-METRICS = {
-    "loss": ("Training loss", "train_loss", "loss"),
-    "val_loss": ("Validation loss", "val_loss", ""),
-    "total": ("Total (mIoU - SI-logRMSE)", "total", ""),
-    "miou": ("mIoU, %", "semseg.miou", ""),
-    "si": ("SI-logRMSE", "depth.si_log_rmse", ""),
-    "grader": ("Grader", "grader", ""),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +23,23 @@ class Curve:
     points: dict[str, list[tuple[float, float | None]]]
 
 
-def curves_of(plan: Plan, figure: Figure) -> dict[str, list[Curve]]:
-    """Metric -> the curves of all runs of the figure's tables that have begun."""
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """A number over time.
+
+    Attributes:
+        metric: as the declaration names it.
+        drawn: how.
+        curves: of the runs that have begun.
+    """
+
+    metric: str
+    drawn: Drawn
+    curves: list[Curve]
+
+
+def charts_of(plan: Plan, figure: Figure) -> list[Chart]:
+    """A chart of each metric of a figure that the tasks of the study have, with the runs of the figure's tables."""
     runs = {}
     for table in (table for table in plan.tables if table.name in figure.tables):
         for row in table.rows:
@@ -42,15 +48,15 @@ def curves_of(plan: Plan, figure: Figure) -> dict[str, list[Curve]]:
                 seed = f", seed {run.seed}" if len(found) > 1 else ""
                 runs.setdefault(f"{row.name}{seed}", pathlib.Path(run.config.run_dir))
     tables = {label: (_rows(path / "metrics.csv"), _rows(path / "steps.csv")) for label, path in runs.items()}
-    return {metric: _curves(metric, tables) for metric in figure.metrics}
+    drawn = {metric: plan.columns.drawn(metric) for metric in figure.metrics}
+    return [Chart(metric, how, _curves(how, tables)) for metric, how in drawn.items() if how]
 
 
-def _curves(metric, tables):
-    _, by_epoch, by_step = METRICS[metric]
+def _curves(drawn: Drawn, tables):
     found = []
     for label, (epochs, steps) in tables.items():
-        points = {"epoch": [(row["epoch"], row.get(by_epoch)) for row in epochs]}
-        rows, column = (steps, by_step) if by_step else (epochs, by_epoch)
+        points = {"epoch": [(row["epoch"], row.get(drawn.by_epoch)) for row in epochs]}
+        rows, column = (steps, drawn.by_step) if drawn.by_step else (epochs, drawn.by_epoch)
         points["step"] = [(row["step"], row.get(column)) for row in rows]
         if any(points.values()):
             found.append(Curve(label, points))

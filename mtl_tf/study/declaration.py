@@ -16,9 +16,7 @@ from mtl_tf.tuning.space import SCORED_ON
 
 REPORT = pathlib.Path(__file__).parent / "report.toml"
 GIVEN = "given"  # encoder weights: those that the study's flags name
-# See results.HIGHER.
-RANKED = ("total", "miou", "si", "grader", "train_loss", "val_loss", "val_loss_unweighted", "seconds", "checkpoint_mib")
-DRAWN = ("loss", "val_loss", "total", "miou", "si", "grader")  # see curves.METRICS
+PUBLISHED = {"miou": "semseg.miou", "si": "depth.si_log_rmse"}  # what the published study calls scores
 _FILE_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,59}")  # tables and figures become files
 
 
@@ -31,7 +29,7 @@ class Row:
         set: option -> value.
         scale: option -> factor.
         like: "TABLE/ROW" that it starts from, or empty.
-        published: column -> figure of the report.
+        published: column, as it is named there -> figure of the report.
         architecture: whether it is run with `architecture_seeds` seeds.
     """
 
@@ -56,8 +54,9 @@ class Table:
     Attributes:
         rows: empty where it is a choice.
         set: option -> value, of all its rows.
-        rank_by: the columns whose published order is compared with ours.
+        rank_by: the columns whose published order is compared with ours; empty: the total and the score of each task.
         choose_from: names of the tables whose best row it carries; empty where it has rows of its own.
+        choose_by: the score that a choice goes by; empty: the total, or the score of the only task.
         pinned, published_choice: keys of the row that the report carried, and of the one that it named.
         baseline: whether its rows are the single-task networks of delta_m.
     """
@@ -67,8 +66,9 @@ class Table:
     note: str = ""
     set: dict[str, Any] = dataclasses.field(default_factory=dict)
     rows: tuple[Row, ...] = ()
-    rank_by: tuple[str, ...] = ("total", "miou", "si")
+    rank_by: tuple[str, ...] = ()
     choose_from: tuple[str, ...] = ()
+    choose_by: str = dataclasses.field(default="", repr=False)
     pinned: str = ""
     published_choice: str = ""
     baseline: bool = False
@@ -101,6 +101,14 @@ class Declaration:
     def row(self, key: str) -> Row:
         """The row of a key "TABLE/ROW"."""
         return next(row for table in self.tables for row in table.rows if row.key == key)
+
+    @property
+    def told(self) -> str:
+        """All that makes it another study, in one text; that of an older file is as it was."""
+        ranked = ("total", *PUBLISHED)  # what an older file ranks by that does not say it
+        tables = tuple(dataclasses.replace(table, rank_by=table.rank_by or ranked) for table in self.tables)
+        told = repr(dataclasses.replace(self, path=pathlib.Path(), tables=tables, figures=()))
+        return told + "".join(f", {table.name} by {table.choose_by}" for table in tables if table.choose_by)
 
     def only(self, names: tuple[str, ...]) -> tuple[Table, ...]:
         """The tables of some names, in the order of the file; all where none is named.
@@ -151,9 +159,8 @@ def _table(entry, file):
     where = f"{file}: table {name}"
     _only_known(entry, [field.name for field in dataclasses.fields(Table)], where)
     _text(entry, "title", where)
-    texts = {key: _optional(entry, key, "", where) for key in ("note", "pinned", "published_choice")}
+    texts = {key: _optional(entry, key, "", where) for key in ("note", "pinned", "published_choice", "choose_by")}
     lists = {key: _texts(entry, key, where) for key in ("rank_by", "choose_from") if key in entry}
-    _allowed(lists.get("rank_by", ()), RANKED, f"{where}: rank_by")
     baseline = _optional(entry, "baseline", False, where)
     rows = tuple(_row(row, name, where) for row in _list(entry, "rows", where))
     names = [row.name for row in rows]
@@ -161,6 +168,8 @@ def _table(entry, file):
         raise UsageError(f"{where} has two rows of one name; rename one")
     if bool(rows) == bool(entry.get("choose_from")):
         raise UsageError(f"{where} must have either rows or choose_from")
+    if entry.get("choose_by") and not entry.get("choose_from"):
+        raise UsageError(f"{where} has choose_by, but no choose_from; name the tables that it chooses from")
     if entry.get("choose_from") and not entry.get("pinned"):
         raise UsageError(f'{where} chooses, so it must name the row that --carry=report takes: pinned = "TABLE/ROW"')
     settings = _options(_optional(entry, "set", {}, where), where)
@@ -198,7 +207,6 @@ def _figure(entry, file):
     title = _text(entry, "title", where)
     _only_known(entry, [field.name for field in dataclasses.fields(Figure)], where)
     tables, metrics = _texts(entry, "tables", where), _texts(entry, "metrics", where)
-    _allowed(metrics, DRAWN, f"{where}: metrics")
     return Figure(name, title, tables, metrics, _optional(entry, "diagram", "", where))
 
 

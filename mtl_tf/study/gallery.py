@@ -8,7 +8,7 @@ import numpy as np
 from mtl_tf.config import replace
 from mtl_tf.data.descriptors import read as read_descriptor
 from mtl_tf.data.pipeline import EvaluationData
-from mtl_tf.data.sets import describe, open_split
+from mtl_tf.data.sets import open_split
 from mtl_tf.inference.runs import open_run
 from mtl_tf.inference.scored import scores_suffix
 from mtl_tf.progress import Progress
@@ -34,8 +34,8 @@ def gallery(plan: Plan, of_each: int) -> tuple[tuple[Picture, ...], tuple]:
     tasks = {task.name: task for run in runs.values() for task in _tasks(run)}
     ranked = extremes(tuple(tasks.values()), _mean_scores(scores, tasks.values()))
     chosen = {name: rank for rank, found in ranked.items() for name, _ in found[:of_each]}
-    first = next(iter(runs.values())).config
-    descriptor = describe(first.data)
+    first = replace(next(iter(runs.values())).config, tasks=tuple(tasks))
+    descriptor = read_descriptor(first.run_dir)
     data = EvaluationData(open_split(first, plan.base.data.split, descriptor), first, descriptor)
     samples = {name: data.single(data.source.ids.index(name)) for name in chosen}
     answers = {name: [] for name in chosen}

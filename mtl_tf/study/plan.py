@@ -4,7 +4,9 @@ What a row means follows from the declaration, the study's flags and, with --car
 study's folder; so every process of a study finds the same. Rows that mean the same configuration share one run.
 """
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import pathlib
 import re
@@ -13,8 +15,10 @@ from typing import Any
 from mtl_tf import config as configuration
 from mtl_tf import flags
 from mtl_tf.config import Config
+from mtl_tf.data.sets import describe_training
 from mtl_tf.errors import UsageError
-from mtl_tf.study.declaration import GIVEN, Declaration, Row, Table
+from mtl_tf.study.columns import Columns
+from mtl_tf.study.declaration import GIVEN, Declaration, Figure, Row, Table
 from mtl_tf.study.options import StudyOptions
 from mtl_tf.tuning.trial import Outcome, read_outcome
 
@@ -67,7 +71,7 @@ class Plan:
         options: of the study.
 
     Raises:
-        UsageError: a table that does not exist, or a row whose configuration is not allowed.
+        UsageError: a table or column that does not exist, or a row whose configuration is not allowed.
     """
 
     def __init__(self, declaration: Declaration, base: Config, options: StudyOptions):
@@ -76,6 +80,7 @@ class Plan:
         self._values = configuration.values(base)
         self._by_key: dict[str, str] = {}  # what identifies a configuration -> name of its run
         self._check_choices()
+        self._check_columns()
         self.all_runs()  # finds rows that are not allowed before anything is run
 
     def _check_choices(self):
@@ -87,6 +92,45 @@ class Plan:
                     f"--carry=best: table {table.name} chooses from {', '.join(lacking)}, which --tables leaves out; "
                     "name it too, or leave the choice out"
                 )
+
+    # === What is measured ===
+
+    @functools.cached_property
+    def columns(self) -> Columns:
+        """The columns of the tables: of all tasks that runs may have and that the data has labels of."""
+        descriptor = describe_training(self.base.data)
+        settings = [self.declaration.start]
+        for table in self.tables:
+            settings += [table.set, *(row.set for row in table.rows)]
+        chosen = [found["tasks"] for found in settings if "tasks" in found]
+        if "tasks" not in self.declaration.start:
+            chosen.insert(0, self.base.tasks)
+        names = dict.fromkeys(name for tasks in chosen for name in tasks or descriptor.chosen(()))
+        return Columns([descriptor[n].task(n, descriptor.name, self.base) for n in names if n in descriptor])
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """The figures of the tables that are made, and the diagrams."""
+        made = {table.name for table in self.tables}
+        return tuple(
+            figure for figure in self.declaration.figures if figure.diagram or made.intersection(figure.tables)
+        )
+
+    def _check_columns(self):
+        for table in self.tables:
+            where = f"{self.declaration.path}: table {table.name}"
+            with _naming(f"{where}: rank_by"):
+                self.columns.ranked(table.rank_by)
+            with _naming(f"{where}: choose_by"):
+                self.columns.chosen_by(table.choose_by)
+            for row in table.rows:
+                for name in row.published:
+                    with _naming(f"{where}, row {row.name}: published"):
+                        self.columns.published(name)
+        for figure in self.figures:
+            for name in figure.metrics:
+                with _naming(f"{self.declaration.path}: figure {figure.name}: metrics"):
+                    self.columns.drawn(name)
 
     # === What a row means ===
 
@@ -133,24 +177,26 @@ class Plan:
         return table.pinned if self.options.carry == "report" else self.best(table)
 
     def best(self, table: Table) -> str | None:
-        """The best row, by the mean total over its seeds, of the tables that a choice chooses from; None while open.
+        """The best row of the tables that a choice chooses from, by the mean score over its seeds; None while open.
 
         Raises:
-            UsageError: every row failed.
+            UsageError: every row failed, or has no such score.
         """
-        totals = {}
+        by = self.columns.chosen_by(table.choose_by)
+        means = {}
         for row in (row for name in table.choose_from for row in self.declaration.table(name).rows):
             runs = self.runs_of(row)
             if runs is None or any(run.outcome is None for run in runs):
                 return None
-            scores = [run.outcome.scores.get("total") for run in runs]
+            scores = [run.outcome.scores.get(by) for run in runs]
             if scores and None not in scores:
-                totals[row.key] = sum(scores) / len(scores)
-        if not totals:
+                means[row.key] = self.columns.all[by].gain(sum(scores) / len(scores))
+        if not means:
             raise UsageError(
-                f"--carry=best: every row of {', '.join(table.choose_from)} failed, so that {table.name} has no choice"
+                f"--carry=best: every row of {', '.join(table.choose_from)} failed or has no {by}, so that "
+                f"{table.name} has no choice"
             )
-        return max(totals, key=totals.get)
+        return max(means, key=means.get)
 
     def _run(self, row: Row, settings: Settings, seed: int) -> Run:
         values = configuration.changed(self._values, settings.set | {"seed": seed})
@@ -189,6 +235,15 @@ class Plan:
     def waits(self) -> bool:
         """Whether rows are left whose configuration still depends on others."""
         return any(self.runs_of(row) is None for table in self.tables for row in table.rows)
+
+
+@contextlib.contextmanager
+def _naming(where: str):
+    """Says where in the declaration a UsageError is about."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{where} {error}") from None
 
 
 def identity(config: Config) -> str:

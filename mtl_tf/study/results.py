@@ -3,25 +3,11 @@
 import dataclasses
 import statistics
 
+from mtl_tf.errors import UsageError
+from mtl_tf.study.columns import COSTS, DELTA, Columns
 from mtl_tf.study.declaration import Row, Table
 from mtl_tf.study.plan import NO_WEIGHTS, Plan, Run
 from mtl_tf.tuning.trial import DONE, Outcome
-
-# Column -> where an outcome holds it; the order of the columns of a table.
-SCORES = {
-    "total": "total",
-    "miou": "semseg.miou",
-    "si": "depth.si_log_rmse",
-    "grader": "grader",
-    "train_loss": "train_loss",
-    "val_loss": "val_loss",
-    "val_loss_unweighted": "val_loss_unweighted",
-}
-COSTS = ("parameters", "multiply_adds", "checkpoint_mib", "peak_memory_mib", "images_per_second", "seconds")
-HIGHER = {"total": True, "miou": True, "si": False, "grader": True, "train_loss": False, "val_loss": False}
-HIGHER |= {"val_loss_unweighted": False, "seconds": False, "checkpoint_mib": False}
-# Published name -> our column, and how many of ours it is. The report's validation loss is the plain sum.
-PUBLISHED_AS = {"hours": ("seconds", 3600.0), "val_loss": ("val_loss_unweighted", 1.0)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,16 +58,18 @@ class ResultRow:
 def result_rows(plan: Plan, table: Table) -> list[ResultRow]:
     """The rows of a table; those of a choice are the best of each table it chooses from, and what was carried."""
     rows = [_result(plan, row) for row in _rows(plan, table)]
-    singles = _single_task(plan)
-    return [dataclasses.replace(row, figures=row.figures | _delta(row, singles)) for row in rows]
+    singles = single_task(plan)
+    return [dataclasses.replace(row, figures=row.figures | _delta(row, singles, plan.columns)) for row in rows]
 
 
 def _rows(plan, table):
     if not table.choose_from:
         return table.rows
-    found = []
+    found, by = [], plan.columns.chosen_by(table.choose_by)
+    gain = plan.columns.all[by].gain
     for source in map(plan.declaration.table, table.choose_from):
-        done = [(result.figures["total"].mean, row) for row in source.rows if (result := _result(plan, row)).figures]
+        figures = [(row, _result(plan, row).figures.get(by)) for row in source.rows]
+        done = [(gain(figure.mean), row) for row, figure in figures if figure]
         found += [max(done, key=lambda pair: pair[0])[1]] if done else []
     carried = plan.chosen(table)
     keys = dict.fromkeys([row.key for row in found] + ([carried] if carried else []))
@@ -103,23 +91,22 @@ def _result(plan: Plan, row: Row) -> ResultRow:
         status = f"running: {len(ended)} of {len(outcomes)} seeds"
     else:
         status = DONE
-    return ResultRow(row, tuple(runs or ()), status, _figures(done), _published(row))
+    return ResultRow(row, tuple(runs or ()), status, _figures(done, plan.columns), _published(row, plan.columns))
 
 
-def _figures(outcomes: list[Outcome]) -> dict[str, Figure]:
+def _figures(outcomes: list[Outcome], columns: Columns) -> dict[str, Figure]:
     found = {}
-    measured = [outcome.costs | {name: outcome.scores.get(key) for name, key in SCORES.items()} for outcome in outcomes]
-    for column in (*SCORES, *COSTS):
-        values = [one.get(column) for one in measured]
+    for column in (*columns.scores, *COSTS):
+        values = [(outcome.costs if column in COSTS else outcome.scores).get(column) for outcome in outcomes]
         if values and None not in values:
             found[column] = Figure(tuple(values))
     return found
 
 
-def _published(row: Row) -> dict[str, float | str]:
+def _published(row: Row, columns: Columns) -> dict[str, float | str]:
     found = {}
     for name, value in row.published.items():
-        column, factor = PUBLISHED_AS.get(name, (name, 1.0))
+        column, factor = columns.published(name)
         found[column] = value * factor if factor != 1.0 else value
     return found
 
@@ -127,33 +114,52 @@ def _published(row: Row) -> dict[str, float | str]:
 # === Gain over single-task networks ===
 
 
-def _single_task(plan: Plan) -> dict[str, float]:
-    """Mean score of the single-task networks: {"miou": ..., "si": ...} as far as they are done."""
+def single_task(plan: Plan) -> dict[str, float]:
+    """Mean of the leading score of each task over the seeds of its single-task network, as far as they are done."""
     found = {}
-    for table in plan.tables:
-        if table.baseline:
-            for row in table.rows:
-                figures = _result(plan, row).figures
-                found.update({name: figures[name].mean for name in ("miou", "si") if name in figures})
+    for row in (_result(plan, row) for table in plan.tables if table.baseline for row in table.rows):
+        names = _leading(row, plan.columns)
+        if len(names) == 1 and names[0] in row.figures:
+            found[names[0]] = row.figures[names[0]].mean
     return found
 
 
-def delta_m(scores: dict[str, float], singles: dict[str, float]) -> float | None:
-    """Mean relative gain over single-task networks, percent; None where a task is missing.
+def _leading(row: ResultRow, columns: Columns) -> list[str]:
+    """The score that stands for each task of a row."""
+    tasks = row.runs[0].config.tasks or columns.leading if row.runs else ()
+    return [columns.leading.get(task, task) for task in tasks]
+
+
+def delta_m(scores: dict[str, float], singles: dict[str, float], higher: dict[str, bool]) -> float | None:
+    """Mean relative gain over single-task networks, percent, positive = better; None where a score is missing.
 
     Maninis et al., "Attentive Single-Tasking of Multiple Tasks", CVPR 2019, eq. 6: 100/T sum of (-1)^l (m - b) / b
-    with l = 1 where lower is better; here m = mIoU (higher) and SI-logRMSE (lower).
+    with l = 1 where lower is better.
+
+    Args:
+        scores, singles: of a network, and of the single-task networks.
+        higher: name -> whether more is better, of one score of each task.
+
+    Raises:
+        UsageError: a single-task network has 0, of which nothing is a percentage.
     """
-    if not all(singles.get(name) and name in scores for name in ("miou", "si")):
+    if any(found.get(name) is None for found in (scores, singles) for name in higher):
         return None
-    gain = (scores["miou"] - singles["miou"]) / singles["miou"]
-    return 100 * (gain - (scores["si"] - singles["si"]) / singles["si"]) / 2
+    if zero := [name for name in higher if singles[name] == 0]:
+        raise UsageError(f"no delta_m: {', '.join(zero)} of the single-task network is 0")
+    gains = [(scores[name] - singles[name]) / singles[name] * (1 if more else -1) for name, more in higher.items()]
+    return 100 * statistics.fmean(gains)
 
 
-def _delta(row: ResultRow, singles) -> dict[str, Figure]:
-    """delta_m of each seed, against the mean of the single-task networks."""
-    if "miou" not in row.figures or "si" not in row.figures:
+def _delta(row: ResultRow, singles, columns: Columns) -> dict[str, Figure]:
+    """delta_m of each seed over the tasks of a row, against the mean of the single-task networks."""
+    named = _leading(row, columns)
+    if len(named) < 2 or not all(name in row.figures for name in named):
         return {}
-    pairs = zip(row.figures["miou"].values, row.figures["si"].values, strict=True)
-    values = [delta_m({"miou": miou, "si": si}, singles) for miou, si in pairs]
-    return {} if None in values else {"delta_m": Figure(tuple(values))}
+    higher = {name: columns.all[name].higher for name in named}
+    try:
+        seeds = zip(*(row.figures[name].values for name in named), strict=True)
+        values = [delta_m(dict(zip(named, seed, strict=True)), singles, higher) for seed in seeds]
+    except UsageError:
+        return {}
+    return {} if None in values else {DELTA: Figure(tuple(values))}

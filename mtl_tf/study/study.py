@@ -74,8 +74,7 @@ def _settings(declaration: Declaration, own: StudyOptions) -> dict[str, str]:
         for field in dataclasses.fields(own)
         if not field.metadata["free"] and field.name != "experiments"
     }
-    content = dataclasses.replace(declaration, path=pathlib.Path(), figures=())
-    return named | {"the experiments": hashlib.sha256(repr(content).encode()).hexdigest()[:12]}
+    return named | {"the experiments": hashlib.sha256(declaration.told.encode()).hexdigest()[:12]}
 
 
 def _with_weights(config: Config) -> Config:
@@ -111,9 +110,9 @@ class _Show:
         if outcome is None:
             how = trial.message or "failed"
         elif outcome.status == DONE:
-            shown = (("mIoU", "semseg.miou"), ("SI-logRMSE", "depth.si_log_rmse"), ("total", "total"))
-            scores = [(label, outcome.scores.get(key)) for label, key in shown]
-            how = ", ".join(f"{label} {value:.2f}" for label, value in scores if value is not None)
+            columns = self._plan.columns
+            shown = [(columns.all[name], outcome.scores.get(name)) for name in columns.main]
+            how = ", ".join(f"{column.said} {column.show(value)}" for column, value in shown if value is not None)
         else:
             how = f"failed: {outcome.message}"
         print(f"run {ended} of {len(runs)}: {name}: {how}; {format_seconds(left)} left", flush=True)

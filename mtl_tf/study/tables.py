@@ -2,52 +2,15 @@
 
 import dataclasses
 
+from mtl_tf.errors import UsageError
 from mtl_tf.progress import format_seconds
 from mtl_tf.report.document import Cell
+from mtl_tf.study.columns import Column
 from mtl_tf.study.declaration import Table
 from mtl_tf.study.plan import Plan
-from mtl_tf.study.results import COSTS, PUBLISHED_AS, SCORES, Figure, ResultRow, result_rows
+from mtl_tf.study.results import Figure, ResultRow, result_rows, single_task
 from mtl_tf.study.verdicts import noise_of, verdict
 from mtl_tf.tasks import MISSING
-
-
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """How a column is shown.
-
-    Attributes:
-        label: its head, with the unit.
-        digits: decimals.
-        per: what a number is divided by before it is shown.
-    """
-
-    label: str
-    digits: int = 2
-    per: float = 1.0
-
-    def show(self, value: float) -> str:
-        """A number as text."""
-        return f"{value / self.per:.{self.digits}f}"
-
-
-COLUMNS = {
-    "total": Column("total"),
-    "miou": Column("mIoU, %"),
-    "si": Column("SI-logRMSE"),
-    "grader": Column("grader"),
-    "delta_m": Column("delta_m, %"),
-    "train_loss": Column("train loss", 4),
-    "val_loss": Column("val loss", 4),
-    "val_loss_unweighted": Column("val loss, unweighted", 4),
-    "loss": Column("loss", 4),
-    "parameters": Column("parameters, M", 2, 1e6),
-    "multiply_adds": Column("multiply-adds at 256x256, G", 2, 1e9),
-    "checkpoint_mib": Column("checkpoint, MiB", 1),
-    "peak_memory_mib": Column("peak memory, MiB", 0),
-    "images_per_second": Column("training images/s", 1),
-    "seconds": Column("run time"),
-}
-_ORDER = [*SCORES, "delta_m", "loss", *COSTS]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +40,15 @@ def make_tables(plan: Plan) -> list[Made]:
 
 
 def _make(plan, table, results, everything):
-    shown = [name for name in _ORDER if any(name in row.figures or name in row.published for row in results)]
-    extra = dict.fromkeys(name for row in results for name in row.published if name not in COLUMNS and name != "status")
+    known = plan.columns.all
+    ranked = plan.columns.ranked(table.rank_by)
+    asked = {name for row in results for name in row.published}.union(ranked, [plan.columns.chosen_by(table.choose_by)])
+    shown = [
+        name
+        for name in plan.columns.shown(asked)
+        if any(name in row.figures or name in row.published for row in results)
+    ]
+    extra = dict.fromkeys(name for row in results for name in row.published if name not in known and name != "status")
     status = any(row.status != "done" or "status" in row.published for row in results)
     head, columns = ["row"], [[Cell(_name(plan, table, row)) for row in results]]
     if status:
@@ -88,19 +58,19 @@ def _make(plan, table, results, everything):
             head.append("status, published")
             columns.append([Cell(str(row.published.get("status", ""))) for row in results])
     for name in shown:
-        label = COLUMNS[name].label
+        label = known[name].head
         if any(name in row.figures for row in results):
             head.append(label)
-            columns.append([_ours(name, row.figures.get(name)) for row in results])
+            columns.append([_ours(name, known[name], row.figures.get(name)) for row in results])
         if any(name in row.published for row in results):
             head.append(f"{label}, published")
-            columns.append([_published(name, row.published.get(name)) for row in results])
+            columns.append([_published(name, known[name], row.published.get(name)) for row in results])
     for name in extra:
         head.append(name)
-        columns.append([_published(name, row.published.get(name)) for row in results])
+        columns.append([_published(name, Column(name), row.published.get(name)) for row in results])
     head.append("seeds")
     columns.append([Cell(str(len(row.runs)), len(row.runs)) for row in results])
-    sentences = _verdicts(plan, table, results, everything)
+    sentences = _verdicts(plan, table, ranked, results, everything)
     return Made(table, tuple(head), tuple(zip(*columns, strict=True)), sentences, tuple(results))
 
 
@@ -111,39 +81,47 @@ def _name(plan, table, row):
     return f"{row.row.table}: {row.row.name}{carried}"
 
 
-def _verdicts(plan, table, results, everything):
+def _verdicts(plan, table, ranked, results, everything):
     if table.choose_from:
         return (_choice(plan, table),)
-    columns = [PUBLISHED_AS.get(column, (column, 1.0))[0] for column in table.rank_by]
-    found = [verdict(column, list(results), noise_of(column, everything)) for column in columns]
+    found = [verdict(column, list(results), plan.columns, noise_of(column, everything)) for column in ranked]
+    if table.baseline:
+        found += [
+            f"The {plan.columns.all[name].said} of the single-task network is 0: no delta_m is relative to it."
+            for name, value in single_task(plan).items()
+            if value == 0
+        ]
     return tuple(sentence for sentence in found if sentence)
 
 
 def _choice(plan, table):
-    ours = plan.best(table)
     theirs = table.published_choice or table.pinned
+    by = plan.columns.all[plan.columns.chosen_by(table.choose_by)].said
+    try:
+        ours = plan.best(table)
+    except UsageError:
+        return f"Published choice: {theirs}. No row here has a {by}."
     if ours is None:
         return f"Published choice: {theirs}. Not all rows have been run."
-    same = "the same here" if ours == theirs else f"here the best row by total is {ours}"
+    same = "the same here" if ours == theirs else f"here the best row by {by} is {ours}"
     return f"Published choice: {theirs}; {same}. Carried on: {plan.chosen(table)}."
 
 
-def _ours(name, figure: Figure | None) -> Cell:
+def _ours(name, column: Column, figure: Figure | None) -> Cell:
     if figure is None:
         return Cell(MISSING)
     if name == "seconds":
         return Cell(format_seconds(figure.mean), figure.mean)
-    column = COLUMNS[name]
     # What does not depend on the seed has no spread worth a name.
     spread = f" ± {column.show(figure.spread)}" if figure.spread else ""
     return Cell(column.show(figure.mean) + spread, figure.mean)
 
 
-def _published(name, value) -> Cell:
+def _published(name, column: Column, value) -> Cell:
     if value is None:
         return Cell(MISSING)
     if isinstance(value, str):
         return Cell(value)
     if name == "seconds":
         return Cell(format_seconds(value), value)
-    return Cell(COLUMNS.get(name, Column(name)).show(value), value)
+    return Cell(column.show(value), value)

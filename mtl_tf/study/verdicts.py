@@ -3,48 +3,46 @@
 import itertools
 import math
 
-from mtl_tf.study.results import HIGHER, ResultRow
+from mtl_tf.study.columns import Columns
+from mtl_tf.study.results import ResultRow
+from mtl_tf.tuning.trial import DONE
 
-LABELS = {
-    "total": "total",
-    "miou": "mIoU",
-    "si": "SI-logRMSE",
-    "train_loss": "training loss",
-    "val_loss": "validation loss",
-    "val_loss_unweighted": "validation loss, unweighted",
-    "seconds": "run time",
-    "checkpoint_mib": "checkpoint size",
-}
 HOLDS, OPEN, REVERSED = "holds", "is within the spread", "is reversed"
 
 
-def verdict(column: str, rows: list[ResultRow], noise: float | None = None) -> str | None:
+def verdict(column: str, rows: list[ResultRow], columns: Columns, noise: float | None = None) -> str | None:
     """A sentence on one column of a table; None where fewer than two rows have a published figure.
 
     Args:
-        column: of the table.
+        column: name of a column of which one way is better.
         rows: of the table; a row that the report calls failed stands last in the published order.
+        columns: of the study.
         noise: standard deviation of one run, from rows with several seeds; used for rows with one seed. Where there
             is neither, the sign of a difference decides and the sentence says so.
     """
     published = [row for row in rows if isinstance(row.published.get(column), (int, float))]
-    lost = [row for row in rows if "status" in row.published and row not in published] if column == "total" else []
+    lost = (
+        [row for row in rows if "status" in row.published and row not in published]
+        if column == columns.standing
+        else []
+    )
     if len(published) + len(lost) < 2 or not published:
         return None
-    sign = 1 if HIGHER[column] else -1
+    said, sign = columns.all[column].said, 1 if columns.all[column].higher else -1
     order = sorted(published, key=lambda row: -sign * row.published[column]) + lost
     theirs = " > ".join(row.row.name for row in order) if sign > 0 else " < ".join(row.row.name for row in order)
     missing = [row for row in order if column not in row.figures and not row.failed]
     if missing:
-        named = ", ".join(f"{row.row.name} ({row.status})" for row in missing)
+        why = {DONE: f"has no {said}"}
+        named = ", ".join(f"{row.row.name} ({why.get(row.status, row.status)})" for row in missing)
         order = [row for row in order if row not in missing]
         if len(order) < 2:
-            return f"Published {LABELS[column]}: {theirs}. Not comparable: {named}."
+            return f"Published {said}: {theirs}. Not comparable: {named}."
     pairs = list(itertools.combinations(order, 2))
     found = [_compare(column, better, worse, sign, noise) for better, worse in pairs]
     kinds = [kind for kind, _ in found]
     blind = any(unknown for _, unknown in found)
-    text = f"Published {LABELS[column]}: {theirs}. "
+    text = f"Published {said}: {theirs}. "
     if kinds.count(HOLDS) == len(kinds):
         text += "The ordering holds here"
     elif REVERSED not in kinds:

@@ -7,7 +7,7 @@ import re
 from mtl_tf import flags
 from mtl_tf.atomic import write_bytes, write_text
 from mtl_tf.report import document
-from mtl_tf.study.curves import METRICS, Curve, curves_of
+from mtl_tf.study.curves import Chart, charts_of
 from mtl_tf.study.declaration import Figure
 from mtl_tf.study.gallery import gallery
 from mtl_tf.study.plan import PAGE, RESULTS, Plan
@@ -24,23 +24,24 @@ def write_results(plan: Plan, pictures: int) -> pathlib.Path:
     """
     folder = pathlib.Path(plan.base.run_dir)
     tables = make_tables(plan)
-    figures = {figure: curves_of(plan, figure) for figure in plan.declaration.figures if _wanted(plan, figure)}
+    drawn = {figure: charts_of(plan, figure) for figure in plan.figures}
+    figures = {figure: charts for figure, charts in drawn.items() if figure.diagram or charts}
     facts = _facts(plan)
     for made in tables:
         head = made.head
         rows = [dict(zip(head, (cell.text for cell in row), strict=True)) for row in made.rows]
         write_table(folder / RESULTS / f"{made.table.name}.csv", rows)
-    for figure, curves in figures.items():
+    for figure, charts in figures.items():
         if not figure.diagram:
-            write_table(folder / RESULTS / f"{figure.name}.csv", _curve_rows(curves))
-            write_bytes(folder / RESULTS / f"{figure.name}.png", _plot(figure, curves))
+            write_table(folder / RESULTS / f"{figure.name}.csv", _curve_rows(charts))
+            write_bytes(folder / RESULTS / f"{figure.name}.png", _plot(figure, charts))
     write_text(folder / RESULTS / "tables.md", _markdown(plan, tables, list(figures), facts))
     shown, tasks = gallery(plan, pictures)
     page = document.Document(
         title=f"Study {folder.resolve().name}",
         facts=facts,
         tables=tuple(_page_table(made) for made in tables),
-        figures=tuple(_page_figure(figure, curves) for figure, curves in figures.items() if not figure.diagram),
+        figures=tuple(_page_figure(figure, charts) for figure, charts in figures.items() if not figure.diagram),
         pictures=shown,
         tasks=tasks,
         sections=(
@@ -61,11 +62,6 @@ def table_title(made: Made) -> str:
     """ "Table 1. Adam: learning rate"."""
     number = made.table.name.removeprefix("T")
     return f"Table {number}. {made.table.title}" if number.isdecimal() else made.table.title
-
-
-def _wanted(plan, figure):
-    made = {table.name for table in plan.tables}
-    return bool(figure.diagram) or bool(made.intersection(figure.tables))
 
 
 def _facts(plan: Plan) -> tuple[str, ...]:
@@ -121,35 +117,35 @@ def _plain(text):
 # === Figures ===
 
 
-def _curve_rows(curves: dict[str, list[Curve]]) -> list[dict]:
+def _curve_rows(charts: list[Chart]) -> list[dict]:
     return [
-        {"metric": metric, "run": curve.label, "axis": axis, "x": x, "y": y}
-        for metric, found in curves.items()
-        for curve in found
+        {"metric": chart.metric, "run": curve.label, "axis": axis, "x": x, "y": y}
+        for chart in charts
+        for curve in chart.curves
         for axis, points in curve.points.items()
         for x, y in points
         if y is not None
     ]
 
 
-def _plot(figure: Figure, curves: dict[str, list[Curve]]) -> bytes:
+def _plot(figure: Figure, charts: list[Chart]) -> bytes:
     """Each metric by epoch and by step, one colour a run."""
     from matplotlib.figure import Figure as Canvas
 
-    canvas = Canvas(figsize=(10, 2.9 * len(curves)), layout="constrained", dpi=100)
+    canvas = Canvas(figsize=(10, 2.9 * len(charts)), layout="constrained", dpi=100)
     canvas.suptitle(figure_title(figure), parse_math=False)
-    grid = canvas.subplots(len(curves), 2, squeeze=False)
-    labels = list(dict.fromkeys(curve.label for found in curves.values() for curve in found))
-    for axes, (metric, found) in zip(grid, curves.items(), strict=True):
+    grid = canvas.subplots(len(charts), 2, squeeze=False)
+    labels = list(dict.fromkeys(curve.label for chart in charts for curve in chart.curves))
+    for axes, chart in zip(grid, charts, strict=True):
         for place, axis in zip(axes, ("epoch", "step"), strict=True):
-            for curve in found:
+            for curve in chart.curves:
                 points = [(x, y) for x, y in curve.points[axis] if y is not None]
                 if points:
                     style = "o-" if len(points) < 20 else "-"
                     colour = f"C{labels.index(curve.label) % 10}"
                     place.plot(*zip(*points, strict=True), style, color=colour, label=curve.label, markersize=3)
-            place.set(xlabel=axis, title=METRICS[metric][0])
-            if metric in ("loss", "val_loss"):
+            place.set(xlabel=axis, title=chart.drawn.title)
+            if chart.drawn.log:
                 place.set_yscale("log")
             place.grid(alpha=0.3)
     handles = {}
@@ -180,10 +176,14 @@ def _page_table(made: Made) -> document.DataTable:
     )
 
 
-def _page_figure(figure: Figure, curves: dict[str, list[Curve]]) -> document.Figure:
-    charts = []
-    for metric, found in curves.items():
-        lines = tuple(document.Line(curve.label, curve.points) for curve in found)
-        if lines:
-            charts.append(document.Chart(METRICS[metric][0], lines, log=metric in ("loss", "val_loss")))
-    return document.Figure(id=figure.name, title=figure_title(figure), charts=tuple(charts))
+def _page_figure(figure: Figure, charts: list[Chart]) -> document.Figure:
+    shown = tuple(
+        document.Chart(
+            chart.drawn.title,
+            tuple(document.Line(curve.label, curve.points) for curve in chart.curves),
+            log=chart.drawn.log,
+        )
+        for chart in charts
+        if chart.curves
+    )
+    return document.Figure(id=figure.name, title=figure_title(figure), charts=shown)

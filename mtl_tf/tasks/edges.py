@@ -63,6 +63,7 @@ class EdgeLabels(BinaryLabels):
             "Weight of edge pixels in the loss, others have 1 - weight; -1 = the share of the others in each image.",
             minimum=-1.0,
             maximum=1.0,
+            before=0.95,
         )
 
     @classmethod

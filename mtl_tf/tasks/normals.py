@@ -44,7 +44,7 @@ class NormalLabels(VectorLabels):
     class Options(Section):
         """How surface normals are learnt."""
 
-        loss: str = option("cosine", "Loss of the surface normals.", choices=VECTOR_OBJECTIVES)
+        loss: str = option("cosine", "Loss of the surface normals.", choices=VECTOR_OBJECTIVES, before="cosine")
 
     def derived(self, label, theirs):
         """Of depth, metres (H, W); codes of 8 bits and of disparity are steps that planes are fitted through."""

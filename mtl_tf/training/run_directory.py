@@ -104,8 +104,8 @@ class RunDirectory:
         self._sweep()
         if self._has_trained():
             # The name is that of the folder where the data set has none of its own; folders move.
-            kept = descriptors.read(self.path)
-            if dataclasses.replace(kept, name=descriptor.name) != descriptor:
+            kept = dataclasses.replace(descriptors.read(self.path), name=descriptor.name)
+            if not kept.says_the_same(descriptor, self.config.tasks):
                 raise UsageError(
                     f"--run_dir={self.path} was made with another description of the data set "
                     f"({descriptors.FILE_NAME} there); restore the data set's, use another folder, or --train.fresh"

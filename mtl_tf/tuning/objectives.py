@@ -15,18 +15,14 @@ _LOSSES = ("val_loss", "val_loss_unweighted")
 
 def direction(objective: str, tasks: Sequence[Task]) -> str:
     """Which way is better, "max" or "min", of an objective of these tasks."""
-    if objective in _LOSSES:
-        return "min"
-    _, of_classes, _ = objective.partition(".iou.")
-    return "max" if of_classes or Board(tasks).metrics[objective].higher else "min"
+    return "max" if objective not in _LOSSES and Board(tasks).metrics[objective].higher else "min"
 
 
 def objectives(tasks: Sequence[Task]) -> list[str]:
-    """What the evaluation of a network with these tasks yields."""
+    """What the evaluation of a network with these tasks yields, and is better one way."""
     measured = {task.name: {metric.name: 1.0 for metric in task.metrics} for task in tasks}
     found = [name for name, value in total_scores(tasks, measured).items() if value is not None]
-    found += [f"{task.name}.{metric.name}" for task in tasks for metric in task.metrics]
-    found += [f"{task.name}.iou.{name}" for task in tasks for name in getattr(task, "classes", ())]
+    found += [f"{task.name}.{metric.name}" for task in tasks for metric in task.metrics if metric.higher is not None]
     return [*found, *_LOSSES]
 
 
@@ -64,9 +60,10 @@ def check_objective(objective: str, tasks: Sequence[Task], task_sets: Iterable[t
             continue
         close = [name for name in known if name.rpartition(".")[2] == objective]
         close = close or difflib.get_close_matches(objective, known, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        shown = ", ".join(name for name in known if ".iou." not in name and "_pixels" not in name)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        main = Board(tasks).main
+        shown = ", ".join(name for name in known if "." not in name or name in main)
         raise UsageError(
-            f"--objective={objective} is no validation metric of tasks={format_value(names)}; {hint}there are {shown}, "
-            "those of depth as NAME_pixels too, and TASK.iou.CLASS"
+            f"--objective={objective} is no validation metric of tasks={format_value(names)}; {hint}there are {shown} "
+            "and the other scores of an evaluation, as TASK.METRIC"
         )

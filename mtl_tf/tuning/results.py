@@ -13,7 +13,7 @@ from mtl_tf.training.run_directory import write_table
 from mtl_tf.tuning.search import STATE
 from mtl_tf.tuning.trial import DONE
 
-_SCORES = ("total", "semseg.miou", "depth.si_log_rmse", "train_loss", "val_loss", "val_loss_unweighted")
+_LOSSES = ("train_loss", "val_loss", "val_loss_unweighted")
 _COSTS = ("parameters", "multiply_adds", "checkpoint_mib", "peak_memory_mib", "images_per_second", "seconds")
 _SHOWN = 20  # trials printed; trials.csv has all
 
@@ -25,7 +25,9 @@ def read_results(directory: pathlib.Path, objective_direction: str) -> list[dict
     return sorted(found, key=lambda one: (one["objective"] is None, sign * (one["objective"] or 0.0), one["trial"]))
 
 
-def write_results(directory: pathlib.Path, results: Sequence[dict], names: Sequence[str], objective: str):
+def write_results(
+    directory: pathlib.Path, results: Sequence[dict], names: Sequence[str], objective: str, leading: Sequence[str]
+):
     """Writes trials.csv and, where a trial has a score, best.flags.
 
     Args:
@@ -33,8 +35,9 @@ def write_results(directory: pathlib.Path, results: Sequence[dict], names: Seque
         results: of `read_results`.
         names: options that differ among the trials.
         objective: by which they are ranked.
+        leading: the score that stands for each of the tasks that are searched.
     """
-    write_table(directory / "trials.csv", [_row(result, names, objective) for result in results])
+    write_table(directory / "trials.csv", [_row(result, names, objective, leading) for result in results])
     best = results[0] if results and results[0]["status"] == DONE else None
     if best:
         file = shlex.quote(str(directory / "best.flags"))
@@ -45,14 +48,14 @@ def write_results(directory: pathlib.Path, results: Sequence[dict], names: Seque
         write_text(directory / "best.flags", flags.run_flags(from_values(best["options"]), header))
 
 
-def _row(result, names, objective):
+def _row(result, names, objective, leading):
     scores, costs = result.get("scores", {}), result.get("costs", {})
     return {
         "trial": result["name"],
         "status": result["status"],
         objective: result["objective"],
         **{name: _option(result, name) for name in names},
-        **{name: scores.get(name) for name in _SCORES if name != objective},
+        **{name: scores.get(name) for name in ("total", *leading, *_LOSSES) if name != objective},
         **{name: costs.get(name) for name in _COSTS},
         "message": result["message"],
     }

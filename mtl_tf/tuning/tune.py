@@ -12,6 +12,7 @@ from mtl_tf.data.sets.settle import settled
 from mtl_tf.errors import UsageError
 from mtl_tf.options import coerce, format_value
 from mtl_tf.progress import format_seconds
+from mtl_tf.report.scores import Board
 from mtl_tf.selection import found_by
 from mtl_tf.tuning import distributed, oracles
 from mtl_tf.tuning.directory import SearchDirectory, continued, join
@@ -33,14 +34,16 @@ def tune(config: Config, own: TuneOptions):
     """
     space = read_space(own.space)
     config = settled(config, continued(config))
-    way = _check(config, own, space)
+    tasks = _check(config, own, space)
+    way = direction(own.objective, tasks)
+    leading = Board(tasks).leading
     settings = _settings(own, space)
     base = replace(config, run_dir="", train__fresh=False, train__resume=True)
     directory = pathlib.Path(config.run_dir)
 
     def make_tuner():
         oracle = make_oracle(config, own, space, way)
-        oracle.after_trial = _Show(oracle, directory, _names(space, own), own, way)
+        oracle.after_trial = _Show(oracle, directory, _names(space, own), own, way, leading)
         return TrialTuner(oracle, directory, lambda values: space.apply(base, values), own.objective)
 
     if distributed.role().kind == "worker":
@@ -49,7 +52,7 @@ def tune(config: Config, own: TuneOptions):
         return
     with SearchDirectory(config, settings):
         run_search(make_tuner, own.workers, worker_arguments("tune", config, own), own.patience)
-        results = _write(directory, _names(space, own), own, way)
+        results = _write(directory, _names(space, own), own, way, leading)
         print(results_table(results, _names(space, own), own.objective))
         if not results or results[0]["objective"] is None:
             raise UsageError(
@@ -83,7 +86,7 @@ def worker_arguments(command: str, config: Config, own) -> list[str]:
 
 
 def _check(config, own, space):
-    """Which way the objective is better; raises a UsageError where the search makes no sense."""
+    """The tasks that are searched, of all trials; raises a UsageError where the search makes no sense."""
     dimensions = {dimension.name: dimension for dimension in space.dimensions}
     tasks = dimensions.get("tasks")
     field = configuration.leaves()["tasks"]
@@ -107,7 +110,7 @@ def _check(config, own, space):
                 f"Hyperband needs --train.epochs of at least --hyperband_factor={own.hyperband_factor}, "
                 f"got {config.train.epochs}"
             )
-    return direction(own.objective, found)
+    return found
 
 
 def _settings(own, space):
@@ -130,22 +133,23 @@ def _names(space, own):
     return tuple(dict.fromkeys((*space.names, *follows)))
 
 
-def _write(directory, names, own, way):
+def _write(directory, names, own, way, leading):
     results = read_results(directory, way)
-    write_results(directory, results, names, own.objective)
+    write_results(directory, results, names, own.objective, leading)
     return results
 
 
 class _Show:
     """After every trial: one line of progress, and the tables as they are by then."""
 
-    def __init__(self, oracle: oracles.SafeOracle, directory: pathlib.Path, names, own, way):
-        self._oracle, self._directory, self._names, self._own, self._way = oracle, directory, names, own, way
+    def __init__(self, oracle: oracles.SafeOracle, directory: pathlib.Path, names, own, way, leading):
+        self._oracle, self._directory, self._own = oracle, directory, own
+        self._written = names, own, way, leading
         self._start, self._ended = time.monotonic(), 0
 
     def __call__(self, trial):
         self._ended += 1
-        results = _write(self._directory, self._names, self._own, self._way)
+        results = _write(self._directory, *self._written)
         this = next(result for result in results if result["trial"] == trial.trial_id)
         ended, expected = len(self._oracle.end_order), self._oracle.expected
         each = (time.monotonic() - self._start) / self._ended

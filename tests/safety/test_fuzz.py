@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-from mtl_tf.study import curves, declaration, results
 from tests.helpers import ROOT
 from tests.safety.fuzz import KINDS, run
 
@@ -82,8 +81,3 @@ print("done")
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "done\n"
-
-
-def test_the_names_that_a_study_may_use_are_those_that_it_knows():
-    assert set(declaration.RANKED) == set(results.HIGHER)
-    assert set(declaration.DRAWN) == set(curves.METRICS)

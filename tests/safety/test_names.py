@@ -14,7 +14,8 @@ from mtl_tf.data import packing
 from mtl_tf.data.descriptors import read
 from mtl_tf.errors import MtlError, UsageError
 from mtl_tf.study import declaration
-from mtl_tf.study.curves import Curve
+from mtl_tf.study.columns import Drawn
+from mtl_tf.study.curves import Chart, Curve
 from mtl_tf.study.declaration import Figure
 
 OUTSIDE = ("/etc/x", "../x", "a/../../x", "..", "a/..", "..\\x", "C:\\x", "a\0b", "//x")
@@ -158,6 +159,6 @@ def test_names_are_neither_formulas_nor_html_in_what_a_study_writes():
 
     curve = Curve("cost $x^ $ <script>", {"epoch": [(1, 2.0), (2, 1.0)], "step": [(10, 2.0), (20, 1.0)]})
     figure = Figure("F", "a $^$ title", ("T",), ("loss",))
-    assert write._plot(figure, {"loss": [curve]}).startswith(b"\x89PNG")
+    assert write._plot(figure, [Chart("loss", Drawn("Loss", "loss"), [curve])]).startswith(b"\x89PNG")
     line = write._line(["<script>alert(1)</script>", "a|b", "1 < 2 > 1", "</td>"])
     assert line == "| &lt;script>alert(1)&lt;/script> | a\\|b | 1 < 2 > 1 | &lt;/td> |"

@@ -103,9 +103,11 @@ def test_mean_spread_failures_and_published_units(tmp_path):
 
 def test_delta_m_by_hand(tmp_path):
     # mIoU 33 against 30: +10 %; SI 18 against 20: +10 %; mean +10 %.
-    assert delta_m({"miou": 33.0, "si": 18.0}, {"miou": 30.0, "si": 20.0}) == pytest.approx(10.0)
-    assert delta_m({"miou": 33.0, "si": 22.0}, {"miou": 30.0, "si": 20.0}) == pytest.approx(0.0)
-    assert delta_m({"miou": 33.0, "si": 22.0}, {"miou": 30.0}) is None
+    higher = {"semseg.miou": True, "depth.si_log_rmse": False}
+    singles = {"semseg.miou": 30.0, "depth.si_log_rmse": 20.0}
+    assert delta_m({"semseg.miou": 33.0, "depth.si_log_rmse": 18.0}, singles, higher) == pytest.approx(10.0)
+    assert delta_m({"semseg.miou": 33.0, "depth.si_log_rmse": 22.0}, singles, higher) == pytest.approx(0.0)
+    assert delta_m({"semseg.miou": 33.0, "depth.si_log_rmse": 22.0}, {"semseg.miou": 30.0}, higher) is None
     plan = make_plan(tmp_path)
     finish(plan, "S/semseg", 10.0)  # mIoU 30
     finish(plan, "S/depth", 10.0)  # SI 20
@@ -125,11 +127,11 @@ def rows_of(plan, *totals, too_fast="diverged"):
 def test_verdicts_follow_the_figures(tmp_path):
     plan = make_plan(tmp_path, seeds=3)
     rows = rows_of(plan, (10.0, 10.1, 9.9), (20.0, 20.1, 19.9))
-    text = verdict("total", rows)
+    text = verdict("total", rows, plan.columns)
     assert text.startswith("Published total: fast > slow > too fast. The ordering holds here (pairs: 3 hold")
-    text = verdict("total", rows_of(plan, (20.0, 20.1, 19.9), (10.0, 10.1, 9.9)))
+    text = verdict("total", rows_of(plan, (20.0, 20.1, 19.9), (10.0, 10.1, 9.9)), plan.columns)
     assert "does not hold" in text and "1 reversed: fast and slow)" in text
-    text = verdict("total", rows_of(plan, (10.0, 20.0, 30.0), (12.0, 22.0, 32.0)))
+    text = verdict("total", rows_of(plan, (10.0, 20.0, 30.0), (12.0, 22.0, 32.0)), plan.columns)
     assert "not contradicted" in text and "1 within the spread" in text
 
 
@@ -137,21 +139,21 @@ def test_a_run_that_should_fail_and_does_not_is_reversed_where_it_is_better(tmp_
     plan = make_plan(tmp_path)
     rows = rows_of(plan, (10.0,), (20.0,), too_fast="")
     finish(plan, "A/too fast", 30.0)
-    text = verdict("total", result_rows(plan, table(plan, "A")), noise=0.5)
+    text = verdict("total", result_rows(plan, table(plan, "A")), plan.columns, noise=0.5)
     assert "2 reversed" in text
-    assert "Left out: too fast (not run yet)" in verdict("total", rows, noise=0.5)
+    assert "Left out: too fast (not run yet)" in verdict("total", rows, plan.columns, noise=0.5)
 
 
 def test_single_runs_use_the_noise_of_others_or_say_that_there_is_none(tmp_path):
     plan = make_plan(tmp_path)
     rows = rows_of(plan, (10.0,), (11.0,))
-    assert "Single runs" in verdict("total", rows)
-    assert "1 within the spread" in verdict("total", rows, noise=2.0)
-    assert "0 within the spread" in verdict("total", rows, noise=0.1)
+    assert "Single runs" in verdict("total", rows, plan.columns)
+    assert "1 within the spread" in verdict("total", rows, plan.columns, noise=2.0)
+    assert "0 within the spread" in verdict("total", rows, plan.columns, noise=0.1)
     assert noise_of("total", rows) is None
     finish(plan, "C/joint", 10.0, 12.0, 17.0)
     assert noise_of("total", result_rows(plan, table(plan, "C"))) == pytest.approx(13**0.5)
-    assert verdict("miou", rows) is None  # one published figure orders nothing
+    assert verdict("semseg.miou", rows, plan.columns) is None  # one published figure orders nothing
 
 
 def test_the_study_of_augmentation_changes_nothing_else():

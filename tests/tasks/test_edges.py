@@ -1,13 +1,12 @@
 """Edges: losses by hand and golden, scores by distance against brute force, masks of every sort, edges of classes."""
 
-import types
-
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
 from mtl_tf import metrics
+from mtl_tf.config import Config, replace
 from mtl_tf.data import descriptors
 from mtl_tf.errors import UsageError
 from mtl_tf.tasks import ClassLabels, DepthLabels, EdgeLabels, Edges
@@ -186,7 +185,7 @@ def test_faults_in_a_section_are_named(tmp_path, section, said):
 
 
 def test_the_weight_is_an_option():
-    config = types.SimpleNamespace(task={"edges": EdgeLabels.Options(weight=0.8)})
+    config = replace(Config(), task__edges__weight=0.8)
     assert EdgeLabels().task("outlines", "mine", config) == Edges(0.8, "outlines")
     assert EdgeLabels.Options().weight == 0.95 and Edges.standard_weight == 25
     with pytest.raises(UsageError, match="weight must be at most 1"):

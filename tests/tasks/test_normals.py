@@ -2,7 +2,6 @@
 
 import io
 import struct
-import types
 import zlib
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from mtl_tf.config import AugmentConfig
+from mtl_tf.config import AugmentConfig, Config, replace
 from mtl_tf.data import codecs, descriptors
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets import folder
@@ -339,7 +338,7 @@ def test_normals_are_derived_of_metres_only(theirs, came):
 
 @pytest.mark.parametrize(("loss", "weight"), [("cosine", 0.5), ("l1_pixels", 5.0), ("l1_elements", 5.0)])
 def test_the_loss_is_an_option(loss, weight):
-    config = types.SimpleNamespace(task={"normals": NormalLabels.Options(loss=loss)})
+    config = replace(Config(), task__normals__loss=loss)
     task = USUAL.task("faces", "mine", config)
     assert task == Normals(loss, "faces") and task.standard_weight == weight
     with pytest.raises(UsageError, match="loss takes one of cosine, l1_pixels, l1_elements"):

@@ -13,6 +13,7 @@ from mtl_tf.errors import StoppedError, UsageError
 from mtl_tf.flags import read_run_flags
 from mtl_tf.tuning import trial
 from mtl_tf.tuning.objectives import check_one_scale
+from tests.study.four_tasks import four_tasks
 from tests.tuning.common import arguments, ran, rows, statuses
 from tests.tuning.stub import stub_trials
 
@@ -342,3 +343,60 @@ def test_the_result_of_a_trial_is_whole(tmp_path):
     found = json.loads(file.read_text())
     assert found["status"] == "done" and found["values"] == {"optim.learning_rate": "0.1", "loss.depth_weight": "0.5"}
     assert os.path.isdir(found["run_dir"]) and found["costs"] == {"seconds": 1.0}
+
+
+# === Any tasks ===
+
+ALWAYS = (
+    *("train_loss", "val_loss", "val_loss_unweighted", "parameters", "multiply_adds", "checkpoint_mib"),
+    *("peak_memory_mib", "images_per_second", "seconds", "message"),
+)
+
+
+@pytest.fixture
+def four(monkeypatch):
+    """Four tasks, of which two are of kinds that only the tests know; trials give each the scores that it has."""
+    monkeypatch.setattr("mtl_tf.tuning.tune.describe", four_tasks)
+    monkeypatch.setattr("mtl_tf.tuning.tune.settled", lambda config, before=None: config)
+
+    def run_trial(config, split="val", hyperparameters=None):
+        rate = config.optim.learning_rate
+        scores = {"semseg.miou": 50 + rate, "depth.si_log_rmse": 20.0, "tilt.angle": 30 + 10 * rate, "seams.f1": 0.5}
+        mine = {name: value for name, value in scores.items() if name.partition(".")[0] in config.tasks}
+        return trial.Outcome("done", "", {"total": rate, "tilt.rmse": 40.0, **mine}, {"seconds": 1.0})
+
+    monkeypatch.setattr(trial, "run_trial", run_trial)
+
+
+def test_trials_have_the_scores_of_the_tasks_that_are_searched(four, tmp_path):
+    space = '"tasks" = ["tilt,semseg", "seams,tilt"]\n"optim.learning_rate" = [0.1, 0.01]'
+    assert main(arguments(tmp_path / "s", space, "--algorithm=grid", "--objective=tilt.angle")) == 0
+    table = rows(tmp_path / "s")
+    assert list(table[0])[:6] == ["trial", "status", "tilt.angle", "tasks", "optim.learning_rate", "total"]
+    assert list(table[0])[6:] == ["semseg.miou", "seams.f1", *ALWAYS]
+    assert [row["tilt.angle"] for row in table] == ["30.1", "30.1", "31.0", "31.0"]  # lower is better
+    assert [row["semseg.miou"] for row in table] == ["50.01", "", "50.1", ""]
+    assert [row["seams.f1"] for row in table] == ["", "0.5", "", "0.5"]
+
+
+def test_trials_of_two_tasks_have_the_columns_that_they_had(tmp_path):
+    assert main(arguments(tmp_path / "s", SMALL, "--algorithm=grid", "--max_trials=1")) == 0
+    first = ["trial", "status", "total", "optim.learning_rate", "loss.depth_weight", "semseg.miou", "depth.si_log_rmse"]
+    assert list(rows(tmp_path / "s")[0]) == [*first, *ALWAYS]
+
+
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [
+        ("angle", ["did you mean tilt.angle?", "seams.f1"]),
+        ("rmse", ["did you mean depth.rmse or tilt.rmse?"]),
+        ("tilt.angel", ["did you mean tilt.angle?"]),
+        ("tilt.bias", ["is no validation metric of tasks=semseg,depth,tilt,seams"]),
+        ("grader", ["there are total, semseg.miou"]),
+        ("semseg.iou.road", ["is no validation metric"]),
+    ],
+)
+def test_objectives_of_any_tasks(four, tmp_path, capsys, objective, words):
+    given = arguments(tmp_path / "s", SMALL, "--tasks=semseg,depth,tilt,seams", f"--objective={objective}")
+    error = error_of(capsys, given)
+    assert all(word in error for word in words), error
