@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Callable
 
 from mtl_tf import flags
-from mtl_tf.config import Config
+from mtl_tf.config import OF_A_RUN, Config
 from mtl_tf.errors import UsageError, exit_status
 from mtl_tf.options import Section, option
 from mtl_tf.quiet import start_tensorflow
@@ -105,8 +105,21 @@ OWN_OPTIONS: dict[str, type[Section]] = {
     "encoders": EncodersOptions,
 }
 
-# The commands that take everything else from the run's run.flags.
-_OF_A_RUN = ("evaluate", "predict", "export", "report")
+
+def takes(command: str) -> flags.Takes:
+    """Which options a command takes."""
+    return lambda name, field: command in (field.metadata["of"] or (command,))
+
+
+def listed(command: str) -> flags.Takes:
+    """Which options its help lists: a trained run fixes all but those of its data that are free."""
+    taken = takes(command)
+
+    def shown(name, field):
+        section = name.rpartition(".")[0]
+        return taken(name, field) and (command not in OF_A_RUN or (field.metadata["free"] and section in ("", "data")))
+
+    return shown
 
 
 def main(argv: list[str]) -> int:
@@ -124,13 +137,13 @@ def _run(argv):
         hint = f"did you mean {close[0]}?" if close else f"the commands are {', '.join(COMMANDS)}"
         raise UsageError(f"unknown command {name!r}; {hint}")
     own = OWN_OPTIONS.get(name)
-    parsed = flags.parse(rest, own)
+    parsed = flags.parse(rest, own, takes=takes(name))
     if parsed.help:
-        print(flags.help_text(f"main.py {name} --option=value ...\n\n{COMMANDS[name].__doc__}", own))
+        print(flags.help_text(f"main.py {name} --option=value ...\n\n{COMMANDS[name].__doc__}", own, listed(name)))
         return
     config = parsed.config
     start_tensorflow()
-    if name in _OF_A_RUN:
+    if name in OF_A_RUN:
         from mtl_tf.inference.runs import configuration_of_run
 
         config = configuration_of_run(parsed, rest)

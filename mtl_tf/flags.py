@@ -6,11 +6,13 @@ from `--helpshort` and gives no hint for a misspelt nested name; this module men
 
 import dataclasses
 import difflib
+import itertools
 import os
 import pathlib
 import re
 import textwrap
 import types
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from absl import flags as absl_flags
@@ -85,7 +87,13 @@ def _define(fields: dict[str, dataclasses.Field]) -> absl_flags.FlagValues:
     return flag_values
 
 
-def parse(argv: list[str], own: type[Section] | None = None, base: Config | None = None) -> Parsed:
+# Of an option's dotted name and field, whether a command or a tool takes it.
+Takes = Callable[[str, dataclasses.Field], bool]
+
+
+def parse(
+    argv: list[str], own: type[Section] | None = None, base: Config | None = None, takes: Takes | None = None
+) -> Parsed:
     """Reads a command line.
 
     Args:
@@ -93,12 +101,14 @@ def parse(argv: list[str], own: type[Section] | None = None, base: Config | None
             line win over those in files, and later files over earlier ones.
         own: a dataclass of further options (tools have some).
         base: the configuration that unnamed options are taken from (default: the defaults).
+        takes: which options of the configuration the command takes; others may stand in files only. None = all.
 
     Returns:
         The configuration, the tool's own options, the dotted names that were given, and whether help is asked for.
 
     Raises:
-        UsageError: an unknown flag (with a hint), a value that is not allowed, a stray argument, an unreadable file.
+        UsageError: an unknown flag (with a hint), a value that is not allowed, a stray argument, an unreadable file,
+            an option that the command does not take.
     """
     arguments = _with_plugins(argv)
     fields = configuration.leaves() | (configuration.leaves(own) if own else {})
@@ -115,15 +125,40 @@ def parse(argv: list[str], own: type[Section] | None = None, base: Config | None
     given = frozenset(name for name in fields if flag_values[name].present)
     named = {name: flag_values[name].value for name in given}
     own_names = set(configuration.leaves(own)) if own else set()
+    if takes:
+        _refuse_others(argv, fields, takes, own_names)
     changes = {name: value for name, value in named.items() if name not in own_names}
     config = configuration.from_values(configuration.changed(configuration.values(base) if base else {}, changes))
     return Parsed(config, own(**{k: named[k] for k in own_names & given}) if own else None, given, False)
 
 
+def _refuse_others(argv, fields, takes, own_names):
+    """Raises a UsageError if the command line itself names an option that the command does not take."""
+    direct = _define(fields)
+    direct(["", *_by_leaf(_direct(argv))], known_only=True)
+    for name in fields:
+        if direct[name].present and name not in own_names and not takes(name, fields[name]):
+            of = fields[name].metadata["of"]
+            whose = f"; it is an option of {', '.join(of)}" if of else ""
+            raise UsageError(f"--{name} is not used here{whose}; leave it out (--helpshort lists what is)")
+
+
+def _direct(argv):
+    """The arguments but for flag files."""
+    found, arguments = [], iter(argv)
+    for argument in arguments:
+        name, equals, _ = argument.partition("=")
+        if name not in ("--flagfile", "-flagfile"):
+            found.append(argument)
+        elif not equals:
+            next(arguments, None)
+    return found
+
+
 def _with_plugins(argv):
     """The arguments with those of flag files, after the plugins that they name are loaded: they add options."""
     arguments = _expand_flagfiles(argv, configuration.leaves())
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
         name, equals, value = argument.partition("=")
         value = value if equals else following
         if name.lstrip("-") == "plugin" and name.startswith("-") and value:
@@ -246,11 +281,12 @@ def read_run_flags(path: str | pathlib.Path) -> Config:
     return parse([f"--flagfile={path}"], base=base).config
 
 
-def help_text(usage: str, own: type[Section] | None = None) -> str:
-    """All options with help, default and choices, by section."""
+def help_text(usage: str, own: type[Section] | None = None, listed: Takes | None = None) -> str:
+    """The options with help, default and choices, by section: the own ones, and those of main.py that are `listed`."""
     lines = [usage, ""]
     section = None
-    for name, field in {**(configuration.leaves(own) if own else {}), **configuration.leaves()}.items():
+    fields = {name: field for name, field in configuration.leaves().items() if not listed or listed(name, field)}
+    for name, field in {**(configuration.leaves(own) if own else {}), **fields}.items():
         if name.rpartition(".")[0] != section:
             section = name.rpartition(".")[0]
             lines += ["", f"{section or 'general'}:"]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from mtl_tf.errors import UsageError
 
 
-def option(default, help, *, choices=None, minimum=None, maximum=None, lengths=None, free=False, before=None):
+def option(default, help, *, choices=None, minimum=None, maximum=None, lengths=None, free=False, before=None, of=()):
     """One leaf of the configuration.
 
     Args:
@@ -23,9 +23,10 @@ def option(default, help, *, choices=None, minimum=None, maximum=None, lengths=N
         lengths: the lengths that a tuple may have.
         free: whether an existing run may be continued or evaluated with another value.
         before: of an option that came later, the value that says what runs did before there was it.
+        of: the commands that take it; () = all that take its section.
     """
     limits = dict(choices=choices, minimum=minimum, maximum=maximum, lengths=lengths)
-    metadata = dict(help=help, free=free, before=before) | limits
+    metadata = dict(help=help, free=free, before=before, of=of) | limits
     return dataclasses.field(default=default, metadata=metadata)
 
 

@@ -7,7 +7,7 @@ import pathlib
 LIMIT_MB = 3000
 
 # TensorFlow's allocator keeps what it has once taken, in regions each twice as large as the one before.
-POOL_MB = 1800
+POOL_MB = 1400
 POOL_VARIABLE = "TF_MKL_ALLOC_MAX_BYTES"
 
 

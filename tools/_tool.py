@@ -19,12 +19,18 @@ def run_tool(job, own=None, argv=None) -> int:
         job: function of the parsed command line (`flags.Parsed`); its module's docstring is the help.
         own: dataclass of the options that only this tool has.
         argv: the arguments; default: those of the process.
+
+    The module's USES are the options of main.py that the tool uses: names, and sections such as "data".
     """
+    uses = sys.modules[job.__module__].USES
+
+    def takes(name, field):
+        return any(f"{name}.".startswith(f"{used}.") for used in uses)
 
     def run():
-        parsed = flags.parse(sys.argv[1:] if argv is None else argv, own)
+        parsed = flags.parse(sys.argv[1:] if argv is None else argv, own, takes=takes)
         if parsed.help:
-            print(flags.help_text(sys.modules[job.__module__].__doc__, own))
+            print(flags.help_text(sys.modules[job.__module__].__doc__, own, takes))
         else:
             job(parsed)
 

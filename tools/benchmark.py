@@ -42,6 +42,9 @@ from mtl_tf.training.run_directory import environment
 
 PARTS = ("train", "inference", "latency", "data", "run", "all")
 
+# Of the options of main.py.
+USES = ("data", "augment", "model", "loss", "task", "optim", "train", "tasks", "seed", "plugin")
+
 
 @dataclasses.dataclass(frozen=True)
 class Options(Section):

@@ -34,6 +34,9 @@ AXES = ("size", "batch", "tasks", "samples")
 READ_BATCH = 64  # images, of reading
 LOOK = 0.2  # seconds between looks at a process' memory
 
+# Of the options of main.py.
+USES = ("data", "augment", "model", "loss", "task", "optim", "train", "tasks", "seed", "plugin", "output")
+
 
 @dataclasses.dataclass(frozen=True)
 class Options(Section):

@@ -22,6 +22,8 @@ from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.progress import Progress
 
+USES = ("data", "tasks", "plugin")  # of the options of main.py
+
 
 @dataclasses.dataclass(frozen=True)
 class Options(Section):

@@ -18,12 +18,14 @@ from mtl_tf import config as configuration
 from mtl_tf.atomic import write_json
 from mtl_tf.data import descriptors, files
 from mtl_tf.data.moments import digits, mean_std, moments, row
-from mtl_tf.data.sets import describe, open_split
+from mtl_tf.data.sets import describe, open_split, tasks_of_tools
 from mtl_tf.data.sets.settle import demand_root_is_read
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.progress import Progress
 from mtl_tf.tasks import ClassLabels
+
+USES = ("data", "tasks", "output", "plugin")  # of the options of main.py
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +45,7 @@ def measure_and_report(parsed):
     if parsed.own.write:
         _check_replaces(config.data, descriptor)
     if "tasks" not in parsed.given:
-        config = configuration.replace(config, tasks=descriptor.task_names, model__architecture="joint")
+        config = configuration.replace(config, tasks=tasks_of_tools(config, descriptor))
         labelled = open_split(config, config.data.train_split, descriptor).labelled
         config = configuration.replace(config, tasks=tuple(t for t, n in labelled.items() if n) or config.tasks)
     source = open_split(config, config.data.train_split, descriptor)

@@ -17,6 +17,8 @@ from mtl_tf.data import codecs
 from mtl_tf.data.synthetic import render, sample_seed
 from mtl_tf.options import Section, option
 
+USES = ("seed", "output")  # of the options of main.py
+
 
 @dataclasses.dataclass(frozen=True)
 class Options(Section):

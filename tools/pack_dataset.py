@@ -20,10 +20,12 @@ from mtl_tf.atomic import write_bytes
 from mtl_tf.config import replace
 from mtl_tf.data import descriptors, files, listing, packing, shards
 from mtl_tf.data.samples import FileSource
-from mtl_tf.data.sets import describe, open_split, splits_of
+from mtl_tf.data.sets import describe, open_split, splits_of, tasks_of_tools
 from mtl_tf.data.sets.settle import demand_root_is_read
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
+
+USES = ("data", "seed", "tasks", "output", "plugin")  # of the options of main.py
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +57,9 @@ def pack(parsed):
         raise UsageError("--unpack takes a packed data set: --data.name=packed --data.root=PACKED --output=FOLDER")
     demand_root_is_read(config.data)
     descriptor = describe(config.data)
-    config = replace(config, tasks=descriptor.task_names, model__architecture="joint")
+    tasks = tasks_of_tools(config, descriptor)
+    descriptor = descriptor.of(tasks)
+    config = replace(config, tasks=tasks, model__architecture="joint")
     sources = {split: open_split(config, split, descriptor) for split in own.splits or splits_of(config.data)}
     output, content = output_folder(config), content_of(own.content, config.data.name, sources)
     settings = {"format": shards.FORMAT, "content": content, "data": config.data.name}

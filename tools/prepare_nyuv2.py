@@ -28,6 +28,8 @@ from mtl_tf.data.sets import nyuv2, open_split
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 
+USES = ("output",)  # of the options of main.py
+
 
 @dataclasses.dataclass(frozen=True)
 class Options(Section):

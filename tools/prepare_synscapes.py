@@ -31,6 +31,8 @@ from mtl_tf.data.sets.miniscapes import MINISCAPES
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 
+USES = ("input", "output", "seed", "data.skip_bad")  # of the options of main.py
+
 
 @dataclasses.dataclass(frozen=True)
 class Options(Section):

@@ -31,6 +31,8 @@ from mtl_tf.progress import Progress
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
 _MIB = 2**20
 
+USES = ("output",)  # of the options of main.py
+
 
 @dataclasses.dataclass(frozen=True)
 class Options(Section):

@@ -39,6 +39,9 @@ __all__ = [
     "values",
 ]
 
+# The commands that take everything else from the run's run.flags.
+OF_A_RUN = ("evaluate", "predict", "export", "report")
+
 # What options were called before.
 OLD_NAMES = {
     "loss.semseg_weight": "loss.weights.semseg",
@@ -65,29 +68,37 @@ class Config(Section):
         "Tasks to train, with commas, by their names in the data set; empty = of semseg and depth those that the "
         "training data have labels of.",
     )
-    input: str = option("", "predict: a picture, a folder or a glob; empty = the whole --data.split.", free=True)
+    input: str = option(
+        "", "A picture, a folder or a glob to predict; empty = the whole --data.split.", free=True, of=("predict",)
+    )
     output: str = option(
-        "", "predict, export: where to write, empty = inside the run directory; encoders: a Markdown file.", free=True
+        "",
+        "Where to write; empty = inside the run directory. encoders: a Markdown file.",
+        free=True,
+        of=("predict", "export", "encoders"),
     )
     scale: str = option(
         "fit",
-        "predict: bring a picture to data.image_size as the training did (data.fit), or take it as it is.",
+        "Bring a picture to data.image_size as the training did (data.fit), or take it as it is.",
         choices=("fit", "native"),
         free=True,
+        of=("predict",),
     )
     weights: str = option(
         "best",
-        "evaluate, predict, export, report: the best weights, or the best averaged ones (train.average).",
+        "The best weights, or the best averaged ones (train.average).",
         choices=("best", "averaged"),
         free=True,
+        of=OF_A_RUN,
     )
     precision: str = option(
         "float32",
-        "evaluate, predict, export, report: arithmetic of the answers, whatever the network was trained in.",
+        "Arithmetic of the answers, whatever the network was trained in.",
         choices=("float32", "mixed_bfloat16"),
         free=True,
+        of=OF_A_RUN,
     )
-    baseline: bool = option(False, "evaluate: also score the position baseline.", free=True)
+    baseline: bool = option(False, "Also score the position baseline.", free=True, of=("evaluate",))
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()
     model: ModelConfig = ModelConfig()

@@ -72,7 +72,9 @@ class DataConfig(Section):
         maximum=0.9,
         before=0.0,
     )
-    split: str = option("val", "Split that `evaluate` and `predict` use.", free=True)
+    split: str = option(
+        "val", "Split that is scored, or predicted.", free=True, of=("evaluate", "predict", "report", "study")
+    )
     limit: int = option(0, "Use only the first N samples of each split; 0 = all.", minimum=0)
     skip_bad: bool = option(False, "Go on without samples that cannot be read, and count them.")
     eigen_crop: bool = option(

@@ -19,6 +19,9 @@ from mtl_tf.tasks import KINDS, Labels, Task, blanks_of, usual
 
 FILE_NAME = "dataset.json"
 TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+# Called so in batches, folders and files of scores or statistics.
+RESERVED = ("image", "index", "rgb", "split", "scored", "num_images", "total", "grader", "loss")
+RESERVED += ("classes", "ignore", "samples", "pixels", "name", "tasks")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +79,11 @@ class Descriptor:
     def with_labels(self, **labels: Labels) -> "Descriptor":
         """The same with other labels of some tasks."""
         return dataclasses.replace(self, labels={**self.labels, **labels})
+
+    def of(self, tasks: Sequence[str]) -> "Descriptor":
+        """The same with the labels of some tasks only, and what is derived from them."""
+        kept = {name: labels for name, labels in self.labels.items() if name in tasks or labels.source in tasks}
+        return dataclasses.replace(self, labels=kept)
 
     def says_the_same(self, other: "Descriptor", tasks: Sequence[str]) -> bool:
         """Whether another descriptor is the same, as far as these tasks are concerned; none = all that one has."""
@@ -230,8 +238,10 @@ def _read_tasks(top, content, there):
     for name in names:
         if name in there:
             tasks.fail(name, "a task that has no section of its own at the top of the file", "named twice")
-        if not TASK_NAME.fullmatch(name) or name in ("image", "index", "rgb"):
+        if not TASK_NAME.fullmatch(name):
             tasks.fail(name, "under a name of letters, digits and _ that begins with a letter", name)
+        if name in RESERVED:
+            tasks.fail(name, f"under another name than {', '.join(RESERVED)}", name)
         section = content[name] if isinstance(content[name], dict) else {}
         kind = KINDS.get(str(section.get("kind")))
         entry = tasks.below(name, ("kind", *(kind.keys if kind else section)))

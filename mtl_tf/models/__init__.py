@@ -3,12 +3,12 @@
 Keras is imported only when a network is built, since the names of encoders and architectures are options.
 """
 
-import importlib
-
 __all__ = ["build_model"]
 
 
 def __getattr__(name):
-    if name in __all__:
-        return getattr(importlib.import_module("mtl_tf.models.build"), name)  # noqa: TID251 (ours)
-    raise AttributeError(f"module 'mtl_tf.models' has no attribute {name!r}; it has {', '.join(__all__)}")
+    if name != "build_model":
+        raise AttributeError(f"module 'mtl_tf.models' has no attribute {name!r}; it has build_model")
+    from mtl_tf.models.build import build_model
+
+    return build_model

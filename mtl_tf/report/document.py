@@ -20,7 +20,6 @@ from mtl_tf.report import embedding, scores
 from mtl_tf.tasks import Task
 
 SCRIPTS = ("page.js", "charts.js", "drawings.js", "gallery.js")
-RANKS = {"worst": "Worst", "median": "Median", "best": "Best"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +142,7 @@ class Picture:
 
     Attributes:
         id: of the sample.
-        rank: "worst", "median", "best" or "".
+        rank: "worst", "median", "best", one of them "in TASK", or "".
         image: RGB 0..255 (H, W, 3).
         truth: task name -> label map (H, W, ...).
         answers: of the runs.
@@ -158,7 +157,7 @@ class Picture:
     @property
     def rank_name(self) -> str:
         """The rank as people read it."""
-        return RANKS.get(self.rank, self.rank)
+        return self.rank[:1].upper() + self.rank[1:]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -71,34 +71,51 @@ def _pictures(config, run, folder, suffix):
             truth = {task.name: sample[task.name][0] for task in run.tasks}
             image = np.asarray(sample["image"][0])
             panel = pictures.sample_panel(image, run.tasks, truth, answers)
-            pictures.write_png(folder / "pictures" / f"{suffix}_{rank}_{file_name(name)}.png", panel)
+            file = "_".join((suffix, *rank.split(), file_name(name)))
+            pictures.write_png(folder / "pictures" / f"{file}.png", panel)
             answer = Answer(folder.resolve().name, answers, scores)
             shown.append(Picture(name, rank, image, truth, (answer,)))
     return shown
 
 
 def extremes(tasks: Sequence[Task], rows: list[dict[str, str]]) -> dict[str, list[tuple[str, dict[str, float]]]]:
-    """The worst, median and best images by the total of the tasks that an image is scored in.
+    """The worst, median and best images by the total of the tasks that an image is scored in; then by each task.
 
     Args:
         tasks: of the network.
         rows: of per_image_SPLIT.csv.
 
     Returns:
-        Rank -> (id, scores) of up to three images each, no image twice.
+        Rank -> (id, scores), no image twice: up to three images each by the total; "worst in TASK" and "best in TASK"
+        where another image is that.
     """
-    scored = []
-    for row in rows:
-        scores = {name: float(cell) for name, cell in row.items() if name != "id" and cell}
-        names = {task.name: task.metrics[0].name for task in tasks}
+    scored = [(row["id"], {name: float(cell) for name, cell in row.items() if name != "id" and cell}) for row in rows]
+    names = {task.name: task.metrics[0].name for task in tasks}
+
+    def total(scores):
         by_task = {task: {name: scores.get(f"{task}.{name}")} for task, name in names.items()}
-        total = selection_score(tasks, by_task, "total")
-        if np.isfinite(total):
-            scored.append((total, row["id"], scores))
-    scored.sort(key=lambda found: found[:2])
-    count = min(OF_EACH_RANK, len(scored) // 3) or min(1, len(scored))
-    middle = (len(scored) - count) // 2
-    ranks = {"worst": scored[:count], "median": scored[middle : middle + count], "best": scored[::-1][:count]}
-    if len(scored) < 3:
-        ranks = {"worst": scored[:1], "best": scored[1:]}
-    return {rank: [(name, scores) for _, name, scores in found] for rank, found in ranks.items()}
+        return selection_score(tasks, by_task, "total")
+
+    ordered = _ordered(scored, total)
+    count = min(OF_EACH_RANK, len(ordered) // 3) or min(1, len(ordered))
+    middle = (len(ordered) - count) // 2
+    ranks = {"worst": ordered[:count], "median": ordered[middle : middle + count], "best": ordered[::-1][:count]}
+    if len(ordered) < 3:
+        ranks = {"worst": ordered[:1], "best": ordered[1:]}
+    shown = {name for found in ranks.values() for name, _ in found}
+    for task in tasks if len(tasks) > 1 else ():
+        headline = f"{task.name}.{task.metrics[0].name}"
+        gain = task.metrics[0].gain
+        by_task = _ordered(scored, lambda scores, headline=headline, gain=gain: gain(scores.get(headline, np.nan)))
+        for rank, found in (("worst", by_task[:1]), ("best", by_task[:0:-1][:1])):
+            new = [(name, scores) for name, scores in found if name not in shown]
+            ranks |= {f"{rank} in {task.name}": new} if new else {}
+            shown |= {name for name, _ in new}
+    return ranks
+
+
+def _ordered(scored, value):
+    """(id, scores) by a value of the scores, the least first; those that have none are left out."""
+    found = [(value(scores), name, scores) for name, scores in scored]
+    found = sorted((entry for entry in found if np.isfinite(entry[0])), key=lambda entry: entry[:2])
+    return [(name, scores) for _, name, scores in found]

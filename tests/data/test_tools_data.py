@@ -246,8 +246,8 @@ def test_json_holds_what_one_counts_by_hand(tmp_path):
 
 def test_json_of_one_task(tmp_path):
     root = small_set(tmp_path / "set", [((0, 1, 1, 1), (100, 400, 400, 400))])
-    assert "depth" not in statistics_as_json(root, "--tasks=semseg", "--model.architecture=joint")
-    found = statistics_as_json(root, "--tasks=depth", "--model.architecture=joint")
+    assert "depth" not in statistics_as_json(root, "--tasks=semseg")
+    found = statistics_as_json(root, "--tasks=depth")
     assert "classes" not in found and "ignore" not in found and found["depth"]["mean"] == pytest.approx(3.25)
 
 

@@ -99,9 +99,9 @@ def test_no_two_options_share_a_file(suffix_of):
 def test_every_option_that_may_differ_is_known_to_score_something_else_or_not():
     """A new option of evaluation has to be put into one of the two."""
     scores_something_else = {"data.root", "data.split", "data.eigen_crop", "weights", "precision"}
-    same = {"run_dir", "input", "output", "scale", "baseline", "data.statistics", "data.mix_roots", "data.cache"}
-    same |= {"data.workers", "data.prefetch", "train.devices", "train.skip_non_finite", "train.checkpoint_every"}
-    same |= {"train.keep_checkpoints", "train.resume", "train.fresh"}
+    same = {"run_dir", "plugin", "input", "output", "scale", "baseline", "data.statistics", "data.mix_roots"}
+    same |= {"data.cache", "data.workers", "data.prefetch", "train.devices", "train.skip_non_finite"}
+    same |= {"train.checkpoint_every", "train.keep_checkpoints", "train.resume", "train.fresh"}
     free = {name for name, field in configuration.leaves().items() if field.metadata["free"]}
     assert {name for name in free if not name.startswith("log.")} == scores_something_else | same
 

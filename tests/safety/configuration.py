@@ -68,7 +68,7 @@ def argument(random) -> str:
     field = LEAVES[name]
     kind = random.random()
     if kind < 0.4 and field.metadata["choices"]:
-        value = ",".join(str(pick(random, field.metadata["choices"])) for _ in range(int(random.integers(1, 4))))
+        value = ",".join(str(pick(random, list(field.metadata["choices"]))) for _ in range(int(random.integers(1, 4))))
     elif kind < 0.7:
         low, high = field.metadata["minimum"] or 0, field.metadata["maximum"] or 9
         number = pick(

@@ -46,6 +46,13 @@ def splits_of(data: DataConfig) -> list[str]:
     return [*found, data.val_split] if data.val_share and data.val_split not in found else found
 
 
+def tasks_of_tools(config: Config, descriptor: Descriptor) -> tuple[str, ...]:
+    """The tasks that a tool works on: those named, else all that have label files; of rendered data the usual ones."""
+    if config.tasks or DATA_SETS[config.data.name].to_order:
+        return descriptor.chosen(config.tasks)
+    return descriptor.task_names
+
+
 def open_split(config: Config, split: str, descriptor: Descriptor | None = None):
     """The samples of a split of the data set that data.name names.
 
