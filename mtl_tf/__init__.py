@@ -15,13 +15,19 @@ _PUBLIC = {
     "Segmentation": "mtl_tf.tasks",
     "Depth": "mtl_tf.tasks",
     "load": "mtl_tf.inference",
+    # For what a person adds: docs/extending.md.
     "register": "mtl_tf.plugins",
     "Labels": "mtl_tf.tasks",
     "Task": "mtl_tf.tasks",
     "Metric": "mtl_tf.tasks",
+    "Section": "mtl_tf.options",
+    "option": "mtl_tf.options",
     "Encoder": "mtl_tf.models.encoders",
     "Architecture": "mtl_tf.models.architectures",
     "DataSet": "mtl_tf.data.sets.data_set",
+    "Descriptor": "mtl_tf.data.descriptors",
+    "FileSource": "mtl_tf.data.samples",
+    "UsageError": "mtl_tf.errors",
 }
 __all__ = list(_PUBLIC)
 

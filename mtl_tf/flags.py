@@ -6,7 +6,6 @@ from `--helpshort` and gives no hint for a misspelt nested name; this module men
 
 import dataclasses
 import difflib
-import itertools
 import os
 import pathlib
 import re
@@ -158,14 +157,16 @@ def _direct(argv):
 def _with_plugins(argv):
     """The arguments with those of flag files, after the plugins that they name are loaded: they add options."""
     arguments = _expand_flagfiles(argv, configuration.leaves())
-    for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
+    paths = []
+    for position, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
-        value = value if equals else following
-        if name.lstrip("-") == "plugin" and name.startswith("-") and value:
-            from mtl_tf import plugins  # which needs the options
+        if name in ("--plugin", "-plugin"):
+            value = value if equals else "".join(arguments[position + 1 : position + 2])
+            paths += coerce(configuration.leaves()["plugin"], value)
+    if paths:
+        from mtl_tf import plugins  # which needs the options
 
-            for path in coerce(configuration.leaves()["plugin"], value):
-                plugins.load(path)
+        plugins.load(*paths)
     return arguments
 
 

@@ -30,7 +30,7 @@ def confusion(answers: tf.Tensor, target: tf.Tensor, valid: tf.Tensor, classes: 
         valid: bool (B, H, W).
         classes: C.
     """
-    cell = tf.where(valid, target, 0) * classes + tf.cast(answers, tf.int32)
+    cell = tf.where(valid, tf.cast(target, tf.int32), 0) * classes + tf.cast(answers, tf.int32)
     return tf.reshape(histogram(cell, valid, classes * classes), [-1, classes, classes])
 
 

@@ -4,8 +4,12 @@
 user's own code, and the only code that is ever run from a path.
 """
 
+import dataclasses
 import importlib.util
+import inspect
+import itertools
 import pathlib
+import re
 import sys
 from typing import Any
 
@@ -13,7 +17,10 @@ from mtl_tf.config import DATA_SETS
 from mtl_tf.errors import UsageError, one_line
 from mtl_tf.models.architectures import ARCHITECTURES, Architecture
 from mtl_tf.models.encoders import ENCODERS, Encoder
+from mtl_tf.options import Section
 from mtl_tf.tasks import KINDS, Labels, Task
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # also a part of an option's name
 
 _loaded: set[pathlib.Path] = set()
 
@@ -37,10 +44,16 @@ def register(thing: Any) -> Any:
         return thing
     from mtl_tf.data.sets.data_set import DataSet  # NumPy, which options do without
 
-    for kind, table in ((Encoder, ENCODERS), (Architecture, ARCHITECTURES), (DataSet, DATA_SETS)):
+    for kind, table, functions in (
+        (Encoder, ENCODERS, ("build",)),
+        (Architecture, ARCHITECTURES, ("build",)),
+        (DataSet, DATA_SETS, ("describe", "splits", "open")),
+    ):
         if isinstance(thing, kind):
-            if not thing.name:
-                raise UsageError(f"register: a {table.what} has a name; give one: {kind.__name__}(..., name=...)")
+            _check_name(f"the {table.what}", "name", thing.name)
+            for name in functions:
+                if not callable(getattr(thing, name)):
+                    raise UsageError(f"register: {name} of the {table.what} {thing.name!r} is no function")
             table.add(thing.name, thing if kind is DataSet else thing.build)
             return thing
     raise UsageError(
@@ -49,31 +62,80 @@ def register(thing: Any) -> Any:
     )
 
 
+def _check_name(whose, attribute, name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise UsageError(
+            f"register: the {attribute} of {whose} is one of letters, digits and _ that begins with a letter; got "
+            f"{name!r}"
+        )
+
+
 def _check_kind(labels):
     """Raises a UsageError if a kind of task lacks something that every kind has."""
     name = labels.__name__
-    for attribute in ("kind", "name", "keys", "example", "dtype", "task_type"):
-        if not hasattr(labels, attribute):
-            raise UsageError(f"register: {name} has no attribute {attribute}; see mtl_tf.Labels")
+    _check_has(labels, ("kind", "name", "keys", "example", "dtype", "task_type"))
+    _check_name(name, "kind", labels.kind)
     if not (isinstance(labels.task_type, type) and issubclass(labels.task_type, Task)):
-        raise UsageError(f"register: {name}.task_type is no subclass of mtl_tf.Task")
+        raise UsageError(f"register: {name}.task_type is no subclass of mtl_tf.Task; name the class of its tasks there")
+    _check_has(labels.task_type, ("kind", "title"))
+    if labels.task_type.kind != labels.kind:
+        raise UsageError(
+            f"register: {name} is of kind {labels.kind!r}, but its tasks, {labels.task_type.__name__}, are of kind "
+            f"{labels.task_type.kind!r}; give both the same"
+        )
     for own, base in ((labels, Labels), (labels.task_type, Task)):
-        lacking = [method for method in base.REQUIRED if getattr(own, method) is getattr(base, method)]
+        # Of a class method each look makes another object.
+        same = [inspect.getattr_static(own, name) is inspect.getattr_static(base, name) for name in base.REQUIRED]
+        lacking = list(itertools.compress(base.REQUIRED, same))
         if lacking:
             raise UsageError(f"register: {own.__name__} lacks {', '.join(lacking)}; see mtl_tf.{base.__name__}")
+        if not dataclasses.is_dataclass(own):
+            raise UsageError(f"register: {own.__name__} is no dataclass; put @dataclasses.dataclass(frozen=True) above")
+    if labels.Options and not (dataclasses.is_dataclass(labels.Options) and issubclass(labels.Options, Section)):
+        raise UsageError(f"register: {name}.Options is no dataclass of mtl_tf.option fields below mtl_tf.Section")
+    # What a subclass of a built-in kind has from it would take its place where nobody names tasks.
+    taken = [kind.kind for kind in KINDS.values() if kind.name == labels.name and kind.kind != labels.kind]
+    if taken:
+        raise UsageError(f"register: {name}.name={labels.name!r} is that of kind {taken[0]}; give it another")
+    if labels.usual:
+        raise UsageError(f"register: {name}.usual is for built-in kinds; set usual = False, and name tasks in --tasks")
 
 
-def load(path: str) -> None:
-    """Runs a file of `register` calls, once in a process.
+def _check_has(own, attributes):
+    for attribute in attributes:
+        if not hasattr(own, attribute):
+            base = "Labels" if issubclass(own, Labels) else "Task"
+            raise UsageError(f"register: {own.__name__} has no attribute {attribute}; see mtl_tf.{base}")
+
+
+def load(*paths: str) -> None:
+    """Runs files of `register` calls, each once in a process.
+
+    A file that is not there is taken for one of the same name that is, so that a run goes on after it was moved.
 
     Raises:
-        UsageError: it is not there, or fails.
+        UsageError: one is not there, or fails.
     """
-    file = pathlib.Path(path).expanduser().resolve()
+    missing = []
+    for path in paths:
+        file = pathlib.Path(path).expanduser().resolve()
+        if file.is_file():
+            _run(path, file)
+        else:
+            missing.append((path, file.name))
+    for path, name in missing:
+        if name not in {file.name for file in _loaded}:
+            raise UsageError(
+                f"--plugin={path}: no such file; expected a Python file that calls mtl_tf.register: correct the path, "
+                f"or where a run names it, say where it is now (--plugin=FOLDER/{name})"
+            )
+
+
+def _run(path, file):
     if file in _loaded:
         return
-    if file.suffix != ".py" or not file.is_file():
-        raise UsageError(f"--plugin={path}: expected a Python file that calls mtl_tf.register; there is none")
+    if file.suffix != ".py":
+        raise UsageError(f"--plugin={path}: expected a Python file that calls mtl_tf.register; its name ends in no .py")
     spec = importlib.util.spec_from_file_location(f"mtl_tf_plugin_{file.stem}", file)  # noqa: TID251 (asked for)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look for their module
@@ -81,7 +143,7 @@ def load(path: str) -> None:
         spec.loader.exec_module(module)
     except UsageError as error:
         raise UsageError(f"--plugin={path}: {error}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         where = _line_in(file, error)
         raise UsageError(f"--plugin={path}{where}: {type(error).__name__}: {one_line(str(error))}") from error
     _loaded.add(file)

@@ -34,10 +34,14 @@ class Registry(Mapping):
     Args:
         what: a thing is called, for messages.
         rows: those that are built in; a `Lazy` one is imported when it is asked for.
+
+    Attributes:
+        what: the same.
+        built_in: the names of these rows.
     """
 
     def __init__(self, what: str, rows: Mapping[str, Any]):
-        self.what, self._rows, self._built_in = what, dict(rows), frozenset(rows)
+        self.what, self._rows, self.built_in = what, dict(rows), tuple(rows)
 
     def __getitem__(self, name: str) -> Any:
         found = self._rows[name]
@@ -60,6 +64,6 @@ class Registry(Mapping):
         Raises:
             UsageError: a built-in one has the name.
         """
-        if name in self._built_in:
+        if name in self.built_in:
             raise UsageError(f"the {self.what} {name!r} is built in; register yours under another name")
         self._rows[name] = thing

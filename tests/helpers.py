@@ -18,8 +18,12 @@ import types
 import numpy as np
 from PIL import Image
 
+from mtl_tf import plugins
+from mtl_tf.config import DATA_SETS
 from mtl_tf.data import descriptors
-from mtl_tf.tasks import ClassLabels, DepthLabels
+from mtl_tf.models.architectures import ARCHITECTURES
+from mtl_tf.models.encoders import ENCODERS
+from mtl_tf.tasks import KINDS, ClassLabels, DepthLabels
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -98,6 +102,19 @@ def write_dataset(root: pathlib.Path, samples: dict[str, int], size=(32, 48), se
             Image.fromarray(depth.astype(np.uint16)).save(root / split / "depth" / f"{index}.png")
     descriptors.write(root, descriptor)
     return root
+
+
+@contextlib.contextmanager
+def as_built_in():
+    """Undoes what is registered inside, and forgets which plugins were loaded."""
+    tables = (KINDS, ENCODERS, ARCHITECTURES, DATA_SETS)
+    before, loaded = [dict(table._rows) for table in tables], set(plugins._loaded)
+    try:
+        yield
+    finally:
+        for table, rows in zip(tables, before, strict=True):
+            table._rows = rows
+        plugins._loaded = loaded
 
 
 def upload(local: pathlib.Path, remote: str) -> None:

@@ -246,7 +246,8 @@ def _read_tasks(top, content, there):
         kind = KINDS.get(str(section.get("kind")))
         entry = tasks.below(name, ("kind", *(kind.keys if kind else section)))
         if kind is None:
-            entry.fail("kind", f"one of {', '.join(KINDS)}", section.get("kind"))
+            known = f"one of {', '.join(KINDS)}, or a kind of the file that --plugin names"
+            entry.fail("kind", known, section.get("kind"))
         found[name] = kind.parse(entry)
     return found
 

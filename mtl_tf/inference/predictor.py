@@ -161,6 +161,8 @@ def _from_saved_model(path):
         tasks = tasks_from_json(asset.read_text(encoding="utf-8"))
         loaded = tf.saved_model.load(plain_path(path))
         functions = {"fit": loaded.fit, "native": loaded.native}
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UsageError(f"{path} is not a SavedModel that `main.py export` wrote, or is damaged ({reason})") from None
@@ -177,11 +179,20 @@ def tasks_to_json(tasks: tuple[Task, ...], **about) -> str:
 
 
 def tasks_from_json(text: str) -> tuple[Task, ...]:
-    """What `tasks_to_json` wrote, also before tasks had kinds."""
+    """What `tasks_to_json` wrote, also before tasks had kinds.
+
+    Raises:
+        UsageError: a task is of a kind that is not known.
+    """
     tasks = []
     for name, entry in parse_json(text)["tasks"].items():
         if "kind" not in entry:
             entry |= {"kind": {"semseg": "classes", "depth": "depth"}[name], "objective": entry.get("loss")}
+        if entry["kind"] not in KINDS:
+            raise UsageError(
+                f"its task {name} is of kind {entry['kind']}, which is not built in ({', '.join(KINDS)} are); name the "
+                "file that adds it with --plugin=FILE.py, in Python call mtl_tf.register before mtl_tf.load"
+            )
         kind = KINDS[entry["kind"]].task_type
         fields = {field.name for field in dataclasses.fields(kind)}
         tasks.append(kind(**{key: _frozen(value) for key, value in entry.items() if key in fields}))

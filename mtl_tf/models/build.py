@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from mtl_tf.config import ModelConfig
+from mtl_tf.errors import UsageError
 from mtl_tf.models.architectures import ARCHITECTURES
 from mtl_tf.models.branch import in_memory
 from mtl_tf.models.decoder import build_head
@@ -39,11 +40,18 @@ def build_model(config: ModelConfig, tasks: Sequence[Task]) -> keras.Model:
 
     # === Features at the stride of the last skip, and raw heads ===
     features = ARCHITECTURES[config.architecture](config, tasks, pyramid)
+    names = {task.name for task in tasks}
+    if not isinstance(features, dict) or "" not in features or any(set(found) != names for found in features.values()):
+        raise UsageError(
+            f"architecture {config.architecture} should give a dict {{suffix: {{task: feature}}}} with the suffix '', "
+            f"each of all tasks, {', '.join(sorted(names))} (mtl_tf.models.architectures); got {features!r:.80}"
+        )
     outputs = {}
     for suffix, by_task in features.items():
         for task in tasks:
             # A head per task before the resize: the same numbers as slicing one wide answer, and cheaper.
-            raw = build_head(task.channels, f"{task.name}/head{suffix}")(by_task[task.name])
+            feature = by_task[task.name]
+            raw = build_head(task.channels, f"{task.name}/head{suffix}", feature.shape[-1])(feature)
             name = f"{task.name}{suffix}"
             outputs[name] = ResizeLike(dtype="float32", name=name)(raw, image)
 

@@ -46,13 +46,13 @@ def build_decoder(skip_channels: Sequence[int], enabled: bool, path: str) -> ker
     return keras.Model([feature, *skips], x, name=path.replace("/", "_"))
 
 
-def build_head(channels: int, path: str) -> keras.Model:
-    """The 1x1 convolution with bias that answers: (B, h, w, 256) -> (B, h, w, channels).
+def build_head(channels: int, path: str, in_channels: int = CHANNELS) -> keras.Model:
+    """The 1x1 convolution with bias that answers: (B, h, w, in_channels) -> (B, h, w, channels).
 
     It computes in float32 whatever the policy: 16 bits would quantise depth to tens of centimetres.
     """
-    feature = keras.Input((None, None, CHANNELS), name="feature")
-    bound = CHANNELS**-0.5
+    feature = keras.Input((None, None, in_channels), name="feature")
+    bound = in_channels**-0.5
     with scope(path):
         answer = keras.layers.Conv2D(
             channels,

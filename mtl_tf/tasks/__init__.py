@@ -2,6 +2,7 @@
 
 from mtl_tf.registry import Registry
 from mtl_tf.tasks._labels import Labels, Move, blanks_of
+from mtl_tf.tasks._maps import BinaryLabels, BinaryMap, VectorLabels, VectorMap
 from mtl_tf.tasks._task import MISSING, Metric, Task
 from mtl_tf.tasks.cityscapes import CITYSCAPES_CLASSES, cityscapes_tasks
 from mtl_tf.tasks.classes import ClassLabels, Segmentation
@@ -14,6 +15,8 @@ __all__ = [
     "DEPTH_UNITS",
     "KINDS",
     "MISSING",
+    "BinaryLabels",
+    "BinaryMap",
     "ClassLabels",
     "Depth",
     "DepthLabels",
@@ -26,6 +29,8 @@ __all__ = [
     "Normals",
     "Segmentation",
     "Task",
+    "VectorLabels",
+    "VectorMap",
     "answers",
     "blanks_of",
     "cityscapes_tasks",

@@ -274,7 +274,7 @@ class ClassLabels(Labels):
         return lambda label: ids[label], strangers
 
     def task(self, name: str, data_set: str, config) -> Segmentation:
-        return Segmentation(self.classes, self.palette, self.ignore, name)
+        return self.task_type(self.classes, self.palette, self.ignore, name=name)
 
 
 def some(names) -> str:

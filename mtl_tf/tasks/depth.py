@@ -435,7 +435,7 @@ class DepthLabels(Labels):
             raise UsageError(
                 f"augment.zoom_depth scales metres, but the {name} of data set {data_set} is {self.unit}; turn it off"
             )
-        return Depth(
+        return self.task_type(
             minimum=self.minimum,
             maximum=self.maximum,
             **self.statistics,

@@ -76,4 +76,4 @@ class EdgeLabels(BinaryLabels):
         return class_edges(label, theirs.blank)
 
     def task(self, name: str, data_set: str, config) -> Edges:
-        return Edges(config.task[self.kind].weight, name)
+        return self.task_type(config.task[self.kind].weight, name=name)

@@ -61,4 +61,4 @@ class NormalLabels(VectorLabels):
 
     def task(self, name: str, data_set: str, config) -> Normals:
         self.check_turns(name, data_set, config)
-        return Normals(config.task[self.kind].loss, name)
+        return self.task_type(config.task[self.kind].loss, name=name)

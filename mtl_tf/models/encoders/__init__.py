@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from mtl_tf.errors import UsageError
 from mtl_tf.registry import Lazy, Registry
 
 if TYPE_CHECKING:
@@ -107,5 +108,14 @@ def build_encoder(
         dilation: for layers 2, 3, 4, whether the stride of the layer is traded for dilation.
         consistent: whether BasicBlocks dilate so that the features of a strided network are kept.
         excite: whether every residual block has squeeze-and-excitation.
+
+    Raises:
+        UsageError: one from outside gives something else.
     """
-    return ENCODERS[name](dilation=dilation, consistent=consistent, excite=excite)
+    encoder = ENCODERS[name](dilation=dilation, consistent=consistent, excite=excite)
+    if getattr(encoder, "name", "") != "encoder" or "last" not in getattr(encoder, "output", ()):
+        raise UsageError(
+            f"encoder {name} should give a keras.Model named encoder from an image to a dict with stride4, ..., last "
+            f"(mtl_tf.models.encoders); got {encoder!r:.80}"
+        )
+    return encoder

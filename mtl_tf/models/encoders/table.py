@@ -68,8 +68,8 @@ def recorded() -> dict[str, Row]:
 
 def measure_missing():
     """Measures the encoders that the file lacks, and adds them."""
-    rows = {name: row for name, row in recorded().items() if name in ENCODERS}
-    missing = [name for name in ENCODERS if name not in rows]
+    rows = {name: row for name, row in recorded().items() if name in ENCODERS.built_in}
+    missing = [name for name in ENCODERS.built_in if name not in rows]
     progress = Progress("measuring", len(missing), "encoders")
     for name in missing:
         rows[name] = figures(name, build_encoder(name))
@@ -82,7 +82,7 @@ def _record(rows):
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in _FIELDS], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(dataclasses.asdict(rows[name]) for name in ENCODERS if name in rows)
+    writer.writerows(dataclasses.asdict(rows[name]) for name in ENCODERS.built_in if name in rows)
     write_text(FILE, text.getvalue())
 
 
@@ -96,7 +96,7 @@ def markdown(source: Callable[[str], str]) -> str:
         UsageError: an encoder was not measured yet.
     """
     rows = recorded()
-    missing = [name for name in ENCODERS if name not in rows]
+    missing = [name for name in ENCODERS.built_in if name not in rows]
     if missing:
         raise UsageError(f"not measured yet: {', '.join(missing)}; main.py encoders --measure does it")
     strides = ("2", "4", "8", "16", "32")
@@ -109,7 +109,7 @@ def markdown(source: Callable[[str], str]) -> str:
         "ImageNet weights",
     )
     lines = [head, ["---"] * len(head)]
-    for row in (rows[name] for name in ENCODERS):
+    for row in (rows[name] for name in ENCODERS.built_in):
         channels = dict(part.split(":") for part in row.features.split())
         offered = ", ".join(channels.get(stride, "-") for stride in strides)
         counts = f"{row.parameters / 1e6:.2f} M", f"{row.multiply_adds / 1e9:.2f} G"
@@ -124,4 +124,4 @@ def put_into(path: str, table: str) -> str:
     rows = [number for number, line in enumerate(lines) if line.startswith("|")]
     first, last = (rows[0], rows[-1] + 1) if rows else (len(lines), len(lines))
     write_text(file, "\n".join([*lines[:first], table, *lines[last:]]) + "\n")
-    return f"{len(ENCODERS)} encoders in {path}"
+    return f"{len(ENCODERS.built_in)} encoders in {path}"
