@@ -25,7 +25,7 @@ def run_tool(job, own=None, argv=None) -> int:
     uses = sys.modules[job.__module__].USES
 
     def takes(name, field):
-        return any(f"{name}.".startswith(f"{used}.") for used in uses)
+        return any(f"{name}.".startswith(f"{used}.") for used in ("plugin", *uses))
 
     def run():
         parsed = flags.parse(sys.argv[1:] if argv is None else argv, own, takes=takes)

@@ -22,7 +22,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.progress import Progress
 
-USES = ("data", "tasks", "plugin")  # of the options of main.py
+USES = ("data", "tasks")  # of the options of main.py
 
 
 @dataclasses.dataclass(frozen=True)

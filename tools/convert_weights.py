@@ -16,7 +16,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.quiet import start_tensorflow
 
-USES = ("model", "input", "output", "plugin")  # of the options of main.py
+USES = ("model", "input", "output")  # of the options of main.py
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,7 +25,7 @@ from mtl_tf.options import Section, option
 from mtl_tf.progress import Progress
 from mtl_tf.tasks import ClassLabels
 
-USES = ("data", "tasks", "output", "plugin")  # of the options of main.py
+USES = ("data", "tasks", "output")  # of the options of main.py
 
 
 @dataclasses.dataclass(frozen=True)

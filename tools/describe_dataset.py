@@ -28,7 +28,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.options import format_value
 from mtl_tf.tasks import KINDS, ClassLabels
 
-USES = ("data", "train.batch_size", "plugin")  # of the options of main.py
+USES = ("data", "train.batch_size")  # of the options of main.py
 
 
 def describe(parsed):

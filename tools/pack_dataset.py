@@ -25,7 +25,7 @@ from mtl_tf.data.sets.settle import demand_root_is_read
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 
-USES = ("data", "seed", "tasks", "output", "plugin")  # of the options of main.py
+USES = ("data", "seed", "tasks", "output")  # of the options of main.py
 
 
 @dataclasses.dataclass(frozen=True)

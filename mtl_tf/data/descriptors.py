@@ -249,6 +249,12 @@ def _read_tasks(top, content, there):
             known = f"one of {', '.join(KINDS)}, or a kind of the file that --plugin names"
             entry.fail("kind", known, section.get("kind"))
         found[name] = kind.parse(entry)
+    for name, labels in found.items():
+        theirs = {**there, **found}.get(labels.source)
+        if labels.source and (theirs is None or theirs.source):
+            tasks.below(name, tuple(content[name])).fail("source", "a task here that has label files", labels.source)
+        if labels.source and labels.wanted_source(theirs):
+            tasks.below(name, tuple(content[name])).fail("source", labels.wanted_source(theirs), labels.source)
     return found
 
 

@@ -129,6 +129,10 @@ class Labels:
         """Labels of this kind that follow from those of a data set, by task, which does not declare any."""
         return None
 
+    def wanted_source(self, theirs: "Labels") -> str:
+        """What the labels of `source` have to be, where these are not that; else empty."""
+        return ""
+
     def derived(self, label, theirs: "Labels"):
         """The label map that follows from one of the task `source`.
 

@@ -329,6 +329,9 @@ class BinaryLabels(MapLabels):
             entry.fail("ignore", "a number other than 0 (no), 1..65535", found)
         return cls(encoding(entry, ("mask",)), found, entry.take("source", keys.text, default=""))
 
+    def wanted_source(self, theirs) -> str:
+        return "" if theirs.class_names else "the name of a task of kind classes"
+
     def told(self, name: str) -> str:
         if self.source:
             return f"{name}: derived from {self.source}"

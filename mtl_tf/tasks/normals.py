@@ -3,7 +3,6 @@
 import dataclasses
 from typing import ClassVar
 
-from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.tasks._maps import VECTOR_OBJECTIVES, VectorLabels, VectorMap
 from mtl_tf.tasks.depth import DepthLabels
@@ -46,14 +45,12 @@ class NormalLabels(VectorLabels):
 
         loss: str = option("cosine", "Loss of the surface normals.", choices=VECTOR_OBJECTIVES, before="cosine")
 
+    def wanted_source(self, theirs) -> str:
+        suited = isinstance(theirs, DepthLabels) and theirs.unit == "metres"
+        return "" if suited else "the name of a task of kind depth, in metres"
+
     def derived(self, label, theirs):
         """Of depth, metres (H, W); codes of 8 bits and of disparity are steps that planes are fitted through."""
-        if not isinstance(theirs, DepthLabels) or theirs.unit != "metres":
-            came = theirs.unit if isinstance(theirs, DepthLabels) else f"of kind {theirs.kind}"
-            raise UsageError(
-                f'expected depth in metres to derive {self.kind} from, but task "{self.source}" is {came}; name '
-                f'another task under "source" in dataset.json, or leave {self.kind} out'
-            )
         from mtl_tf.data import deriving
 
         radius, spacing = self.fit or ((0, 1) if theirs.encoding == "uint16_scaled" else (4, 2))

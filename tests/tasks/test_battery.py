@@ -13,6 +13,7 @@ from mtl_tf.data.windows import Window, cut
 from mtl_tf.inference.predictor import tasks_from_json, tasks_to_json
 from mtl_tf.pictures import write_png
 from mtl_tf.tasks import KINDS, Move
+from tests.helpers import TWO_LABELS
 from tests.tasks.battery import EXAMPLES, loss_of, scores_of, statistics_of
 
 SIZE = (7, 8)
@@ -201,7 +202,8 @@ def test_packed_labels_are_the_same_bit_for_bit(example):
 @every_kind
 def test_sections_of_the_data_set_read_back(example, tmp_path):
     labels = (example.labels, *example.others)
-    written = descriptors.Descriptor("data", {f"task{number}": each for number, each in enumerate(labels)})
+    tasks = {f"task{number}": each for number, each in enumerate(labels)}
+    written = descriptors.Descriptor("data", TWO_LABELS | tasks)  # of which some are derived
     path = descriptors.write(tmp_path, written)
     assert descriptors.read(tmp_path) == written
     for section in json.loads(path.read_text())["tasks"].values():

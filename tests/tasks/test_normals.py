@@ -1,6 +1,7 @@
 """Surface normals: losses and angles by hand and against golden values, how files are read, how directions move."""
 
 import io
+import json
 import struct
 import zlib
 
@@ -284,7 +285,9 @@ def test_other_arrays_are_refused_in_one_line(tmp_path, array):
 
 def parsed(tmp_path, **section):
     path = tmp_path / "dataset.json"
-    path.write_text(descriptors.json.dumps({"tasks": {"normals": {"kind": "normals", **section}}}))
+    path.write_text(
+        json.dumps({"depth": TWO_LABELS["depth"].content(), "tasks": {"normals": {"kind": "normals", **section}}})
+    )
     return descriptors.read(tmp_path)["normals"]
 
 
@@ -321,16 +324,28 @@ def test_derived_labels_need_no_axes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("theirs", "came"),
+    ("kind", "source", "said"),
     [
-        (TWO_LABELS["semseg"], 'task "depth" is of kind classes'),
-        (DepthLabels("uint16_scaled", "normalised_disparity"), 'task "depth" is normalised_disparity'),
+        ("normals", "semseg", "the name of a task of kind depth, in metres"),
+        ("normals", "deep", "a task here that has label files"),
+        ("normals", "mine", "a task here that has label files"),
+        ("edges", "depth", "the name of a task of kind classes"),
     ],
 )
-def test_normals_are_derived_of_metres_only(theirs, came):
+def test_what_labels_cannot_be_derived_from_is_named(tmp_path, kind, source, said):
+    file = descriptors.write(tmp_path, descriptors.Descriptor("mine", TWO_LABELS))
+    section = {"kind": kind, "source": source} | ({"intrinsics": CAMERA} if kind == "normals" else {})
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"tasks": {"mine": section}}))
+    with pytest.raises(UsageError) as error:
+        descriptors.read(tmp_path)
+    assert f'"tasks.mine.source" should be {said}; it is {source}' in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_disparity_is_no_depth_to_derive_normals_from():
     labels = NormalLabels(source="depth", intrinsics=tuple(map(float, CAMERA)))
-    with pytest.raises(UsageError, match=came):
-        labels.derived(np.ones((4, 5), np.float32), theirs)
+    assert labels.wanted_source(DepthLabels("uint16_scaled", "normalised_disparity"))
+    assert not labels.wanted_source(TWO_LABELS["depth"])
 
 
 # === Options ===
