@@ -9,12 +9,15 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mtl_tf.atomic import write_bytes
-from mtl_tf.tasks import Task
+
+if TYPE_CHECKING:
+    from mtl_tf.tasks import Task
 
 Colour = tuple[int, int, int]
 
@@ -243,7 +246,7 @@ def grid(rows: Sequence[Sequence[tuple[str, np.ndarray]]]) -> np.ndarray:
     return np.asarray(canvas)
 
 
-def sample_panel(image: np.ndarray, tasks: Sequence[Task], truth: dict, prediction: dict) -> np.ndarray:
+def sample_panel(image: np.ndarray, tasks: "Sequence[Task]", truth: dict, prediction: dict) -> np.ndarray:
     """The row: image, then for each task the truth and the prediction, depth on the log scale of the truth's range.
 
     Args:

@@ -264,9 +264,9 @@ def test_a_picture_that_is_none_is_named_and_the_others_are_done(run, tmp_path, 
 
 
 def test_the_codec_picture_of_miniscapes(tmp_path):
-    from mtl_tf.data.codecs import encode_inverse_uint8
     from mtl_tf.inference.files import write_prediction
     from mtl_tf.inference.predictor import Prediction
+    from mtl_tf.storage.codecs import encode_inverse_uint8
     from mtl_tf.tasks import cityscapes_tasks
 
     depth = np.array([[4.0, 10.0], [100.0, 300.0]], np.float32)

@@ -14,13 +14,13 @@ import sys
 from _tool import run_tool
 
 from mtl_tf.config import replace
-from mtl_tf.data import listing
 from mtl_tf.data.copies import Copies, digest
 from mtl_tf.data.plausibility import Evidence
 from mtl_tf.data.sets import describe, open_split, splits_of
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.progress import Progress
+from mtl_tf.storage import listing
 
 USES = ("data", "tasks")  # of the options of main.py
 

@@ -16,14 +16,15 @@ from _tool import run_tool
 
 from mtl_tf import config as configuration
 from mtl_tf.atomic import write_json
-from mtl_tf.data import descriptors, files
-from mtl_tf.data.moments import digits, mean_std, moments, row
+from mtl_tf.data import descriptors
 from mtl_tf.data.sets import describe, open_split, tasks_of_tools
 from mtl_tf.data.sets.settle import demand_root_is_read
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.progress import Progress
+from mtl_tf.storage import files
 from mtl_tf.tasks import ClassLabels
+from mtl_tf.tasks.reading.moments import digits, mean_std, moments, row
 
 USES = ("data", "tasks", "output")  # of the options of main.py
 

@@ -1,6 +1,6 @@
 """tools/make_synthetic.py --output=FOLDER --train=N --val=N --test=N: rendered road scenes in Miniscapes' layout.
 
-Makes FOLDER/SPLIT/rgb/I.jpg, semseg/I.png (train ids) and depth/I.png (inverse depth in a byte, see data/codecs.py).
+Makes FOLDER/SPLIT/rgb/I.jpg, semseg/I.png (train ids) and depth/I.png (inverse depth in a byte, see storage/codecs.py).
 A stopped run continues where it ended; equal settings give equal files. One core renders about 10 scenes of 360x720
 pixels a second. Of the options of main.py it takes --output and --seed.
 """
@@ -13,9 +13,9 @@ import numpy as np
 from _tool import run_tool
 from _writing import claim, output_folder, process_pool, write_all, write_picture
 
-from mtl_tf.data import codecs
 from mtl_tf.data.synthetic import render, sample_seed
 from mtl_tf.options import Section, option
+from mtl_tf.storage import codecs
 
 USES = ("seed", "output")  # of the options of main.py
 

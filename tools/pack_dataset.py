@@ -18,12 +18,13 @@ from _writing import claim, output_folder
 
 from mtl_tf.atomic import write_bytes
 from mtl_tf.config import replace
-from mtl_tf.data import descriptors, files, listing, packing, shards
+from mtl_tf.data import descriptors, packing, shards
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets import describe, open_split, splits_of, tasks_of_tools
 from mtl_tf.data.sets.settle import demand_root_is_read
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
+from mtl_tf.storage import files, listing
 
 USES = ("data", "seed", "tasks", "output")  # of the options of main.py
 

@@ -1,7 +1,7 @@
 """tools/prepare_synscapes.py --input=SYNSCAPES --output=FOLDER: Synscapes as it is downloaded to the Miniscapes layout.
 
 Reads SYNSCAPES/img/rgb/I.png, img/class/I.png (label ids of Cityscapes) and img/depth/I.exr (metres) and makes
-FOLDER/SPLIT/rgb/I.jpg, semseg/I.png (train ids) and depth/I.png (inverse depth in a byte, see data/codecs.py) at
+FOLDER/SPLIT/rgb/I.jpg, semseg/I.png (train ids) and depth/I.png (inverse depth in a byte, see storage/codecs.py) at
 720x360 pixels. The order of the samples is drawn with --seed; the first eight tenths are train (20000), then val (2500)
 and test (2500). Train then with --data.name=miniscapes --data.root=FOLDER. A stopped run continues where it ended. Of
 the options of main.py it takes --input, --output, --seed and --data.skip_bad (leave out samples that are incomplete or
@@ -22,14 +22,15 @@ from dataset_statistics import measure, summarise
 from PIL import Image
 
 from mtl_tf.config import Config, replace
-from mtl_tf.data import cityscapes_ids, codecs, descriptors
+from mtl_tf.data import cityscapes_ids, descriptors
 from mtl_tf.data.exr import read_exr
-from mtl_tf.data.pixels import read_rgb
 from mtl_tf.data.samples import natural_order
 from mtl_tf.data.sets import open_split
 from mtl_tf.data.sets.miniscapes import MINISCAPES
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
+from mtl_tf.storage import codecs
+from mtl_tf.storage.pixels import read_rgb
 
 USES = ("input", "output", "seed", "data.skip_bad")  # of the options of main.py
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from mtl_tf.config import AugmentConfig
-from mtl_tf.data import colour, turning, windows
+from mtl_tf.data import colour, turning
 from mtl_tf.data.geometry import planes
+from mtl_tf.storage import windows
 from mtl_tf.tasks import Labels, Move
 
 # The uniform numbers of a sample: scale, tilt, 8 corner shifts, 2 offsets, flip; then those of the colours.

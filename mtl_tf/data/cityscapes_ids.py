@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mtl_tf.data.labels import NO_CLASS, read_numbers
+from mtl_tf.tasks.reading.class_files import NO_CLASS, read_numbers
 
 # For `table`: the label id of each train id, in the order of `tasks.CITYSCAPES_CLASSES`. No other is trained on.
 TRAIN_CLASSES = tuple(

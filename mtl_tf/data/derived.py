@@ -6,7 +6,7 @@ import numpy as np
 
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.source import Around, Source
-from mtl_tf.data.windows import Choose, cut_sample
+from mtl_tf.storage.windows import Choose, cut_sample
 
 
 def stored(tasks: Sequence[str], descriptor: Descriptor) -> tuple[str, ...]:

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 
 from mtl_tf import config as configuration
 from mtl_tf.atomic import write_text
-from mtl_tf.data import files, keys
 from mtl_tf.errors import UsageError
 from mtl_tf.parsing import parse_json
 from mtl_tf.selection import found_by
+from mtl_tf.storage import files, keys
 from mtl_tf.tasks import KINDS, Labels, Task, blanks_of, usual
 
 FILE_NAME = "dataset.json"

@@ -6,7 +6,7 @@ All ids, how many labels there are, and how large the files of some samples are;
 import concurrent.futures
 import hashlib
 
-from mtl_tf.data import files
+from mtl_tf.storage import files
 
 SAMPLES = 200  # at equal distances; of as many the sizes of the files are kept
 _THREADS = 16  # a remote file system takes its time to answer

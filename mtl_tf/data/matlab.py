@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mtl_tf.data.texts import read_bytes
 from mtl_tf.errors import UsageError
+from mtl_tf.storage.texts import read_bytes
 
 # "MAT-File Format", The MathWorks: data types, and the length to which one compressed variable may grow here.
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}

@@ -9,8 +9,8 @@ import numpy as np
 from mtl_tf.config import DataConfig
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.source import Around, Source
-from mtl_tf.data.windows import Choose
 from mtl_tf.errors import UsageError
+from mtl_tf.storage.windows import Choose
 from mtl_tf.tasks.classes import some
 
 NO_ROOT = "-"  # in data.mix_roots: a data set without a folder

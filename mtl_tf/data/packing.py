@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from mtl_tf.atomic import below, leads_out, replacing, write_bytes, write_json
-from mtl_tf.data import files, records, shards
+from mtl_tf.data import records, shards
 from mtl_tf.data.descriptors import Descriptor
-from mtl_tf.data.pixels import size_of
 from mtl_tf.data.sets.packed import pack_pixels, packed_files, unpack_pixels
-from mtl_tf.data.texts import read_bytes
 from mtl_tf.errors import UsageError
 from mtl_tf.progress import Progress
+from mtl_tf.storage import files
+from mtl_tf.storage.pixels import size_of
+from mtl_tf.storage.texts import read_bytes
 
 SHARD_BYTES = 256 * 2**20  # about the size of a shard, where the number of its samples is not given
 

@@ -14,8 +14,8 @@ import tensorflow as tf
 from mtl_tf.config import Config
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.source import Source
-from mtl_tf.data.windows import Choose, cut_sample
 from mtl_tf.errors import UsageError
+from mtl_tf.storage.windows import Choose, cut_sample
 
 _readers: weakref.WeakSet = weakref.WeakSet()
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from mtl_tf.data import files
 from mtl_tf.data.descriptors import Descriptor
-from mtl_tf.data.listing import NO_IMAGE, PassedOver
-from mtl_tf.data.pixels import read_rgb, size_of
 from mtl_tf.data.source import Source, watch_nothing
-from mtl_tf.data.windows import Choose, cut
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import files
+from mtl_tf.storage.listing import NO_IMAGE, PassedOver
+from mtl_tf.storage.pixels import read_rgb, size_of
+from mtl_tf.storage.windows import Choose, cut
 
 
 class FileSource(Source):

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mtl_tf.data import files, records
+from mtl_tf.data import records
 from mtl_tf.errors import UsageError
 from mtl_tf.parsing import parse_json
+from mtl_tf.storage import files
 
 MARK, MANIFEST, INDEX, NAMES = "packed.json", "manifest.json", "index.npy", "names.txt"
 FORMAT = 1

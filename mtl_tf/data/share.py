@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mtl_tf.data.source import Around, Source
-from mtl_tf.data.windows import Choose
+from mtl_tf.storage.windows import Choose
 
 
 def divide(source: Source, share: float, seed: int) -> tuple["Some", "Some"]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mtl_tf.data.windows import Choose
+from mtl_tf.storage.windows import Choose
 
 if TYPE_CHECKING:
     from mtl_tf.data.descriptors import Descriptor

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from mtl_tf.data.depths import within_range
-from mtl_tf.data.pixels import read_uint16
-from mtl_tf.data.texts import read_text
 from mtl_tf.errors import UsageError
 from mtl_tf.parsing import parse_json
+from mtl_tf.storage.pixels import read_uint16
+from mtl_tf.storage.texts import read_text
+from mtl_tf.tasks.reading.depth_files import within_range
 
 
 def metres(disparity: np.ndarray, baseline_times_focal: float) -> np.ndarray:

@@ -35,7 +35,7 @@ def perspective_turn(matrix, size, scale, intrinsics):
         matrix: float64 (3, 3), from a pixel (column, row, 1) of the crop, not mirrored, to one of the picture.
         size: int (2,), height and width of the picture, pixels.
         scale: sides of the window that was cut over those of the crop.
-        intrinsics: of the camera of the picture (`deriving.Intrinsics`).
+        intrinsics: of the camera of the picture (`surfaces.Intrinsics`).
 
     Returns:
         float32 (3, 3), see `turn_of`: R of K^-1 H K' = R S, K' the camera whose principal point and focal length the

@@ -6,9 +6,9 @@ import pathlib
 from collections.abc import Iterable, Sequence
 
 from mtl_tf.atomic import leads_out, write_json
-from mtl_tf.data.listing import PREDICTIONS
 from mtl_tf.errors import UsageError
 from mtl_tf.parsing import parse_json
+from mtl_tf.storage.listing import PREDICTIONS
 
 
 class Output:

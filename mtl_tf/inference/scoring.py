@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from mtl_tf.atomic import write_json
 from mtl_tf.config import Config
-from mtl_tf.data.listing import told_of
 from mtl_tf.data.pipeline import EvaluationData
 from mtl_tf.data.sets import open_split
 from mtl_tf.errors import UsageError
@@ -17,6 +16,7 @@ from mtl_tf.evaluation import Evaluation, Evaluator, strategy_and_batch
 from mtl_tf.inference.runs import TrainedRun, open_run
 from mtl_tf.inference.scored import data_suffix, of_baseline, scored, scores_suffix
 from mtl_tf.progress import Progress
+from mtl_tf.storage.listing import told_of
 from mtl_tf.tasks import Task, usual
 from mtl_tf.training import runtime
 from mtl_tf.training.run_directory import write_table

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from mtl_tf.data import listing
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section
+from mtl_tf.storage import listing
 
 if TYPE_CHECKING:
     from mtl_tf.config import AugmentConfig, Config
-    from mtl_tf.data.keys import Keys
-    from mtl_tf.data.windows import Choose
+    from mtl_tf.storage.keys import Keys
+    from mtl_tf.storage.windows import Choose
     from mtl_tf.tasks._task import Task
 
 
@@ -81,7 +81,7 @@ class Labels:
 
     @property
     def camera(self):
-        """Of the pictures, where it is known: `data.deriving.Intrinsics`."""
+        """Of the pictures, where it is known: `surfaces.Intrinsics`."""
         return None
 
     @property

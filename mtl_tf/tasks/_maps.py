@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from mtl_tf.data import codecs
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import codecs
 from mtl_tf.tasks._labels import Labels
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
 
@@ -21,7 +21,7 @@ def named(task: Task, truth, answer, colour) -> list[tuple[str, np.ndarray]]:
 
 def encoding(entry, known: tuple[str, ...]) -> str:
     """The entry "encoding" of a section, the first of those known where it is missing."""
-    from mtl_tf.data import keys
+    from mtl_tf.storage import keys
 
     found = entry.take("encoding", keys.text, default=known[0])
     if found not in known:
@@ -156,7 +156,7 @@ class VectorLabels(MapLabels):
         encoding: a key of `VECTOR_ENCODINGS`. rgb8: n = 2 v / 255 - 1; grey and black = no label.
         intrinsics: of the camera, as `keys.intrinsics` takes them; for labels that are derived, and perspective crops.
         source: the task that they are derived from; "" = they lie in files.
-        fit: `radius` and `spacing` of `deriving.normals_of_depth`; () = differences where depth has 16 bits, else 4, 2.
+        fit: `radius` and `spacing` of `surfaces.normals_of_depth`; () = differences where depth has 16 bits, else 4, 2.
     """
 
     keys: ClassVar[tuple[str, ...]] = ("axes", "encoding", "intrinsics", "source", "fit")
@@ -173,7 +173,7 @@ class VectorLabels(MapLabels):
 
     @property
     def camera(self):
-        from mtl_tf.data.deriving import Intrinsics
+        from mtl_tf.surfaces import Intrinsics
 
         *focal_and_centre, width, height = self.intrinsics or (None,) * 6
         return Intrinsics(*focal_and_centre, (height, width)) if self.intrinsics else None
@@ -189,7 +189,7 @@ class VectorLabels(MapLabels):
     @classmethod
     def parse(cls, entry) -> "VectorLabels":
         """Of files `axes` has to be there, of what is derived `intrinsics`."""
-        from mtl_tf.data import keys
+        from mtl_tf.storage import keys
 
         source = entry.take("source", keys.text, default="")
         axes, intrinsics = ({"default": ""}, {}) if source else ({}, {"default": ()})
@@ -213,7 +213,7 @@ class VectorLabels(MapLabels):
 
     def read(self, path, window=None) -> np.ndarray:
         """Unit vectors, float32 (H, W, 3); zero = no label."""
-        from mtl_tf.data import pixels
+        from mtl_tf.storage import pixels
 
         expected = f"{self.kind} in {VECTOR_ENCODINGS[self.encoding]}"
         if self.encoding == "npy":
@@ -322,7 +322,7 @@ class BinaryLabels(MapLabels):
 
     @classmethod
     def parse(cls, entry) -> "BinaryLabels":
-        from mtl_tf.data import keys
+        from mtl_tf.storage import keys
 
         found = entry.take("ignore", keys.whole, default=None)
         if found is not None and not 1 <= found <= 65535:
@@ -339,7 +339,7 @@ class BinaryLabels(MapLabels):
 
     def read(self, path, window=None) -> np.ndarray:
         """1, 0 and `UNKNOWN`, uint8 (H, W)."""
-        from mtl_tf.data import pixels, windows
+        from mtl_tf.storage import pixels, windows
 
         codes = pixels.read_label_codes(path, f"{self.kind} as a grey or palette PNG, 0 = none")
         label = np.where(codes == self.ignore, UNKNOWN, codes != 0).astype(np.uint8)

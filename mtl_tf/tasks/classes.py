@@ -166,7 +166,7 @@ class ClassLabels(Labels):
 
     @classmethod
     def parse(cls, entry) -> "ClassLabels":
-        from mtl_tf.data import keys
+        from mtl_tf.storage import keys
 
         classes, palette = entry.take("classes", keys.names), entry.take("palette", keys.colours)
         if not classes or len(classes) > 255:
@@ -220,8 +220,8 @@ class ClassLabels(Labels):
 
     def read(self, path, window=None) -> np.ndarray:
         """Class ids, int32 (H, W)."""
-        from mtl_tf.data.labels import read_labels
-        from mtl_tf.data.windows import cut
+        from mtl_tf.storage.windows import cut
+        from mtl_tf.tasks.reading.class_files import read_labels
 
         labels = read_labels(path, self)
         return cut(labels, window and window(labels.shape), self.ignore)
@@ -230,12 +230,12 @@ class ClassLabels(Labels):
         return [f"{path}: no pixel has a class; all are ignore ({self.ignore})"] * bool((label == self.ignore).all())
 
     def seen(self, path: str, label=None) -> dict:
-        from mtl_tf.data import suspect_classes
+        from mtl_tf.tasks.reading import suspect_classes
 
         return suspect_classes.seen(self, path, label)
 
     def suspicions(self, name: str, seen, trained):
-        from mtl_tf.data import suspect_classes
+        from mtl_tf.tasks.reading import suspect_classes
 
         return suspect_classes.suspicions(self, name, seen, trained)
 

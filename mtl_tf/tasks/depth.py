@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from mtl_tf.data import codecs
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
+from mtl_tf.storage import codecs
 from mtl_tf.tasks._labels import Labels
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
 
@@ -307,7 +307,7 @@ class DepthLabels(Labels):
 
     @classmethod
     def parse(cls, entry) -> "DepthLabels":
-        from mtl_tf.data import keys
+        from mtl_tf.storage import keys
 
         found = {"encoding": entry.take("encoding", keys.text)}
         if found["encoding"] not in CODES:
@@ -352,9 +352,9 @@ class DepthLabels(Labels):
 
     def read(self, path, window=None) -> np.ndarray:
         """Metres, float32 (H, W); 0 = invalid, as is everything outside the range."""
-        from mtl_tf.data import depths
+        from mtl_tf.tasks.reading import depth_files
 
-        return depths.table(self).take(depths.read_codes(path, self, window))
+        return depth_files.table(self).take(depth_files.read_codes(path, self, window))
 
     def emptiness(self, path: str, label: np.ndarray) -> list[str]:
         if (label > 0).any():
@@ -363,43 +363,43 @@ class DepthLabels(Labels):
 
     def seen(self, path: str, label=None) -> dict:
         """Nothing of a label map, whose stored values are not known."""
-        from mtl_tf.data import suspect_depths
+        from mtl_tf.tasks.reading import suspect_depths
 
         return suspect_depths.seen(self, path) if label is None else {}
 
     def suspicions(self, name: str, seen, trained):
-        from mtl_tf.data import suspect_depths
+        from mtl_tf.tasks.reading import suspect_depths
 
         return suspect_depths.suspicions(self, name, seen)
 
     def sums(self, label) -> dict:
         """`moments` of the valid metres, and of their logarithm."""
-        from mtl_tf.data.moments import moments
+        from mtl_tf.tasks.reading.moments import moments
 
         metres = label[label > 0].astype(np.float64)
         return {"metres": moments(metres), "log_metres": moments(np.log(metres))} if metres.size else {}
 
     def measured_from(self, sums) -> "DepthLabels":
-        from mtl_tf.data.moments import digits
+        from mtl_tf.tasks.reading.moments import digits
 
         found = self.figures(sums)
         return dataclasses.replace(self, **{key: digits(found[key]) for key in self.measured})
 
     def figures(self, sums) -> dict:
-        from mtl_tf.data.moments import mean_std
+        from mtl_tf.tasks.reading.moments import mean_std
 
         values = [float(value) for name in ("metres", "log_metres") for value in mean_std(sums[name])]
         return {"pixels": int(sums["metres"][0]), **dict(zip(self.measured, values, strict=True)), "unit": self.unit}
 
     def listed(self, name: str, sums) -> list[str]:
-        from mtl_tf.data.moments import row
+        from mtl_tf.tasks.reading.moments import row
 
         found, what = self.figures(sums), f"{name} ({'m' if self.unit == 'metres' else self.unit})"
         return [row(what, found["mean"], found["std"]), row(f"ln {what}", found["log_mean"], found["log_std"])]
 
     def adapting(self, other, name: str, their: str, our: str) -> tuple:
         """What lies in the range; of the same unit."""
-        from mtl_tf.data.depths import within_range
+        from mtl_tf.tasks.reading.depth_files import within_range
 
         super().adapting(other, name, their, our)
         if other.unit != self.unit:

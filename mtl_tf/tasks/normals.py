@@ -51,10 +51,10 @@ class NormalLabels(VectorLabels):
 
     def derived(self, label, theirs):
         """Of depth, metres (H, W); codes of 8 bits and of disparity are steps that planes are fitted through."""
-        from mtl_tf.data import deriving
+        from mtl_tf import surfaces
 
         radius, spacing = self.fit or ((0, 1) if theirs.encoding == "uint16_scaled" else (4, 2))
-        return deriving.normals_of_depth(label, self.camera, radius, spacing)
+        return surfaces.normals_of_depth(label, self.camera, radius, spacing)
 
     def task(self, name: str, data_set: str, config) -> Normals:
         self.check_turns(name, data_set, config)

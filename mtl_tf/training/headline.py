@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from mtl_tf.config import Config
-from mtl_tf.data.listing import labels_of, told_of
 from mtl_tf.data.pipeline import TrainingData
 from mtl_tf.data.sets.settle import some_sizes, told_fit
+from mtl_tf.storage.listing import labels_of, told_of
 from mtl_tf.training.runtime import Runtime
 
 

@@ -20,11 +20,11 @@ from mtl_tf import flags
 from mtl_tf.atomic import write_json, write_text
 from mtl_tf.config import Config
 from mtl_tf.data import descriptors
-from mtl_tf.data.files import is_remote
 from mtl_tf.data.fingerprint import difference
 from mtl_tf.errors import UsageError
 from mtl_tf.options import format_value
 from mtl_tf.parsing import parse_json
+from mtl_tf.storage.files import is_remote
 
 _OURS = (
     "dataset.json",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mtl_tf.data import codecs
+from mtl_tf.storage import codecs
 
 EVERY_BYTE = np.arange(256, dtype=np.uint8)
 

@@ -10,10 +10,10 @@ from mtl_tf import config as configuration
 from mtl_tf.config import AugmentConfig, Config
 from mtl_tf.data import augment as augmentation
 from mtl_tf.data import descriptors
-from mtl_tf.data.deriving import Intrinsics, normals_of_depth
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
 from mtl_tf.data.sets import describe, open_split, open_training
 from mtl_tf.errors import UsageError
+from mtl_tf.surfaces import Intrinsics, normals_of_depth
 from mtl_tf.tasks import DepthLabels, NormalLabels
 from tests.helpers import write_dataset
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mtl_tf.data import codecs
-from mtl_tf.data.deriving import Intrinsics, normals_of_depth
+from mtl_tf.storage import codecs
+from mtl_tf.surfaces import Intrinsics, normals_of_depth
 
 # A Kinect's, of pictures of 480 x 640 pixels.
 CAMERA = Intrinsics(518.9, 519.5, 325.6, 253.7, (480, 640))

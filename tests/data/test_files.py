@@ -5,10 +5,10 @@ import tensorflow as tf
 
 from mtl_tf import config as configuration
 from mtl_tf.config import DATA_SETS
-from mtl_tf.data import files
 from mtl_tf.data.sets import describe, open_split, splits_of
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import files
 from tests.helpers import upload, write_dataset
 
 

@@ -8,11 +8,11 @@ from PIL import ExifTags, Image
 from mtl_tf.config import Config, replace
 from mtl_tf.data import geometry
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
-from mtl_tf.data.pixels import read_rgb, size_of
 from mtl_tf.data.sets import describe, open_split
 from mtl_tf.data.sets.settle import differs, settled, told_fit
-from mtl_tf.data.windows import Window
 from mtl_tf.errors import UsageError
+from mtl_tf.storage.pixels import read_rgb, size_of
+from mtl_tf.storage.windows import Window
 from tests.helpers import write_dataset
 
 SAMPLE = {

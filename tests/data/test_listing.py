@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from mtl_tf import config as configuration
-from mtl_tf.data import listing
 from mtl_tf.data.sets import open_split
 from mtl_tf.data.sets.folder import list_files
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import listing
 from tests.helpers import tool_module
 
 RUN_TOOL = tool_module("_tool").run_tool

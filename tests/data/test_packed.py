@@ -14,8 +14,8 @@ from mtl_tf.data import packing, records, shards
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
 from mtl_tf.data.sets import describe, open_split, packed, splits_of
-from mtl_tf.data.windows import Window
 from mtl_tf.errors import UsageError
+from mtl_tf.storage.windows import Window
 from tests.data import packed_million as million
 from tests.helpers import TWO_LABELS, tool_module, upload, write_dataset
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtl_tf.data import codecs
 from mtl_tf.data.synthetic import build_scene, classes, raster, render, sample_seed, shapes
+from mtl_tf.storage import codecs
 from tests.data.ray_caster import HIT, cast, to_local, world_ray
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from mtl_tf import config as configuration
-from mtl_tf.data.deriving import Intrinsics, normals_of_depth
 from mtl_tf.data.sets.synthetic import SyntheticSource
 from mtl_tf.data.synthetic import build_scene, classes, render, sample_seed, shapes
 from mtl_tf.data.synthetic.normals import normals as scene_normals
 from mtl_tf.data.synthetic.render import trace
 from mtl_tf.data.synthetic.scene import Scene
-from mtl_tf.data.windows import Window
+from mtl_tf.storage.windows import Window
+from mtl_tf.surfaces import Intrinsics, normals_of_depth
 from tests.data.ray_caster import HIT, cast, to_local, world_ray
 
 EXTRAS = ("normals",)

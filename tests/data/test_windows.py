@@ -8,11 +8,12 @@ from PIL import Image
 from mtl_tf import config as configuration
 from mtl_tf.config import AugmentConfig
 from mtl_tf.data import augment as augmentation
-from mtl_tf.data import geometry, pipeline, windows
+from mtl_tf.data import geometry, pipeline
 from mtl_tf.data.pipeline import TrainingData
 from mtl_tf.data.sets import describe, open_split
-from mtl_tf.data.windows import Window, cut
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import windows
+from mtl_tf.storage.windows import Window, cut
 from mtl_tf.tasks import ClassLabels
 from tests.helpers import write_dataset
 

@@ -9,11 +9,11 @@ import time
 import pytest
 
 from mtl_tf import config as configuration
-from mtl_tf.data import files
 from mtl_tf.data.fingerprint import difference, fingerprint
-from mtl_tf.data.pixels import read_rgb, size_of
 from mtl_tf.data.sets import open_split
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import files
+from mtl_tf.storage.pixels import read_rgb, size_of
 from mtl_tf.training.run_directory import read_table
 from tests.faults import small
 from tests.helpers import assert_same_run, state_of
@@ -22,7 +22,7 @@ _STAT = os.stat
 
 
 class Disk:
-    """Opens files for `mtl_tf.data.files` as the built-in does, and looks at them, and fails as often as it is told.
+    """Opens files for `mtl_tf.storage.files` as the built-in does, and looks at them, and fails as often as it is told.
 
     Attributes:
         faults: end of a path -> [number of the error, how many times]; `seconds` each file takes.

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtl_tf.data.listing import PICTURES
-from mtl_tf.data.pixels import FORMATS, read_rgb, size_of
 from mtl_tf.errors import UsageError
+from mtl_tf.storage.listing import PICTURES
+from mtl_tf.storage.pixels import FORMATS, read_rgb, size_of
 
 
 def encoded(form: str) -> bytes:

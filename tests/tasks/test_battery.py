@@ -9,9 +9,9 @@ import tensorflow as tf
 from mtl_tf.config import AugmentConfig
 from mtl_tf.data import descriptors
 from mtl_tf.data.sets.packed import pack_pixels, unpack_pixels
-from mtl_tf.data.windows import Window, cut
 from mtl_tf.inference.predictor import tasks_from_json, tasks_to_json
 from mtl_tf.pictures import write_png
+from mtl_tf.storage.windows import Window, cut
 from mtl_tf.tasks import KINDS, Move
 from tests.helpers import TWO_LABELS
 from tests.tasks.battery import EXAMPLES, loss_of, scores_of, statistics_of

@@ -11,10 +11,11 @@ import tensorflow as tf
 from PIL import Image
 
 from mtl_tf.config import AugmentConfig, Config, replace
-from mtl_tf.data import codecs, descriptors
+from mtl_tf.data import descriptors
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets import folder
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import codecs
 from mtl_tf.tasks import DepthLabels, Move, NormalLabels, Normals
 from tests.helpers import TWO_LABELS
 from tests.tasks.battery import loss_of, scores_of

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mtl_tf.data import files
-from mtl_tf.data.pixels import (
+from mtl_tf.errors import UsageError
+from mtl_tf.storage import files
+from mtl_tf.storage.pixels import (
     UNREADABLE,
     open_picture,
     palette_of,
@@ -15,8 +16,7 @@ from mtl_tf.data.pixels import (
     read_label_codes,
     read_uint16,
 )
-from mtl_tf.data.suspect_classes import MANY_CLASSES, is_rough
-from mtl_tf.errors import UsageError
+from mtl_tf.tasks.reading.suspect_classes import MANY_CLASSES, is_rough
 
 Colour = tuple[int, int, int]
 

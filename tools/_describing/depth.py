@@ -5,8 +5,8 @@ import dataclasses
 from _describing.contents import DepthValues
 from _describing.options import Options
 from _describing.questions import Questions, more_than, one_of, positive_number
-from mtl_tf.data import codecs
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import codecs
 from mtl_tf.tasks import DepthLabels
 
 _NICE = (1, 2, 5, 10, 20, 50, 80, 100, 200, 300, 500, 1000)  # metres, for a largest depth

@@ -5,11 +5,12 @@ import dataclasses
 
 from _describing.contents import DepthValues, Labels, look_at_depth, look_at_labels
 from mtl_tf.config import Config, replace
-from mtl_tf.data import descriptors, files, listing
+from mtl_tf.data import descriptors
 from mtl_tf.data.plausibility import LOOK_AT
 from mtl_tf.data.samples import by_image, demand_partners, natural_order, without_image
 from mtl_tf.data.sets.folder import find_split, list_files, splits_in
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import files, listing
 
 NAMES_FILE = "labelmap.txt"  # as labelling programs write it
 ASKED = ("semseg", "depth")  # the tasks that questions are asked about

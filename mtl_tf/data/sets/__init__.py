@@ -3,9 +3,10 @@
 import dataclasses
 
 from mtl_tf.config import DATA_SETS, Config, DataConfig
-from mtl_tf.data import derived, files, mixture, share
+from mtl_tf.data import derived, mixture, share
 from mtl_tf.data.descriptors import FILE_NAME, Descriptor, read, with_statistics
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import files
 
 
 def describe(data: DataConfig) -> Descriptor:

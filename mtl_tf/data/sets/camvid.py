@@ -5,14 +5,15 @@ import re
 
 import numpy as np
 
-from mtl_tf.data import files, labels
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.places import files_in, find_place, folders_in
-from mtl_tf.data.texts import read_colour_names, read_text
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import files
+from mtl_tf.storage.texts import read_colour_names, read_text
 from mtl_tf.tasks import ClassLabels
+from mtl_tf.tasks.reading import class_files
 
 # Class -> its colour, and its parts among the 32 labels of the original.
 _CLASSES = {
@@ -162,15 +163,15 @@ def _class_of_colour(root):
 
 
 def _read_colours(classes, path, _):
-    return labels.read_colours(path, classes, "the 32 colours of CamVid (label_colors.txt)")
+    return class_files.read_colours(path, classes, "the 32 colours of CamVid (label_colors.txt)")
 
 
 def _read_numbers(path, _):
     """Class ids of SegNet's copy: 0..10, 11 = void."""
-    return labels.read_numbers(path, _NUMBERS, "class ids 0..10, or 11 = void")
+    return class_files.read_numbers(path, _NUMBERS, "class ids 0..10, or 11 = void")
 
 
-_NUMBERS = np.full(256, labels.NO_CLASS, np.int32)
+_NUMBERS = np.full(256, class_files.NO_CLASS, np.int32)
 _NUMBERS[:12] = [*range(11), CAMVID["semseg"].ignore]
 
 

@@ -4,14 +4,15 @@ import functools
 
 import numpy as np
 
-from mtl_tf.data import cityscapes_ids, files, stereo
-from mtl_tf.data.depths import within_range
+from mtl_tf.data import cityscapes_ids, stereo
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.places import files_in, find_place, folders_in, parts
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import files
 from mtl_tf.tasks import CITYSCAPES_CLASSES, ClassLabels, DepthLabels
+from mtl_tf.tasks.reading.depth_files import within_range
 
 CITYSCAPES = Descriptor(
     name="cityscapes",

@@ -4,12 +4,13 @@ import os
 import unicodedata
 
 from mtl_tf.config import Config, DataConfig
-from mtl_tf.data import descriptors, files, listing
+from mtl_tf.data import descriptors
 from mtl_tf.data.descriptors import Descriptor
-from mtl_tf.data.listing import PassedOver
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import files, listing
+from mtl_tf.storage.listing import PassedOver
 from mtl_tf.tasks import Labels, usual
 
 _LAYOUT = "<root>/<split>/rgb/<id>.jpg, beside it semseg/<id>.png and depth/<id>.png"

@@ -2,12 +2,13 @@
 
 import functools
 
-from mtl_tf.data import cityscapes_ids, files, stereo
+from mtl_tf.data import cityscapes_ids, stereo
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.places import files_in, find_place, parts
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import files
 from mtl_tf.tasks import CITYSCAPES_CLASSES, ClassLabels, DepthLabels
 
 KITTI = Descriptor(

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from mtl_tf.config import DATA_SETS
-from mtl_tf.data import descriptors, files, samples, shards
+from mtl_tf.data import descriptors, samples, shards
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.folder import find_root, instead_of
 from mtl_tf.data.source import Source, watch_nothing
-from mtl_tf.data.windows import Choose, cut
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import files
+from mtl_tf.storage.windows import Choose, cut
 
 _LAYOUT = f"{shards.MARK}, {descriptors.FILE_NAME} and a folder of shards a split, as tools/pack_dataset.py writes them"
 

@@ -5,10 +5,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 
 from mtl_tf.config import DataConfig
-from mtl_tf.data import files, listing
-from mtl_tf.data.listing import PassedOver
 from mtl_tf.data.sets.folder import find_root, parent_of, shown
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import files, listing
+from mtl_tf.storage.listing import PassedOver
 
 _LEVELS_UP, _FOLDERS_DOWN = 6, 200
 

@@ -13,8 +13,8 @@ from mtl_tf.config import Config
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.miniscapes import MINISCAPES
 from mtl_tf.data.source import Source
-from mtl_tf.data.windows import Choose, cut_sample
 from mtl_tf.progress import Progress
+from mtl_tf.storage.windows import Choose, cut_sample
 from mtl_tf.tasks import NormalLabels
 
 SIZE = (256, 256)  # pixels, where data.image_size is unset

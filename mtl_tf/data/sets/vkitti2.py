@@ -3,14 +3,15 @@
 import functools
 import itertools
 
-from mtl_tf.data import files, labels
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.places import files_in, find_place, folders_in
-from mtl_tf.data.texts import read_colour_names
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import files
+from mtl_tf.storage.texts import read_colour_names
 from mtl_tf.tasks import ClassLabels, DepthLabels
+from mtl_tf.tasks.reading import class_files
 
 CLASSES = {
     "Terrain": (210, 0, 200),
@@ -148,7 +149,7 @@ def _colours(homes, drive):
 
 
 def _read_semseg(colours_of, path, _):
-    return labels.read_colours(path, colours_of[path], "the class colours of Virtual KITTI 2 (colors.txt)")
+    return class_files.read_colours(path, colours_of[path], "the class colours of Virtual KITTI 2 (colors.txt)")
 
 
 DATA_SET = DataSet(lambda data: VKITTI2, _splits, open_split)

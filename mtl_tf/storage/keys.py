@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from mtl_tf.atomic import leads_out
-from mtl_tf.data import codecs
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import codecs
 
 
 class Keys:

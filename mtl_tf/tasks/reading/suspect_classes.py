@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from mtl_tf.data.labels import FILE_NAME, number_table, read_labels
-from mtl_tf.data.pixels import palette_of, read_label_codes
+from mtl_tf.storage.pixels import palette_of, read_label_codes
 from mtl_tf.tasks.classes import IGNORE, ClassLabels
+from mtl_tf.tasks.reading.class_files import FILE_NAME, number_table, read_labels
 
 MANY_CLASSES = 60
 _ASK = f"tools/describe_dataset.py asks and writes {FILE_NAME}"

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from mtl_tf.data import depths
-from mtl_tf.data.labels import FILE_NAME
-from mtl_tf.data.pixels import palette_of
-from mtl_tf.data.suspect_classes import MANY_CLASSES, count_of
+from mtl_tf.storage.pixels import palette_of
 from mtl_tf.tasks.depth import SCALED, DepthLabels
+from mtl_tf.tasks.reading import depth_files
+from mtl_tf.tasks.reading.class_files import FILE_NAME
+from mtl_tf.tasks.reading.suspect_classes import MANY_CLASSES, count_of
 
 
 def seen(labels: DepthLabels, path: str) -> dict:
@@ -17,8 +17,8 @@ def seen(labels: DepthLabels, path: str) -> dict:
     Returns:
         "counts": pixels of each stored value, int64; and "coloured": the file, if it has a palette of colours.
     """
-    codes = depths.read_codes(path, labels)
-    counts = np.bincount(codes.ravel(), minlength=len(depths.stored_metres(labels))).astype(np.int64)
+    codes = depth_files.read_codes(path, labels)
+    counts = np.bincount(codes.ravel(), minlength=len(depth_files.stored_metres(labels))).astype(np.int64)
     coloured = any(len(set(colour)) > 1 for colour in palette_of(path).values())
     return {"counts": counts} | ({"coloured": str(path)} if coloured else {})
 
@@ -26,7 +26,7 @@ def seen(labels: DepthLabels, path: str) -> dict:
 def suspicions(labels: DepthLabels, name: str, seen: Mapping) -> Iterator[str]:
     """What is implausible: see `Labels.suspicions`."""
     section, count, unit = labels.section(name), count_of(seen["files"]), labels.symbol
-    metres = depths.stored_metres(labels)
+    metres = depth_files.stored_metres(labels)
     measured = np.where(metres > 0, seen["counts"], 0)
     codes = np.flatnonzero(measured)
     if "coloured" in seen:
@@ -44,7 +44,7 @@ def suspicions(labels: DepthLabels, name: str, seen: Mapping) -> Iterator[str]:
             f"16-bit {name} in {count} holds only 8-bit values, up to {high} = {metres[high]:g}{unit}; is "
             f"{section}.scale in {FILE_NAME} right?"
         )
-    outside = measured[depths.table(labels) == 0].sum() / measured.sum()
+    outside = measured[depth_files.table(labels) == 0].sum() / measured.sum()
     if outside > 0.5:
         yield (
             f"{outside:.0%} of the measured {name} in {count} lies outside of {labels.minimum:g} to "
@@ -55,7 +55,7 @@ def suspicions(labels: DepthLabels, name: str, seen: Mapping) -> Iterator[str]:
         middle = metres[np.searchsorted(np.cumsum(measured), measured.sum() / 2)]
         if not 0.01 <= middle <= 1000:
             yield f"half of the {name} in {count} is beyond {middle:g} m; is {section}.scale in {FILE_NAME} right?"
-    if high == 65535 and len(codes) > 1 and codes[-2] < 0.75 * high and depths.table(labels)[high]:
+    if high == 65535 and len(codes) > 1 and codes[-2] < 0.75 * high and depth_files.table(labels)[high]:
         yield (
             f"{high} in {count} is read as {metres[high]:g}{unit}, but stands far above the next value, "
             f'{codes[-2]}; if nothing was measured there, "invalid": [{high}] under {section} in {FILE_NAME}'

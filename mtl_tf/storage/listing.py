@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from mtl_tf.data import files
 from mtl_tf.parsing import parse_json
+from mtl_tf.storage import files
 
 # The endings of `pixels.FORMATS`; labels come in those that keep every value.
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")

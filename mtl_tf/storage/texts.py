@@ -1,7 +1,7 @@
 """Small files of data sets: read, or the error that names the file."""
 
-from mtl_tf.data import files
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import files
 
 
 def read_bytes(path: str) -> bytes:

@@ -4,8 +4,8 @@ import functools
 
 import numpy as np
 
-from mtl_tf.data import codecs, pixels
-from mtl_tf.data.windows import Choose
+from mtl_tf.storage import codecs, pixels
+from mtl_tf.storage.windows import Choose
 from mtl_tf.tasks.depth import CODES, DepthLabels
 
 

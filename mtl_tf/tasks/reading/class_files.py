@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mtl_tf.data.pixels import read_codes, read_colour_codes, read_label_codes
 from mtl_tf.errors import UsageError
+from mtl_tf.storage.pixels import read_codes, read_colour_codes, read_label_codes
 from mtl_tf.tasks.classes import IGNORE, OTHER, ClassLabels
 
 FILE_NAME = "dataset.json"

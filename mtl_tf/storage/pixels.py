@@ -8,9 +8,9 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from mtl_tf.data import files
-from mtl_tf.data.windows import Choose, cut, inside
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import files
+from mtl_tf.storage.windows import Choose, cut, inside
 
 # Pillow reads many more, some by programs of others (Ghostscript), whatever a file's name says.
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
