@@ -292,6 +292,11 @@ def _multiply(name, count, given) -> dict[str, tuple[float, ...]]:
 
 def _check_multiplied(dimensions):
     searched = {dimension.name for dimension in dimensions}
+    meant: dict[tuple[str, str], str] = {}
+    for dimension in dimensions:
+        other = meant.setdefault(configuration.leaf_of(dimension.name), dimension.name)
+        if other != dimension.name:
+            raise UsageError(f"{other} and {dimension.name} are one option, by its name from before and of today")
     for dimension in dimensions:
         for other in dimension.multiply:
             if other in searched:

@@ -79,8 +79,10 @@ def make_oracle(config: Config, own: TuneOptions, space: Space, way: str) -> ora
 
 
 def worker_arguments(command: str, config: Config, own) -> list[str]:
-    """The arguments of main.py that make a process a worker of this search: every option, spelt out."""
+    """The arguments of main.py that make a process a worker of this search: every option that it takes, spelt out."""
+    of = {name: field.metadata["of"] for name, field in configuration.leaves().items()}
     named = configuration.values(replace(config, train__fresh=False, train__resume=True))
+    named = {name: value for name, value in named.items() if not of[name] or command in of[name]}
     named |= {field.name: getattr(own, field.name) for field in dataclasses.fields(own)} | {"workers": 0}
     return [command, *(f"--{name}={format_value(value)}" for name, value in named.items())]
 

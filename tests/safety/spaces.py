@@ -23,7 +23,7 @@ def search(random, place):
     content = toml_bytes(random, damage_tree(random, pick(random, SPACES), keys=tuple(LEAVES)))
     file.write_bytes(mutate(random, content) if random.random() < 0.3 else content)
     space = read_space(str(file))
-    assert space.names and set(space.names) <= set(LEAVES)
+    assert space.names and all(configuration.field_of(name) for name in space.names)
     values = {}
     for dimension in space.dimensions:
         assert dimension.values or (math.isfinite(dimension.low) and dimension.low < dimension.high < math.inf)
