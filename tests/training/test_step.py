@@ -18,7 +18,7 @@ from mtl_tf.objective import loss_weight, mean_losses
 from mtl_tf.tasks import cityscapes_tasks
 from mtl_tf.training import runtime
 from mtl_tf.training.step import LOSS_SCALE_PATIENCE, build_step
-from tests.helpers import ROOT, tool_module
+from tests.helpers import ROOT, in_own_process, tool_module
 from tests.training.replicas import batches
 
 
@@ -237,11 +237,16 @@ def test_decay_is_not_clipped(monkeypatch):
 
 
 @pytest.mark.parametrize("parts", [pytest.param(2, marks=pytest.mark.slow), 4])
-def test_accumulated_gradients_are_those_of_the_whole_batch(monkeypatch, parts):
+def test_accumulated_gradients_are_those_of_the_whole_batch(parts):
+    in_own_process(check_accumulated_gradients, parts)  # which takes much memory
+
+
+def check_accumulated_gradients(parts):
     """The images' masks are uneven: the mean over parts of means would be another loss."""
-    _still_batch_norm(monkeypatch)
-    whole, expected = _change(dict(model__aspp=True))
-    cut, found = _change(dict(model__aspp=True, train__accumulate=parts))
+    with pytest.MonkeyPatch.context() as patch:
+        _still_batch_norm(patch)
+        whole, expected = _change(dict(model__aspp=True))
+        cut, found = _change(dict(model__aspp=True, train__accumulate=parts))
     assert found == pytest.approx(expected, rel=1e-5)
     np.testing.assert_allclose(cut, whole, atol=1e-5 * np.abs(whole).max())
 
@@ -332,6 +337,10 @@ def test_deterministic_mode_is_asked_of_tensorflow(monkeypatch):
 
 @pytest.mark.slow
 def test_xla_makes_the_same_step():
+    in_own_process(check_xla)  # which takes much memory
+
+
+def check_xla():
     plain, expected = _change({})
     compiled, found = _change(dict(train__xla=True))
     _, step = _step(train__xla=True)
