@@ -41,9 +41,8 @@ def perspective_turn(matrix, size, scale, intrinsics):
         float32 (3, 3), see `turn_of`: R of K^-1 H K' = R S, K' the camera whose principal point and focal length the
         crop gives it, by the polar decomposition.
     """
-    down, across = tf.unstack(tf.cast(size, tf.float64) / intrinsics.size)
-    focal = tf.stack([intrinsics.fx * across, intrinsics.fy * down])
-    centre = tf.stack([(intrinsics.cx + 0.5) * across - 0.5, (intrinsics.cy + 0.5) * down - 0.5])
+    fx, fy, cx, cy, _ = intrinsics.scaled(tf.unstack(tf.cast(size, tf.float64)))
+    focal, centre = tf.stack([fx, fy]), tf.stack([cx, cy])
     seen = tf.linalg.solve(matrix, tf.concat([centre, [1.0]], 0)[:, None])[:, 0]
     camera, of_crop = _camera(focal, centre), _camera(focal / scale, seen[:2] / seen[2])
     _, left, right = tf.linalg.svd(tf.linalg.solve(camera, matrix @ of_crop))
