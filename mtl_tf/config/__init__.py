@@ -133,14 +133,14 @@ def leaves(config: Any = Config, prefix: str = "") -> dict[str, dataclasses.Fiel
         if "help" in field.metadata:
             found[name] = field
         else:
-            for part, section in _parts(field.type).items():
-                found |= leaves(section, f"{name}.{part}.".replace("..", "."))
+            for part, section in _sections(field.type).items():
+                found |= leaves(section, f"{name}.{part}")
     return found
 
 
-def _parts(kind):
-    """The sections in a branch of the tree: itself (""), or one for each name."""
-    return kind.sections() if issubclass(kind, OfKinds) else {"": kind}
+def _sections(kind):
+    """Prefix -> section of a branch of the tree: itself, or one for each kind of task."""
+    return {f"{part}.": each for part, each in kind.sections().items()} if issubclass(kind, OfKinds) else {"": kind}
 
 
 def leaf_of(name: str) -> tuple[str, str]:
