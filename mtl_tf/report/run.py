@@ -90,10 +90,9 @@ def extremes(tasks: Sequence[Task], rows: list[dict[str, str]]) -> dict[str, lis
         where another image is that.
     """
     scored = [(row["id"], {name: float(cell) for name, cell in row.items() if name != "id" and cell}) for row in rows]
-    names = {task.name: task.metrics[0].name for task in tasks}
 
     def total(scores):
-        by_task = {task: {name: scores.get(f"{task}.{name}")} for task, name in names.items()}
+        by_task = {task.name: {task.metrics[0].name: scores.get(task.headline)} for task in tasks}
         return selection_score(tasks, by_task, "total")
 
     ordered = _ordered(scored, total)
@@ -104,9 +103,7 @@ def extremes(tasks: Sequence[Task], rows: list[dict[str, str]]) -> dict[str, lis
         ranks = {"worst": ordered[:1], "best": ordered[1:]}
     shown = {name for found in ranks.values() for name, _ in found}
     for task in tasks if len(tasks) > 1 else ():
-        headline = f"{task.name}.{task.metrics[0].name}"
-        gain = task.metrics[0].gain
-        by_task = _ordered(scored, lambda scores, headline=headline, gain=gain: gain(scores.get(headline, np.nan)))
+        by_task = _ordered(scored, lambda scores, task=task: task.metrics[0].gain(scores.get(task.headline, np.nan)))
         for rank, found in (("worst", by_task[:1]), ("best", by_task[:0:-1][:1])):
             new = [(name, scores) for name, scores in found if name not in shown]
             ranks |= {f"{rank} in {task.name}": new} if new else {}

@@ -43,7 +43,7 @@ class Board:
     @property
     def leading(self) -> list[str]:
         """The score that stands for each task."""
-        return [f"{task.name}.{task.metrics[0].name}" for task in self.tasks]
+        return [task.headline for task in self.tasks]
 
     @property
     def main(self) -> list[str]:

@@ -83,7 +83,7 @@ def _mean_scores(scores, tasks):
     rows = []
     for name in next(iter(scores.values())):
         means = {}
-        for metric in (f"{task.name}.{task.metrics[0].name}" for task in tasks):
+        for metric in (task.headline for task in tasks):
             values = [found[name][metric] for found in scores.values() if metric in found.get(name, {})]
             means[metric] = str(statistics.fmean(values)) if values else ""
         rows.append({"id": name, **means})

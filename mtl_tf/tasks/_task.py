@@ -91,6 +91,11 @@ class Task:
     name: str
 
     @property
+    def headline(self) -> str:
+        """The score that stands for the task, TASK.METRIC: the first of its table."""
+        return f"{self.name}.{self.metrics[0].name}"
+
+    @property
     def channels(self) -> int:
         """Channels of the raw head."""
         raise NotImplementedError

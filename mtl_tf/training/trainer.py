@@ -321,8 +321,7 @@ class _Training:
         self._save()
 
     def _show_epoch(self, row):
-        headlines = [f"{task.name}.{task.metrics[0].name}" for task in self.tasks]
-        names = ("train_loss", "val_loss", *headlines, "total")
+        names = ("train_loss", "val_loss", *(task.headline for task in self.tasks), "total")
         shown = "  ".join(f"{name} {row[name]:.4g}" for name in names if row.get(name) is not None)
         print(f"epoch {row['epoch']}/{self.config.train.epochs}  {shown}", flush=True)
         skip = ("epoch", "step", "num_images", "learning_rate")
