@@ -70,6 +70,13 @@ class Validation:
         """The last epoch that was the best so far, of the trained weights or of the averaged ones; 0 = none yet."""
         return max(self.best_epoch, int(self.best_averaged[1]))
 
+    def adopt(self, rows: Sequence[dict]) -> None:
+        """Takes the best loss from metrics.csv: a run that an earlier version began has kept another sum."""
+        if self._config.train.best_metric == "loss":
+            losses = {row["epoch"]: row["val_loss"] for row in rows}
+            if (best := losses.get(self.best_epoch)) is not None:
+                self.best_score = -best
+
     def finish(self, epoch: int, after_batch: Callable[[], None]) -> dict:
         """Measures the network after an epoch and keeps its weights where they are the best so far (ties: the later).
 
