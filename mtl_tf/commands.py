@@ -4,12 +4,11 @@ Start-up only: what a command needs is imported when it runs, so that `--help` a
 """
 
 import dataclasses
-import difflib
 from collections.abc import Callable
 
 from mtl_tf import flags
 from mtl_tf.config import OF_A_RUN, Config
-from mtl_tf.errors import UsageError, exit_status
+from mtl_tf.errors import UsageError, did_you_mean, exit_status
 from mtl_tf.options import Section, option
 from mtl_tf.quiet import start_tensorflow
 from mtl_tf.study.options import StudyOptions
@@ -133,8 +132,7 @@ def _run(argv):
         return
     name, rest = argv[0], argv[1:]
     if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"the commands are {', '.join(COMMANDS)}"
+        hint = did_you_mean(name, COMMANDS) or f"the commands are {', '.join(COMMANDS)}"
         raise UsageError(f"unknown command {name!r}; {hint}")
     own = OWN_OPTIONS.get(name)
     parsed = flags.parse(rest, own, takes=takes(name))

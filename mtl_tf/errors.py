@@ -1,10 +1,11 @@
 """The errors a command turns into one line and an exit status."""
 
 import contextlib
+import difflib
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 _LONGEST = 2000  # characters of an error
 
@@ -47,6 +48,35 @@ class StoppedError(MtlError):
     """Training was stopped early by a signal or a lost worker; the same command continues it."""
 
     exit_status = 4
+
+
+def did_you_mean(name: str, known: Iterable[str], rest: str = "", sign: str = "") -> str:
+    """The hint "did you mean ...?" for a name that is not known, and the rest; only that where nothing is like it.
+
+    Args:
+        name: what a person wrote; may be dotted.
+        known: the names that there are. All with the same last part are offered, else the one that is most like it, or
+            those whose last part is.
+        rest: what follows.
+        sign: put before a name, as "--".
+    """
+    last = {each: each.rpartition(".")[2] for each in known}
+    part = name.rpartition(".")[2]
+    found = [each for each in last if last[each] == part] or difflib.get_close_matches(name, last, n=1)
+    if not found:
+        close = difflib.get_close_matches(part, last.values(), n=1)
+        found = [each for each in last if last[each] in close]
+    hint = f"did you mean {' or '.join(sign + each for each in found)}?" if found else ""
+    return f"{hint} {rest}".strip()
+
+
+@contextlib.contextmanager
+def said_of(place: str) -> Iterator[None]:
+    """Inside, a UsageError says first what it is about: a file, an option, a row."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}") from None
 
 
 def exit_status(job: Callable[[], None]) -> int:

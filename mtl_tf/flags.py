@@ -5,7 +5,6 @@ from `--helpshort` and gives no hint for a misspelt nested name; this module men
 """
 
 import dataclasses
-import difflib
 import os
 import pathlib
 import re
@@ -18,7 +17,7 @@ from absl import flags as absl_flags
 
 from mtl_tf import config as configuration
 from mtl_tf.config import Config
-from mtl_tf.errors import UsageError, one_line
+from mtl_tf.errors import UsageError, did_you_mean, one_line
 from mtl_tf.options import Entry, Section, coerce, format_value, merged, quoted, unquoted
 
 _HELP = ("help", "helpshort", "helpfull", "h")
@@ -238,16 +237,7 @@ def _not_understood(argument, fields):
     name = argument.lstrip("-").partition("=")[0]
     if not argument.startswith("-") or not name:
         return f"unexpected argument {argument!r}; options are written --name=value (see --helpshort)"
-    leaf = name.rpartition(".")[2]
-    same_leaf = [known for known in fields if known.rpartition(".")[2] == leaf]
-    close = same_leaf or difflib.get_close_matches(name, fields, n=2, cutoff=0.6)
-    if not close:
-        by_leaf = {known.rpartition(".")[2]: known for known in fields}
-        close = [by_leaf[found] for found in difflib.get_close_matches(leaf, by_leaf, n=2, cutoff=0.6)]
-    hint = (
-        f"did you mean {' or '.join('--' + known for known in close)}?" if close else "see --helpshort for the options"
-    )
-    return f"unknown flag --{name}; {hint}"
+    return f"unknown flag --{name}; {did_you_mean(name, fields, sign='--') or 'see --helpshort for the options'}"
 
 
 def _one_line(error, fields):

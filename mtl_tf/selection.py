@@ -1,10 +1,9 @@
 """One number of the scores of all tasks: the total, and the score that the best weights are chosen by."""
 
-import difflib
 import math
 from collections.abc import Sequence
 
-from mtl_tf.errors import UsageError
+from mtl_tf.errors import UsageError, did_you_mean
 from mtl_tf.tasks import Metric, Task
 
 # Of all tasks together; grader is that of the study, of these two scores.
@@ -65,13 +64,10 @@ def found_by(name: str, tasks: Sequence[Task]) -> tuple[Task, Metric] | None:
     names = [f"{task.name}.{metric.name}" for task, metric in found or every]
     if found:
         raise UsageError(f"train.best_metric={name} is a score of several tasks; choose one of {', '.join(names)}")
-    close = difflib.get_close_matches(name, [*OVERALL, *names, *(metric.name for _, metric in every)], n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
     mains = [f"{task.name}.{metric.name}" for task, metric in every if metric.main]
-    raise UsageError(
-        f"train.best_metric={name} is no score of tasks={','.join(task.name for task in tasks)}; {hint}choose total, "
-        f"loss or a score of a task, for example {', '.join(mains)}"
-    )
+    choose = f"choose total, loss or a score of a task, for example {', '.join(mains)}"
+    hint = did_you_mean(name, [*OVERALL, *names], choose)
+    raise UsageError(f"train.best_metric={name} is no score of tasks={','.join(task.name for task in tasks)}; {hint}")
 
 
 def selection_score(tasks: Sequence[Task], evaluation: dict, metric: str) -> float:

@@ -362,7 +362,7 @@ def test_a_metric_is_named_alone_or_with_its_task():
     [
         ("miou", TASKS[1:], "is no score of tasks=depth"),
         ("rmse", TASKS[:1], "is no score of tasks=semseg"),
-        ("mious", TASKS, "did you mean miou?"),
+        ("mious", TASKS, "did you mean semseg.miou?"),
         ("miou", (TASKS[0], dataclasses.replace(TASKS[0], name="lanes")), "choose one of semseg.miou, lanes.miou"),
     ],
 )

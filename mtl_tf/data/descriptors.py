@@ -1,7 +1,6 @@
 """What a data set is: how the labels of each task are stored, its statistics. Built in, or in `dataset.json`."""
 
 import dataclasses
-import difflib
 import functools
 import json
 import os
@@ -11,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from mtl_tf import config as configuration
 from mtl_tf.atomic import write_text
-from mtl_tf.errors import UsageError
+from mtl_tf.errors import UsageError, did_you_mean
 from mtl_tf.parsing import parse_json
 from mtl_tf.selection import found_by
 from mtl_tf.storage import files, keys
@@ -133,13 +132,10 @@ class Descriptor:
         """Raises a UsageError if the data set has no labels of one of the tasks."""
         for name in tasks:
             if name not in self:
-                close = difflib.get_close_matches(name, [*self.labels, *self._implied], 1)
-                hint = f"did you mean {close[0]}? " if close else ""
                 key = name if name in usual() else "tasks"
-                raise UsageError(
-                    f"data set {self.name} has no {name} labels; {hint}use --tasks={','.join(self.labels)}, "
-                    f'or describe them under "{key}" in {FILE_NAME}'
-                )
+                use = f'use --tasks={",".join(self.labels)}, or describe them under "{key}" in {FILE_NAME}'
+                hint = did_you_mean(name, [*self.labels, *self._implied], use)
+                raise UsageError(f"data set {self.name} has no {name} labels; {hint}")
 
 
 # === dataset.json ===

@@ -9,7 +9,7 @@ import numpy as np
 from mtl_tf.config import DataConfig
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.source import Around, Source
-from mtl_tf.errors import UsageError
+from mtl_tf.errors import said_of
 from mtl_tf.storage.windows import Choose
 from mtl_tf.tasks.classes import some
 
@@ -25,13 +25,9 @@ def further(data: DataConfig) -> list[DataConfig]:
     ]
 
 
-@contextlib.contextmanager
-def naming(data: DataConfig):
+def naming(data: DataConfig) -> contextlib.AbstractContextManager:
     """Inside, a UsageError says that it is about a further data set."""
-    try:
-        yield
-    except UsageError as error:
-        raise UsageError(f"data.mix_names={data.name}, data.mix_roots={data.root or NO_ROOT}: {error}") from None
+    return said_of(f"data.mix_names={data.name}, data.mix_roots={data.root or NO_ROOT}")
 
 
 def completed(descriptor: Descriptor, other: Descriptor) -> Descriptor:

@@ -1,11 +1,10 @@
 """What the runs of a study are measured by: the scores of the tasks that they have, losses and costs."""
 
 import dataclasses
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from mtl_tf.errors import UsageError
+from mtl_tf.errors import UsageError, did_you_mean
 from mtl_tf.report.scores import OVERALL, Board
 from mtl_tf.selection import total_scores
 from mtl_tf.study.declaration import PUBLISHED
@@ -194,9 +193,7 @@ class Columns:
             return column
         if name in PUBLISHED or column in self._lacking:
             return None
-        near = {metric.rpartition(".")[2]: metric for metric in known} | {metric: metric for metric in known}
-        close = difflib.get_close_matches(name, near, n=1)
-        raise UsageError(f"{name!r}; {f'did you mean {near[close[0]]}?' if close else self._choices(known)}")
+        raise UsageError(f"{name!r}; {did_you_mean(name, known) or self._choices(known)}")
 
     def _choices(self, known):
         """What there is, without all scores of every task."""

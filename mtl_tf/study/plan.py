@@ -16,7 +16,7 @@ from mtl_tf import config as configuration
 from mtl_tf import flags
 from mtl_tf.config import Config
 from mtl_tf.data.sets import describe_training
-from mtl_tf.errors import UsageError
+from mtl_tf.errors import UsageError, said_of
 from mtl_tf.study.columns import Columns
 from mtl_tf.study.declaration import GIVEN, Declaration, Figure, Row, Table
 from mtl_tf.study.options import StudyOptions
@@ -208,10 +208,8 @@ class Plan:
             values[name] = max(1, round(values[name] * factor))
         if len(values["tasks"]) == 1 and values["train.best_metric"] not in ("total", "grader", "loss"):
             values["train.best_metric"] = "total"  # of a single task: its own score
-        try:
+        with said_of(f"{self.declaration.path}: row {row.key}"):
             config = configuration.from_values(values)
-        except UsageError as error:
-            raise UsageError(f"{self.declaration.path}: row {row.key}: {error}") from None
         key = hashlib.sha256(identity(config).encode()).hexdigest()[:8]
         name = self._by_key.setdefault(key, f"{_file_name(row.key)}-seed{seed}-{key}")
         folder = pathlib.Path(self.base.run_dir) / RUNS / name

@@ -1,10 +1,9 @@
 """The scores that a search can be directed by, and which way is better."""
 
-import difflib
 from collections.abc import Iterable, Sequence
 
 from mtl_tf.config import leaf_of
-from mtl_tf.errors import UsageError
+from mtl_tf.errors import UsageError, did_you_mean
 from mtl_tf.options import format_value
 from mtl_tf.report.scores import Board
 from mtl_tf.selection import total_scores
@@ -58,12 +57,10 @@ def check_objective(objective: str, tasks: Sequence[Task], task_sets: Iterable[t
         known = objectives([task for task in tasks if task.name in names])
         if objective in known:
             continue
-        close = [name for name in known if name.rpartition(".")[2] == objective]
-        close = close or difflib.get_close_matches(objective, known, n=1)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
         main = Board(tasks).main
         shown = ", ".join(name for name in known if "." not in name or name in main)
+        there = f"there are {shown} and the other scores of an evaluation, as TASK.METRIC"
         raise UsageError(
-            f"--objective={objective} is no validation metric of tasks={format_value(names)}; {hint}there are {shown} "
-            "and the other scores of an evaluation, as TASK.METRIC"
+            f"--objective={objective} is no validation metric of tasks={format_value(names)}; "
+            f"{did_you_mean(objective, known, there)}"
         )
