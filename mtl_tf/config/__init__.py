@@ -4,17 +4,18 @@ Every leaf carries its help text, the values it may take and whether it may chan
 line (`flags.py`), `--helpshort` and `run.flags` are all derived from it.
 """
 
+import copy
 import dataclasses
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mtl_tf.config.data import DATA_SETS, AugmentConfig, DataConfig
 from mtl_tf.config.kinds import OfKinds
 from mtl_tf.config.network import ENCODERS, ModelConfig
 from mtl_tf.config.training import LogConfig, LossConfig, OptimConfig, TrainConfig
-from mtl_tf.errors import UsageError
+from mtl_tf.errors import UsageError, did_you_mean
 from mtl_tf.options import Entry, Section, coerce, format_value, merged, option
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "ModelConfig",
     "OptimConfig",
     "TrainConfig",
+    "by_option",
     "changed",
     "differences",
     "field_of",
@@ -156,15 +158,45 @@ def _with_entries(kinds):
     return {name for name, field in leaves().items() if field.type == tuple[Entry, ...]}
 
 
-def field_of(name: str) -> dataclasses.Field | None:
-    """The field of an option by any of its names, of one entry too: a number then; None where there is none."""
+def field_of(name: str) -> dataclasses.Field:
+    """The field of an option by any of its names, of one entry too: a number then. It has that name, for messages.
+
+    Raises:
+        UsageError: there is no such option; with a hint.
+    """
     leaf, entry = leaf_of(name)
-    field = leaves().get(leaf)
-    if not entry:
-        return field
-    of_entry = option(0.0, field.metadata["help"], minimum=field.metadata["minimum"])
-    of_entry.name, of_entry.type = f"{field.name}.{entry}", float
-    return of_entry
+    known = leaves()
+    if leaf not in known:
+        hint = did_you_mean(name, known) or "main.py train --helpshort lists the options"
+        raise UsageError(f"unknown option {name!r}; {hint}")
+    field = copy.copy(known[leaf])
+    if entry:
+        field = option(0.0, field.metadata["help"], minimum=field.metadata["minimum"])
+        field.type = float
+    field.name = name
+    return field
+
+
+def by_option(content: Mapping[str, Any], tables: bool = False, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The options of a TOML table with what it says of each: "optim.name", optim.name and [optim] name are the same.
+
+    Args:
+        content: the table.
+        tables: whether a table may be said of an option; else one of an option with entries names these.
+        prefix: of its names.
+
+    Raises:
+        UsageError: there is no such option; with a hint.
+    """
+    known = leaves()
+    for key, said in content.items():
+        name = prefix + key
+        entries = not tables and name in known and known[name].type == tuple[Entry, ...]
+        if isinstance(said, dict) and (entries or any(option.startswith(f"{name}.") for option in known)):
+            yield from by_option(said, tables, f"{name}.")
+        else:
+            field_of(name)
+            yield name, said
 
 
 def values(config: Config) -> dict[str, Any]:

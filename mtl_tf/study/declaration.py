@@ -1,7 +1,6 @@
 """Reads and checks a file that declares experiments; `report.toml` says what may stand in it."""
 
 import dataclasses
-import difflib
 import math
 import pathlib
 import re
@@ -9,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mtl_tf import config as configuration
-from mtl_tf.errors import UsageError
+from mtl_tf.errors import UsageError, did_you_mean, said_of
 from mtl_tf.options import coerce
 from mtl_tf.parsing import parse_toml
 from mtl_tf.tuning.space import SCORED_ON
@@ -182,11 +181,11 @@ def _row(entry, table, where):
     _only_known(entry, ("name", "set", "scale", "like", "published", "seeds"), where)
     if entry.get("seeds", "architectures") != "architectures":
         raise UsageError(f'{where}: seeds takes "architectures"; got {entry["seeds"]!r}')
-    scale = _flat(_optional(entry, "scale", {}, where))
-    for option, factor in scale.items():
-        field = _field(option, where)
-        if field.type is not int or not _is_number(factor) or factor <= 0:
-            raise UsageError(f"{where}: scale takes whole-number options and positive factors; got {option} = {factor}")
+    with said_of(where):
+        scale = dict(configuration.by_option(_optional(entry, "scale", {}, where)))
+        for option, factor in scale.items():
+            if _field(option).type is not int or not _is_number(factor) or factor <= 0:
+                raise UsageError(f"scale takes whole-number options and positive factors; got {option} = {factor}")
     published = _optional(entry, "published", {}, where)
     if not all(isinstance(figure, str) or _is_number(figure) for figure in published.values()):
         raise UsageError(f"{where}: published takes columns and figures: {{total = 44.45}}")
@@ -256,37 +255,20 @@ def _allowed(names, known, where):
 
 
 def _hint(name, known: Iterable[str]):
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+    return did_you_mean(name, known) or f"there are {', '.join(known)}"
 
 
-def _flat(nested, prefix=""):
-    """TOML reads `optim.name` as a table in a table."""
-    found = {}
-    for name, value in nested.items():
-        found.update(_flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
-    return found
-
-
-def _field(option, where):
+def _field(option):
     field = configuration.field_of(option)
-    if field is None:
-        raise UsageError(f"{where}: unknown option {option!r}; {_hint(option, configuration.leaves())}")
     if field.metadata["free"] or option in ("seed", *SCORED_ON):
-        raise UsageError(f"{where}: {option} belongs to the study as a whole; give it on the command line")
+        raise UsageError(f"{option} belongs to the study as a whole; give it on the command line")
     return field
 
 
 def _options(nested, where):
-    found = {}
-    for name, value in _flat(nested).items():
-        field = _field(name, where)
-        try:
-            found[name] = value if value == GIVEN else coerce(field, value)
-        except UsageError as error:
-            raise UsageError(f"{where}: {error}") from None
-    return found
+    with said_of(where):
+        options = [(name, _field(name), value) for name, value in configuration.by_option(nested)]
+        return {name: value if value == GIVEN else coerce(field, value) for name, field, value in options}
 
 
 def _check_references(declaration):

@@ -10,7 +10,6 @@ One line an option (dotted name in quotes, or the name below a [section]):
 """
 
 import dataclasses
-import difflib
 import itertools
 import math
 import pathlib
@@ -21,7 +20,7 @@ import keras_tuner
 
 from mtl_tf import config as configuration
 from mtl_tf.config import Config
-from mtl_tf.errors import UsageError
+from mtl_tf.errors import UsageError, said_of
 from mtl_tf.options import coerce, format_value
 from mtl_tf.parsing import parse_toml
 
@@ -156,35 +155,12 @@ def read_space(path: str) -> Space:
         raise UsageError(f"cannot read --space={path}: {error.strerror}") from None
     except ValueError as error:  # UnicodeDecodeError is one too
         raise UsageError(f"--space={path} is no TOML: {error}") from None
-    try:
-        dimensions = tuple(_dimension(name, given) for name, given in _by_option(content))
+    with said_of(f"--space={path}"):
+        dimensions = tuple(_dimension(name, given) for name, given in configuration.by_option(content, tables=True))
         _check_multiplied(dimensions)
-    except UsageError as error:
-        raise UsageError(f"--space={path}: {error}") from None
     if not dimensions:
         raise UsageError(f'--space={path} names no option; write lines such as "optim.name" = ["sgd", "adam"]')
     return Space(dimensions)
-
-
-def _by_option(content, prefix=""):
-    """(dotted name, what is given for it); quoted names and tables of TOML alike."""
-    known = configuration.leaves()
-    for key, given in content.items():
-        name = prefix + key
-        if configuration.field_of(name):
-            yield name, given
-        elif isinstance(given, dict) and any(option.startswith(f"{name}.") for option in known):
-            yield from _by_option(given, f"{name}.")
-        else:
-            raise UsageError(f"unknown option {name!r}{_hint(name)}")
-
-
-def _hint(name):
-    known = configuration.leaves()
-    leaf = name.rpartition(".")[2]
-    close = [option for option in known if option.rpartition(".")[2] == leaf]
-    close = close or difflib.get_close_matches(name, known, n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(close)}?" if close else "; main.py train --helpshort lists the options"
 
 
 def _dimension(name, given) -> Dimension:
@@ -216,14 +192,7 @@ def _dimension(name, given) -> Dimension:
 def _values(name, field, given) -> tuple[str, ...]:
     if not isinstance(given, list) or not given:
         raise UsageError(f"{name} takes a list of at least one value, got {given!r}")
-    found = []
-    for value in given:
-        if isinstance(value, bool) and field.type in (int, float):
-            raise UsageError(f"{name} takes numbers, got {format_value(value)}")
-        try:
-            found.append(format_value(coerce(field, value)))
-        except UsageError as error:
-            raise UsageError(f"{name}: {error}") from None
+    found = [format_value(coerce(field, value)) for value in given]
     twice = [value for value in found if found.count(value) > 1]
     if twice:
         raise UsageError(f"{name} names {twice[0]} twice; leave one out")
@@ -243,10 +212,7 @@ def _range(name, field, given) -> Dimension:
     scale = given.get("scale", "linear")
     if scale not in ("linear", "log"):
         raise UsageError(f"{name}: scale takes linear or log, got {scale!r}")
-    try:
-        low, high = (coerce(field, given[key]) for key in ("low", "high"))
-    except UsageError as error:
-        raise UsageError(f"{name}: {error}") from None
+    low, high = (coerce(field, given[key]) for key in ("low", "high"))
     if low >= high:
         raise UsageError(f"{name}: low = {low} must be below high = {high}")
     if scale == "log" and low <= 0:
@@ -277,7 +243,7 @@ def _multiply(name, count, given) -> dict[str, tuple[float, ...]]:
     if not isinstance(given, dict):
         raise UsageError(f'{name}: multiply takes a table {{"train.epochs" = [...]}}, got {given!r}')
     found = {}
-    for other, factors in _by_option(given):
+    for other, factors in configuration.by_option(given):
         if configuration.field_of(other).type not in (int, float):
             raise UsageError(f"{name}: {other} is no number and cannot be multiplied")
         numbers = isinstance(factors, list) and all(

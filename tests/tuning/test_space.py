@@ -106,7 +106,7 @@ def test_values_that_do_not_go_together_are_an_error_of_that_trial(tmp_path):
         ('"model.skip" = ["perhaps"]', ["true or false", "perhaps"]),
         ('"train.batch_size" = [2, "many"]', ["whole number", "many"]),
         ('"train.batch_size" = [2.5]', ["whole number", "2.5"]),
-        ('"train.batch_size" = [true]', ["numbers", "true"]),
+        ('"train.batch_size" = [true]', ["train.batch_size takes a whole number", "True"]),
         ('"train.batch_size" = [0]', ["at least 1"]),
         ('"train.batch_size" = {low = 0, high = 4}', ["at least 1"]),
         ('"train.batch_size" = {low = 8, high = 8}', ["low = 8 must be below high = 8"]),
