@@ -9,11 +9,12 @@ import re
 from collections.abc import Mapping, Sequence
 
 from mtl_tf import config as configuration
-from mtl_tf.atomic import write_text
+from mtl_tf import keys
+from mtl_tf.atomic import leads_out, write_text
 from mtl_tf.errors import UsageError, did_you_mean
 from mtl_tf.parsing import parse_json
 from mtl_tf.selection import found_by
-from mtl_tf.storage import files, keys
+from mtl_tf.storage import files
 from mtl_tf.tasks import KINDS, Labels, Task, blanks_of, usual
 
 FILE_NAME = "dataset.json"
@@ -141,6 +142,7 @@ class Descriptor:
 # === dataset.json ===
 
 _EXAMPLES = {kind.name: kind.example for kind in KINDS.values()}
+_EXAMPLES[""] = '{"name": "mine", "depth": {...}}'
 _EXAMPLES["rgb"] = '{"mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4]}'
 _EXAMPLES["tasks"] = '{"lanes": {"kind": "classes", "classes": ["none", "lane"], "palette": [[0, 0, 0], [255, 0, 0]]}}'
 
@@ -204,10 +206,10 @@ def read_file(path: str) -> Descriptor:
         ) from None
     except ValueError as error:
         raise UsageError(f"{path} {error}; correct it, or write the file anew with tools/describe_dataset.py") from None
-    top = keys.Keys(path, "", content, ("name", "splits", "crop_multiple", "tasks", *usual(), "rgb"), _EXAMPLES)
+    top = keys.Keys(path, content, ("name", "splits", "crop_multiple", "tasks", *usual(), "rgb"), examples=_EXAMPLES)
     found = dict(
         name=top.take("name", keys.text, default=files.name_of(os.path.dirname(os.path.abspath(path)))),
-        splits=top.take("splits", keys.folders, default=()),
+        splits=top.take("splits", _folders, default=()),
         crop_multiple=top.take("crop_multiple", keys.whole, default=0),
     )
     sections = [kind for kind in KINDS.values() if kind.usual and kind.name in content]
@@ -216,7 +218,7 @@ def read_file(path: str) -> Descriptor:
         labels |= _read_tasks(top, content["tasks"], labels)
     if "rgb" in content:
         rgb = top.below("rgb", ("mean", "std"))
-        found |= dict(rgb_mean=rgb.take("mean", keys.triple), rgb_std=rgb.take("std", keys.triple))
+        found |= dict(rgb_mean=rgb.take("mean", _triple), rgb_std=rgb.take("std", _triple))
         if min(found["rgb_std"]) == 0:
             rgb.fail("std", "three positive numbers", list(found["rgb_std"]))
     if not labels:
@@ -224,6 +226,20 @@ def read_file(path: str) -> Descriptor:
         named = " or ".join(f'"{name}"' for name in usual())
         top.fail(first, f'an entry {named}, for example "{last}": {_EXAMPLES[last]}', None)
     return Descriptor(labels=labels, **found)
+
+
+def _folders(value):
+    """a list of different names of folders in the data set"""
+    if any(leads_out(name) for name in keys.names(value)):
+        raise ValueError
+    return tuple(value)
+
+
+def _triple(value):
+    """three numbers, 0..255"""
+    if not isinstance(value, list) or len(value) != 3 or not all(0 <= keys.number(part) <= 255 for part in value):
+        raise ValueError
+    return tuple(map(float, value))
 
 
 def _read_tasks(top, content, there):

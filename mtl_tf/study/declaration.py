@@ -1,16 +1,14 @@
 """Reads and checks a file that declares experiments; `report.toml` says what may stand in it."""
 
 import dataclasses
-import math
 import pathlib
 import re
-from collections.abc import Iterable
 from typing import Any
 
 from mtl_tf import config as configuration
-from mtl_tf.errors import UsageError, did_you_mean, said_of
+from mtl_tf import keys
+from mtl_tf.errors import UsageError, did_you_mean
 from mtl_tf.options import coerce
-from mtl_tf.parsing import parse_toml
 from mtl_tf.tuning.space import SCORED_ON
 
 REPORT = pathlib.Path(__file__).parent / "report.toml"
@@ -34,11 +32,11 @@ class Row:
 
     table: str
     name: str
-    set: dict[str, Any]
-    scale: dict[str, float]
-    like: str
-    published: dict[str, Any]
-    architecture: bool
+    set: dict[str, Any] = dataclasses.field(default_factory=dict)
+    scale: dict[str, float] = dataclasses.field(default_factory=dict)
+    like: str = ""
+    published: dict[str, Any] = dataclasses.field(default_factory=dict)
+    architecture: bool = False
 
     @property
     def key(self) -> str:
@@ -118,7 +116,8 @@ class Declaration:
         known = [table.name for table in self.tables]
         for name in names:
             if name not in known:
-                raise UsageError(f"--tables: {self.path} has no table {name!r}; {_hint(name, known)}")
+                hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
+                raise UsageError(f"--tables: {self.path} has no table {name!r}; {hint}")
         return tuple(table for table in self.tables if not names or table.name in names)
 
 
@@ -129,133 +128,45 @@ def read(path: str = "") -> Declaration:
         UsageError: no such file, no TOML, or something in it that cannot be run; says where.
     """
     file = pathlib.Path(path) if path else REPORT
-    try:
-        content = parse_toml(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"--experiments={file}: {error.strerror}; name a TOML file") from None
-    except ValueError as error:  # UnicodeDecodeError is one too
-        raise UsageError(f"--experiments={file} is no TOML: {error}") from None
-    _only_known(content, ("start", "table", "figure"), str(file))
-    tables = tuple(_table(entry, file) for entry in _list(content, "table", str(file)))
+    top = keys.Keys(str(file), keys.read_toml(file, "experiments"), ("start", "table", "figure"))
+    tables = tuple(_table(entry) for entry in top.each("table", ": table", (*_TABLE, "rows")))
     if not tables:
         raise UsageError(f"{file} declares no [[table]]; add one with rows")
-    figures = tuple(_figure(entry, file) for entry in _list(content, "figure", str(file)))
-    start = _options(_optional(content, "start", {}, str(file)), f"{file}: [start]")
-    found = Declaration(file, start, tables, figures)
+    figures = top.each("figure", ": figure", _FIGURE)
+    figures = tuple(Figure(**entry.take_all(_FIGURE, needed=("name", "title"))) for entry in figures)
+    found = Declaration(file, top.take("start", _options, default={}), tables, figures)
     _check_references(found)
     return found
 
 
-def _list(content, name, where):
-    found = content.get(name, [])
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-        raise UsageError(f"{where}: {name} must be a list of tables")
-    return found
-
-
-def _table(entry, file):
-    name = _name(entry, f"{file}: a [[table]]")
-    where = f"{file}: table {name}"
-    _only_known(entry, [field.name for field in dataclasses.fields(Table)], where)
-    _text(entry, "title", where)
-    texts = {key: _optional(entry, key, "", where) for key in ("note", "pinned", "published_choice", "choose_by")}
-    lists = {key: _texts(entry, key, where) for key in ("rank_by", "choose_from") if key in entry}
-    baseline = _optional(entry, "baseline", False, where)
-    rows = tuple(_row(row, name, where) for row in _list(entry, "rows", where))
-    names = [row.name for row in rows]
-    if len(set(names)) < len(names):
-        raise UsageError(f"{where} has two rows of one name; rename one")
-    if bool(rows) == bool(entry.get("choose_from")):
-        raise UsageError(f"{where} must have either rows or choose_from")
-    if entry.get("choose_by") and not entry.get("choose_from"):
-        raise UsageError(f"{where} has choose_by, but no choose_from; name the tables that it chooses from")
-    if entry.get("choose_from") and not entry.get("pinned"):
-        raise UsageError(f'{where} chooses, so it must name the row that --carry=report takes: pinned = "TABLE/ROW"')
-    settings = _options(_optional(entry, "set", {}, where), where)
-    return Table(name=name, title=entry["title"], rows=rows, set=settings, baseline=baseline, **texts, **lists)
-
-
-def _row(entry, table, where):
-    name = _text(entry, "name", f"{where}: a row")
-    where = f"{where}, row {name}"
-    _only_known(entry, ("name", "set", "scale", "like", "published", "seeds"), where)
-    if entry.get("seeds", "architectures") != "architectures":
-        raise UsageError(f'{where}: seeds takes "architectures"; got {entry["seeds"]!r}')
-    with said_of(where):
-        scale = dict(configuration.by_option(_optional(entry, "scale", {}, where)))
-        for option, factor in scale.items():
-            if _field(option).type is not int or not _is_number(factor) or factor <= 0:
-                raise UsageError(f"scale takes whole-number options and positive factors; got {option} = {factor}")
-    published = _optional(entry, "published", {}, where)
-    if not all(isinstance(figure, str) or _is_number(figure) for figure in published.values()):
-        raise UsageError(f"{where}: published takes columns and figures: {{total = 44.45}}")
-    return Row(
-        table,
-        name,
-        _options(_optional(entry, "set", {}, where), where),
-        scale,
-        _optional(entry, "like", "", where),
-        published,
-        "seeds" in entry,
-    )
-
-
-def _figure(entry, file):
-    name = _name(entry, f"{file}: a [[figure]]")
-    where = f"{file}: figure {name}"
-    title = _text(entry, "title", where)
-    _only_known(entry, [field.name for field in dataclasses.fields(Figure)], where)
-    tables, metrics = _texts(entry, "tables", where), _texts(entry, "metrics", where)
-    return Figure(name, title, tables, metrics, _optional(entry, "diagram", "", where))
-
-
-def _name(entry, where):
-    """A name that is also that of a file, in the study's folder and nowhere else."""
-    name = _text(entry, "name", where)
-    if not _FILE_NAME.fullmatch(name):
+def _table(entry):
+    values = entry.take_all(_TABLE, needed=("name", "title"))
+    rows = tuple(_row(row, values["name"]) for row in entry.each("rows", ", row", _ROW))
+    table = Table(rows=rows, **values)
+    if bool(rows) == bool(table.choose_from):
+        raise UsageError(f"{entry.place} must have either rows or choose_from")
+    if table.choose_by and not table.choose_from:
+        raise UsageError(f"{entry.place} has choose_by, but no choose_from; name the tables that it chooses from")
+    if table.choose_from and not table.pinned:
         raise UsageError(
-            f"{where} is called {name!r}, which becomes a file: use up to 60 letters, digits, dots, - and _"
+            f'{entry.place} chooses, so it must name the row that --carry=report takes: pinned = "TABLE/ROW"'
         )
-    return name
+    return table
 
 
-def _texts(entry, name, where):
-    found = entry.get(name, [])
-    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
-        raise UsageError(f"{where}: {name} takes a list of texts; got {found!r}")
-    return tuple(found)
+def _row(entry, table):
+    values = entry.take_all(_ROW, needed=("name",))
+    return Row(table, architecture=bool(values.pop("seeds", "")), **values)
 
 
-def _optional(entry, name, default, where):
-    found = entry.get(name, default)
-    if type(found) is not type(default):
-        kind = {str: "a text", bool: "true or false", dict: "a table"}[type(default)]
-        raise UsageError(f"{where}: {name} takes {kind}; got {found!r}")
-    return found
+# === Kinds of values ===
 
 
-def _is_number(value):
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _text(entry, name, where):
-    if not isinstance(entry.get(name), str) or not entry[name].strip() or not entry[name].isprintable():
-        raise UsageError(f"{where} has no {name}; give it one, in one line")
-    return entry[name]
-
-
-def _only_known(entry, known, where):
-    _allowed(entry, known, f"{where}: unknown entry")
-
-
-def _allowed(names, known, where):
-    for name in names:
-        if name not in known:
-            raise UsageError(f"{where} {name!r}; {_hint(name, known)}")
-
-
-def _hint(name, known: Iterable[str]):
-    return did_you_mean(name, known) or f"there are {', '.join(known)}"
+def _file_name(value):
+    """a name of up to 60 letters, digits, dots, - and _, since it becomes that of a file"""
+    if not _FILE_NAME.fullmatch(value):
+        raise ValueError
+    return value
 
 
 def _field(option):
@@ -265,10 +176,54 @@ def _field(option):
     return field
 
 
-def _options(nested, where):
-    with said_of(where):
-        options = [(name, _field(name), value) for name, value in configuration.by_option(nested)]
-        return {name: value if value == GIVEN else coerce(field, value) for name, field, value in options}
+def _options(value):
+    """a table of options and values: {optim.name = "adam"}"""
+    options = [(name, _field(name), said) for name, said in configuration.by_option(keys.table(value))]
+    return {name: said if said == GIVEN else coerce(field, said) for name, field, said in options}
+
+
+def _factors(value):
+    """a table of whole-number options and positive factors: {train.epochs = 2}"""
+    factors = dict(configuration.by_option(keys.table(value)))
+    if not all(_field(name).type is int and keys.positive(factor) for name, factor in factors.items()):
+        raise ValueError
+    return factors
+
+
+def _figures(value):
+    """a table of columns and figures: {total = 44.45}"""
+    if not all(isinstance(figure, str) or keys.is_number(figure) for figure in keys.table(value).values()):
+        raise ValueError
+    return value
+
+
+_TABLE = {
+    "name": _file_name,
+    "title": keys.line,
+    "note": keys.string,
+    "set": _options,
+    "rank_by": keys.strings,
+    "choose_from": keys.strings,
+    "choose_by": keys.string,
+    "pinned": keys.string,
+    "published_choice": keys.string,
+    "baseline": keys.boolean,
+}
+_ROW = {
+    "name": keys.line,
+    "set": _options,
+    "scale": _factors,
+    "like": keys.string,
+    "published": _figures,
+    "seeds": keys.one_of("architectures"),
+}
+_FIGURE = {
+    "name": _file_name,
+    "title": keys.line,
+    "tables": keys.strings,
+    "metrics": keys.strings,
+    "diagram": keys.string,
+}
 
 
 def _check_references(declaration):
@@ -276,13 +231,10 @@ def _check_references(declaration):
     rows, tables = [], []
     for table in declaration.tables:
         where = f"{declaration.path}: table {table.name}"
-        if table.name in tables:
-            raise UsageError(f"{where} stands there twice; rename one")
         for name in table.choose_from:
             if name not in tables:
-                raise UsageError(
-                    f"{where} chooses from {name!r}, which does not stand before it; {_hint(name, tables)}"
-                )
+                hint = did_you_mean(name, tables) or f"there are {', '.join(tables)}"
+                raise UsageError(f"{where} chooses from {name!r}, which does not stand before it; {hint}")
         for key in (table.pinned, table.published_choice):
             if (key and key.partition("/")[0] not in table.choose_from) or (key and key not in rows):
                 raise UsageError(f"{where} names the row {key!r}, which is none of the tables it chooses from")
@@ -294,4 +246,5 @@ def _check_references(declaration):
     for figure in declaration.figures:
         for name in figure.tables:
             if name not in tables:
-                raise UsageError(f"{declaration.path}: {figure.name} shows table {name!r}; {_hint(name, tables)}")
+                hint = did_you_mean(name, tables) or f"there are {', '.join(tables)}"
+                raise UsageError(f"{declaration.path}: {figure.name} shows table {name!r}; {hint}")

@@ -11,7 +11,7 @@ from mtl_tf.storage import listing
 
 if TYPE_CHECKING:
     from mtl_tf.config import AugmentConfig, Config
-    from mtl_tf.storage.keys import Keys
+    from mtl_tf.keys import Keys
     from mtl_tf.storage.windows import Choose
     from mtl_tf.tasks._task import Task
 

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mtl_tf import keys
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import codecs
 from mtl_tf.tasks._labels import Labels
@@ -21,12 +22,7 @@ def named(task: Task, truth, answer, colour) -> list[tuple[str, np.ndarray]]:
 
 def encoding(entry, known: tuple[str, ...]) -> str:
     """The entry "encoding" of a section, the first of those known where it is missing."""
-    from mtl_tf.storage import keys
-
-    found = entry.take("encoding", keys.text, default=known[0])
-    if found not in known:
-        entry.fail("encoding", f"one of {', '.join(known)}", found)
-    return found
+    return entry.take("encoding", keys.one_of(*known), default=known[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,9 +148,9 @@ class VectorLabels(MapLabels):
     """How unit vectors are stored; in memory their axes are x right, y down, z forward.
 
     Attributes:
-        axes: what the stored components are, as `keys.axes` takes them.
+        axes: what the stored components are, as `_axes` takes them.
         encoding: a key of `VECTOR_ENCODINGS`. rgb8: n = 2 v / 255 - 1; grey and black = no label.
-        intrinsics: of the camera, as `keys.intrinsics` takes them; for labels that are derived, and perspective crops.
+        intrinsics: of the camera, as `_intrinsics` takes them; for labels that are derived, and perspective crops.
         source: the task that they are derived from; "" = they lie in files.
         fit: `radius` and `spacing` of `surfaces.normals_of_depth`; () = differences where depth has 16 bits, else 4, 2.
     """
@@ -189,16 +185,14 @@ class VectorLabels(MapLabels):
     @classmethod
     def parse(cls, entry) -> "VectorLabels":
         """Of files `axes` has to be there, of what is derived `intrinsics`."""
-        from mtl_tf.storage import keys
-
         source = entry.take("source", keys.text, default="")
         axes, intrinsics = ({"default": ""}, {}) if source else ({}, {"default": ()})
         return cls(
-            entry.take("axes", keys.axes, **axes),
+            entry.take("axes", _axes, **axes),
             encoding(entry, tuple(VECTOR_ENCODINGS)),
-            entry.take("intrinsics", keys.intrinsics, **intrinsics),
+            entry.take("intrinsics", _intrinsics, **intrinsics),
             source,
-            entry.take("fit", keys.fit, default=()),
+            entry.take("fit", _fit, default=()),
         )
 
     def told(self, name: str) -> str:
@@ -322,8 +316,6 @@ class BinaryLabels(MapLabels):
 
     @classmethod
     def parse(cls, entry) -> "BinaryLabels":
-        from mtl_tf.storage import keys
-
         found = entry.take("ignore", keys.whole, default=None)
         if found is not None and not 1 <= found <= 65535:
             entry.fail("ignore", "a number other than 0 (no), 1..65535", found)
@@ -366,3 +358,29 @@ def class_edges(ids, ignore: int):
     edges = (ids != around[:-1, 1:]) | (ids != around[1:, :-1]) | (ids != around[1:, 1:])
     unknown = tf.nn.max_pool2d(tf.cast(ids == ignore, tf.float32)[None, ..., None], 3, 1, "SAME")[0, ..., 0] > 0
     return tf.where(unknown, tf.constant(UNKNOWN, tf.uint8), tf.cast(edges, tf.uint8))
+
+
+# === Kinds of values ===
+
+
+def _axes(value):
+    """what x, y and z are, such as "right,up,to_camera": one each of right or left, up or down, to_camera or forward"""
+    names = [name.strip() for name in keys.text(value).split(",")]
+    if len(names) != 3 or {codecs.AXES[name][0] for name in names} != {0, 1, 2}:
+        raise ValueError
+    return ",".join(names)
+
+
+def _intrinsics(value):
+    """six numbers: focal lengths fx, fy and principal point cx, cy of a picture of width, height, all in pixels"""
+    if not isinstance(value, list) or len(value) != 6 or not all(keys.number(value[i]) > 0 for i in (0, 1, 4, 5)):
+        raise ValueError
+    return tuple(map(keys.number, value))
+
+
+def _fit(value):
+    """two whole numbers: radius (0 = differences, no fit) and spacing in pixels of the window that is fitted"""
+    radius, spacing = map(keys.whole, value)
+    if radius > 8 or not 1 <= spacing <= 8:
+        raise ValueError
+    return radius, spacing

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mtl_tf import keys
 from mtl_tf.errors import UsageError
 from mtl_tf.tasks._labels import Labels
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
@@ -166,9 +167,7 @@ class ClassLabels(Labels):
 
     @classmethod
     def parse(cls, entry) -> "ClassLabels":
-        from mtl_tf.storage import keys
-
-        classes, palette = entry.take("classes", keys.names), entry.take("palette", keys.colours)
+        classes, palette = entry.take("classes", keys.names), entry.take("palette", _colours)
         if not classes or len(classes) > 255:
             entry.fail("classes", "1 to 255 names", f"{len(classes)} names")
         if len(palette) != len(classes):
@@ -176,12 +175,10 @@ class ClassLabels(Labels):
         ignore = entry.take("ignore", keys.whole, default=255)
         if not len(classes) <= ignore <= 255:
             entry.fail("ignore", f"a value of no class, {len(classes)}..255", ignore)
-        encoding = entry.take("encoding", keys.text, default="index")
-        if encoding not in ENCODINGS:
-            entry.fail("encoding", f"one of {', '.join(ENCODINGS)}", encoding)
+        encoding = entry.take("encoding", keys.one_of(*ENCODINGS), default="index")
         if encoding == "colour" and len(set(palette)) < len(palette):
             entry.fail("palette", "different colours, since classes are read by colour", "one colour twice")
-        values = entry.take("values", keys.named, default=())
+        values = entry.take("values", _named, default=())
         for value, name in values:
             if value != OTHER and not _is_stored(value, encoding):
                 kind = 'whole numbers "0" to "65535"' if encoding == "index" else 'colours such as "128,64,128"'
@@ -287,3 +284,19 @@ def _is_stored(value, encoding):
     parts = value.split(",") if encoding == "colour" else [value]
     most, count = (255, 3) if encoding == "colour" else (65535, 1)
     return len(parts) == count and all(part in map(str, range(most + 1)) for part in parts)
+
+
+def _named(value):
+    """an object of texts, not empty, by name"""
+    if not isinstance(value, dict) or not value:
+        raise ValueError
+    return tuple((keys.text(key), keys.text(entry)) for key, entry in value.items())
+
+
+def _colours(value):
+    """a list of RGB colours, each three whole numbers 0..255"""
+    if not isinstance(value, list) or not all(isinstance(colour, list) and len(colour) == 3 for colour in value):
+        raise ValueError
+    if any(keys.whole(part) > 255 for colour in value for part in colour):
+        raise ValueError
+    return tuple(map(tuple, value))

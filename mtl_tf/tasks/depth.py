@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mtl_tf import keys
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.storage import codecs
@@ -307,19 +308,13 @@ class DepthLabels(Labels):
 
     @classmethod
     def parse(cls, entry) -> "DepthLabels":
-        from mtl_tf.storage import keys
-
-        found = {"encoding": entry.take("encoding", keys.text)}
-        if found["encoding"] not in CODES:
-            entry.fail("encoding", f"one of {', '.join(CODES)}", found["encoding"])
-        found["unit"] = entry.take("unit", keys.text, default="metres")
-        if found["unit"] not in DEPTH_UNITS:
-            entry.fail("unit", f"one of {', '.join(DEPTH_UNITS)}", found["unit"])
+        found = {"encoding": entry.take("encoding", keys.one_of(*CODES))}
+        found["unit"] = entry.take("unit", keys.one_of(*DEPTH_UNITS), default="metres")
         if found["encoding"] == "uint8_scaled":  # whose steps are of no usual size
             found["scale"] = entry.take("scale", keys.positive)
         else:
             found["scale"] = entry.take("scale", keys.positive, default=0.001)
-        found["invalid"] = entry.take("invalid", keys.wholes, default=())
+        found["invalid"] = entry.take("invalid", _wholes, default=())
         largest = CODES[found["encoding"]] - 1
         if any(code > largest for code in found["invalid"]):
             entry.fail("invalid", f"a list of stored values, 0..{largest}", max(found["invalid"]))
@@ -445,3 +440,10 @@ class DepthLabels(Labels):
             unit=self.unit,
             name=name,
         )
+
+
+def _wholes(value):
+    """a list of different whole numbers, 0 or more"""
+    if not isinstance(value, list) or len(set(map(keys.whole, value))) != len(value):
+        raise ValueError
+    return tuple(value)

@@ -12,17 +12,16 @@ One line an option (dotted name in quotes, or the name below a [section]):
 import dataclasses
 import itertools
 import math
-import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 import keras_tuner
 
 from mtl_tf import config as configuration
+from mtl_tf import keys
 from mtl_tf.config import Config
 from mtl_tf.errors import UsageError, said_of
 from mtl_tf.options import coerce, format_value
-from mtl_tf.parsing import parse_toml
 
 # What a trial gets from the search, or what changes nothing that could be measured.
 _NOT_SEARCHED = ("run_dir", "input", "output", "scale", "baseline", "train.resume", "train.fresh")
@@ -149,12 +148,7 @@ def read_space(path: str) -> Space:
     """
     if not path:
         raise UsageError("--space=FILE is missing: a TOML file that names the options to search and their ranges")
-    try:
-        content = parse_toml(pathlib.Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read --space={path}: {error.strerror}") from None
-    except ValueError as error:  # UnicodeDecodeError is one too
-        raise UsageError(f"--space={path} is no TOML: {error}") from None
+    content = keys.read_toml(path, "space")
     with said_of(f"--space={path}"):
         dimensions = tuple(_dimension(name, given) for name, given in configuration.by_option(content, tables=True))
         _check_multiplied(dimensions)
@@ -176,22 +170,25 @@ def _dimension(name, given) -> Dimension:
             f"{name} takes a list or a range {{low = ..., high = ...}}, got {given!r}; one value for all trials "
             f"belongs on the command line (--{name}={given})"
         )
-    for key in given:
-        if key not in _TABLE_KEYS:
-            raise UsageError(f"{name} has {key!r}; a table takes {', '.join(_TABLE_KEYS)}")
+    entry = keys.Keys(name, given, _TABLE_KEYS)
     if "values" in given:
         if extra := [key for key in given if key not in ("values", "multiply")]:
             raise UsageError(f"{name} has both values and {extra[0]}; give a list or a range")
-        values = _values(name, field, given["values"])
-        return Dimension(name, values, multiply=_multiply(name, len(values), given.get("multiply", {})))
+        values = _values(name, field, entry.take("values", _several))
+        return Dimension(name, values, multiply=_multiply(entry, len(values)))
     if "multiply" in given:
         raise UsageError(f"{name}: multiply goes with values = [...], which it has one factor each for")
-    return _range(name, field, given)
+    return _range(name, field, entry)
+
+
+def _several(value):
+    """a list of at least one value"""
+    if not isinstance(value, list) or not value:
+        raise ValueError
+    return value
 
 
 def _values(name, field, given) -> tuple[str, ...]:
-    if not isinstance(given, list) or not given:
-        raise UsageError(f"{name} takes a list of at least one value, got {given!r}")
     found = [format_value(coerce(field, value)) for value in given]
     twice = [value for value in found if found.count(value) > 1]
     if twice:
@@ -199,26 +196,18 @@ def _values(name, field, given) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _range(name, field, given) -> Dimension:
+def _range(name, field, entry) -> Dimension:
     if field.type not in (int, float):
         raise UsageError(f"{name} is no number and takes a list of values, not a range")
-    for key in ("low", "high"):
-        if key not in given:
-            raise UsageError(f"{name} has no {key}; a range is {{low = ..., high = ...}}")
-    for key in ("low", "high", "step"):
-        value = given.get(key, 1)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise UsageError(f"{name}: {key} takes a number, got {value!r}")
-    scale = given.get("scale", "linear")
-    if scale not in ("linear", "log"):
-        raise UsageError(f"{name}: scale takes linear or log, got {scale!r}")
-    low, high = (coerce(field, given[key]) for key in ("low", "high"))
+    low, high = (coerce(field, entry.take(key, keys.number)) for key in ("low", "high"))
+    scale = entry.take("scale", keys.one_of("linear", "log"), default="linear")
+    step = entry.take("step", keys.positive, default=None)
     if low >= high:
         raise UsageError(f"{name}: low = {low} must be below high = {high}")
     if scale == "log" and low <= 0:
         raise UsageError(f"{name}: a log scale needs low above 0, got {low}")
-    if "step" in given:
-        return Dimension(name, _steps(name, field, low, high, given["step"], scale))
+    if step:
+        return Dimension(name, _steps(name, field, low, high, step, scale))
     return Dimension(name, (), low, high, scale == "log", field.type is int)
 
 
@@ -226,8 +215,6 @@ def _steps(name, field, low, high, step, scale) -> tuple[str, ...]:
     """low, low + step, ... or, on a log scale, low, low x step, ..., up to high."""
     if scale == "log" and step <= 1:
         raise UsageError(f"{name}: on a log scale each step multiplies and must be above 1, got {step}")
-    if step <= 0:
-        raise UsageError(f"{name}: step must be above 0, got {step}")
     if field.type is int and step != int(step):
         raise UsageError(f"{name} takes whole numbers, got step = {step}")
     count = math.log(high / low, step) if scale == "log" else (high - low) / step
@@ -239,21 +226,15 @@ def _steps(name, field, low, high, step, scale) -> tuple[str, ...]:
     )
 
 
-def _multiply(name, count, given) -> dict[str, tuple[float, ...]]:
-    if not isinstance(given, dict):
-        raise UsageError(f'{name}: multiply takes a table {{"train.epochs" = [...]}}, got {given!r}')
-    found = {}
-    for other, factors in configuration.by_option(given):
+def _multiply(entry, count) -> dict[str, tuple[float, ...]]:
+    found = dict(configuration.by_option(entry.take("multiply", keys.table, default={})))
+    for other, factors in found.items():
         if configuration.field_of(other).type not in (int, float):
-            raise UsageError(f"{name}: {other} is no number and cannot be multiplied")
-        numbers = isinstance(factors, list) and all(
-            isinstance(factor, (int, float)) and not isinstance(factor, bool) and 0 < factor < math.inf
-            for factor in factors
-        )
+            raise UsageError(f"{entry.place}: {other} is no number and cannot be multiplied")
+        numbers = isinstance(factors, list) and all(keys.is_number(factor) and factor > 0 for factor in factors)
         if not numbers or len(factors) != count:
-            raise UsageError(f"{name}: multiply {other} takes {count} factors above 0, one a value, got {factors!r}")
-        found[other] = tuple(factors)
-    return found
+            entry.fail(f"multiply.{other}", f"{count} factors above 0, one a value", factors)
+    return {other: tuple(factors) for other, factors in found.items()}
 
 
 def _check_multiplied(dimensions):
