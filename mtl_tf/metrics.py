@@ -18,6 +18,12 @@ _PIXEL_MEANS = ("abs_rel", "sq_rel", "square", "log_square", "log", "log10", "ma
 ANGLES = {"within_11_25": 11.25, "within_22_5": 22.5, "within_30": 30.0}  # degrees
 _BINS_A_DEGREE = 100
 
+SALIENCY = {  # the thresholds of a probability, of each score
+    "maxF_pooled": np.linspace(0.05, 0.95, 19),
+    "maxF_second_sigmoid": np.array([0.0, *(math.log(t / (1 - t)) for t in (0.55, 0.6, 0.65, 0.7))]),
+    "sal_miou": np.linspace(0.2, 0.9, 15),
+}
+
 
 # === Classes ===
 
@@ -224,3 +230,68 @@ def near_edge_scores(statistics: dict[str, np.ndarray]) -> dict:
     recall = found / true if true else 1.0
     f = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
     return {"f_distance": 100 * f, "precision_distance": 100 * precision, "recall_distance": 100 * recall}
+
+
+# === Saliency ===
+
+
+def saliency(answer: tf.Tensor, target: tf.Tensor, valid: tf.Tensor) -> dict[str, tf.Tensor]:
+    """What is found at each threshold of `SALIENCY`: pixels of each image, and its overlap, precision and recall.
+
+    Args:
+        answer: probabilities, float (B, H, W).
+        target, valid: bool (B, H, W).
+    """
+    target &= valid
+    true = tf.reduce_sum(tf.cast(target, tf.float64), [1, 2])
+
+    def found(thresholds):
+        """Answered, and answered rightly, (B, thresholds); one threshold at a time, which needs no memory."""
+        pairs = [[each & valid, each & target] for each in (answer >= np.float32(level) for level in thresholds)]
+        counts = [[tf.reduce_sum(tf.cast(each, tf.float64), [1, 2]) for each in pair] for pair in pairs]
+        return tf.unstack(tf.transpose(tf.stack(counts), [1, 2, 0]))
+
+    pooled = {name: found(SALIENCY[name]) for name in ("maxF_pooled", "maxF_second_sigmoid")}
+    answered, right = found(SALIENCY["sal_miou"])
+    union = answered + true[:, None] - right
+    counted = tf.reduce_any(valid, [1, 2])[:, None]
+    by_image = {
+        # Nothing there and nothing answered is right.
+        "overlap": tf.where(union > 0, right / tf.maximum(union, 1.0), 1.0),
+        "precision": right / tf.maximum(answered, 1.0),
+        "recall": right / tf.maximum(true, 1.0)[:, None],
+    }
+    return {
+        **{f"{name}_answered": both[0] for name, both in pooled.items()},
+        **{f"{name}_right": both[1] for name, both in pooled.items()},
+        "true": true,
+        "images": tf.cast(counted[:, 0], tf.float64),
+        **{name: tf.where(counted, each, 0.0) for name, each in by_image.items()},
+    }
+
+
+def saliency_scores(statistics: dict[str, np.ndarray]) -> dict:
+    """The four numbers that papers call maxF or mIoU of saliency, percent; each is the largest over its thresholds.
+
+    maxF_pooled: F with beta^2 = 0.3 of precision and recall over all pixels (Achanta et al., CVPR 2009).
+    maxF_second_sigmoid: the same of sigmoid(probability), as the public code of InvPT scores: five of its thresholds
+    change anything. sal_miou: mean IoU over images. maxF_images: F with beta^2 = 1 of the precision and the recall
+    averaged over images; both as in Maninis et al., CVPR 2019.
+    """
+    images, true = float(statistics["images"]), float(statistics["true"])
+    names = ("maxF_pooled", "maxF_second_sigmoid", "sal_miou", "maxF_images")
+    if not images:
+        return dict.fromkeys(names)
+
+    def largest_f(right, answered, true, beta_square):
+        """Of P = right / answered, R = right / true: (1 + b) P R / (b P + R) = (1 + b) right / (b true + answered)."""
+        return float(np.max((1 + beta_square) * right / np.maximum(beta_square * true + answered, 1e-12)))
+
+    pooled = [
+        largest_f(statistics[f"{name}_right"], statistics[f"{name}_answered"], true, 0.3)
+        for name in ("maxF_pooled", "maxF_second_sigmoid")
+    ]
+    precision, recall = (np.asarray(statistics[name]) / images for name in ("precision", "recall"))
+    by_image = float(np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12)))
+    found = (*pooled, float(np.max(statistics["overlap"])) / images, by_image)
+    return {name: 100 * value for name, value in zip(names, found, strict=True)}

@@ -1,4 +1,4 @@
-"""Four kinds of tasks, one of them twice, in one network: the whole way."""
+"""Every kind of task, one of them twice, in one network: the whole way."""
 
 import json
 
@@ -11,8 +11,8 @@ from mtl_tf.commands import main
 from mtl_tf.training.run_directory import read_table
 from tests.helpers import TINY, in_this_process, write_dataset
 
-TASKS = ("semseg", "lanes", "depth", "normals", "edges")
-SHAPES = {"semseg": (), "lanes": (), "depth": (), "normals": (3,), "edges": ()}
+TASKS = ("semseg", "lanes", "depth", "normals", "edges", "saliency")
+SHAPES = {"semseg": (), "lanes": (), "depth": (), "normals": (3,), "edges": (), "saliency": ()}
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +24,17 @@ def root(tmp_path_factory):
     content["tasks"] = {
         "lanes": {"kind": "classes", "classes": ["none", "lane"], "palette": [[0, 0, 0], [255, 255, 0]]},
         "normals": {"kind": "normals", "source": "depth", "intrinsics": [60, 60, 24, 16, 48, 32]},
+        "saliency": {"kind": "saliency", "encoding": "grey"},
     }
     file.write_text(json.dumps(content))
     for split, count in (("train", 6), ("val", 4)):
         (folder / split / "lanes").mkdir()
+        (folder / split / "saliency").mkdir()
         for index in range(count):
+            soft = np.hypot(*np.mgrid[-16:16, -24 + 4 * index : 24 + 4 * index])
+            Image.fromarray((255 * np.exp(-soft / 12)).astype(np.uint8)).save(
+                folder / split / "saliency" / f"{index}.png"
+            )
             lanes = np.zeros((32, 48), np.uint8)
             lanes[:, 8 * index % 40 :][:, :5] = 1
             Image.fromarray(lanes).save(folder / split / "lanes" / f"{index}.png")
@@ -53,6 +59,7 @@ def test_scores_stand_under_the_names_of_the_tasks(run):
     scores = json.loads((run / "evaluation_val.json").read_text())
     assert set(TASKS) <= set(scores) and scores["grader"] is None
     signs = {"semseg.miou": 1, "lanes.miou": 1, "depth.si_log_rmse": -1, "normals.mean": -1, "edges.f_distance": 1}
+    signs["saliency.maxF_pooled"] = 1
     values = [sign * scores[name.split(".")[0]][name.split(".")[1]] for name, sign in signs.items()]
     assert scores["total"] == pytest.approx(sum(values))
     baseline = json.loads((run / "baseline_val.json").read_text())
@@ -63,7 +70,7 @@ def test_scores_stand_under_the_names_of_the_tasks(run):
 
 
 def test_the_loss_is_the_weighted_sum(run):
-    weights = {"semseg": 0.5, "lanes": 0.1, "depth": 0.5, "normals": 5.0, "edges": 5.0}
+    weights = {"semseg": 0.5, "lanes": 0.1, "depth": 0.5, "normals": 5.0, "edges": 5.0, "saliency": 2.5}
     for row in read_table(run / "metrics.csv"):
         parts = [weight * float(row[f"val_loss_{name}"]) for name, weight in weights.items()]
         assert float(row["val_loss"]) == pytest.approx(sum(parts), rel=1e-5)
@@ -84,7 +91,17 @@ def test_a_run_and_its_export_answer_alike(run, root):
 def test_predicted_files_are_read_back(run, root, tmp_path):
     assert main(["predict", f"--run_dir={run}", f"--output={tmp_path}", "--data.split=val"]) == 0
     folders = {path.name for path in tmp_path.iterdir() if path.is_dir()}
-    assert {"semseg", "overlay", "lanes", "lanes_overlay", "depth", "depth_picture", "normals", "edges"} <= folders
+    assert {
+        "semseg",
+        "overlay",
+        "lanes",
+        "lanes_overlay",
+        "depth",
+        "depth_picture",
+        "normals",
+        "edges",
+        "saliency",
+    } <= folders
     answer = mtl_tf.load(run)(np.asarray(Image.open(root / "val/rgb/2.png")))
     normals = np.asarray(Image.open(tmp_path / "normals/2.png")) / 127.5 - 1
     np.testing.assert_allclose(normals * [1, -1, -1], answer.normals, atol=0.005)
@@ -96,7 +113,7 @@ def test_predicted_files_are_read_back(run, root, tmp_path):
 
 def test_the_page_shows_each_task(run):
     page = (run / "report.html").read_text()
-    for title in ("semseg", "lanes", "Depth", "Surface normals", "Edges"):
+    for title in ("semseg", "lanes", "Depth", "Surface normals", "Edges", "Saliency"):
         assert f'"title": "{title}"' in page or f'"title":"{title}"' in page
     assert list((run / "pictures").glob("val_worst_*.png"))
 
@@ -110,7 +127,12 @@ def test_the_tools_know_every_task(root, tmp_path):
     assert figures["lanes"]["classes"]["lane"] == pytest.approx(100 * 5 / 48)
     packed = in_this_process("pack_dataset", *data, f"--output={tmp_path}/packed", "--content=pixels", "--verify")
     assert packed.returncode == 0, packed.stderr
-    assert json.loads((tmp_path / "packed/packed.json").read_text())["tasks"] == ["semseg", "depth", "lanes"]
+    assert json.loads((tmp_path / "packed/packed.json").read_text())["tasks"] == [
+        "semseg",
+        "depth",
+        "lanes",
+        "saliency",
+    ]
 
 
 @pytest.mark.parametrize(

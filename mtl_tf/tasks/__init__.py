@@ -9,6 +9,7 @@ from mtl_tf.tasks.classes import ClassLabels, Segmentation
 from mtl_tf.tasks.depth import DEPTH_UNITS, Depth, DepthLabels
 from mtl_tf.tasks.edges import EdgeLabels, Edges
 from mtl_tf.tasks.normals import NormalLabels, Normals
+from mtl_tf.tasks.saliency import Saliency, SaliencyLabels
 
 __all__ = [
     "CITYSCAPES_CLASSES",
@@ -27,6 +28,8 @@ __all__ = [
     "Move",
     "NormalLabels",
     "Normals",
+    "Saliency",
+    "SaliencyLabels",
     "Segmentation",
     "Task",
     "VectorLabels",
@@ -39,7 +42,7 @@ __all__ = [
 
 # A kind of task is known by its labels.
 KINDS: Registry = Registry(
-    "kind of task", {kind.kind: kind for kind in (ClassLabels, DepthLabels, NormalLabels, EdgeLabels)}
+    "kind of task", {kind.kind: kind for kind in (ClassLabels, DepthLabels, NormalLabels, EdgeLabels, SaliencyLabels)}
 )
 
 

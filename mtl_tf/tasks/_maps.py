@@ -292,12 +292,18 @@ class BinaryMap(Task):
         return np.where(positive + negative > 0, odds, -1.0)[..., None]
 
 
+BINARY_ENCODINGS = {  # how numbers say yes
+    "mask": "0 = no, others = yes",
+    "grey": "128..255 = yes",
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class BinaryLabels(MapLabels):
-    """How yes and no are stored: 0 = no, every other number of a grey or palette picture = yes.
+    """How yes and no are stored, in numbers of a grey or palette picture.
 
     Attributes:
-        encoding: "mask".
+        encoding: a key of `BINARY_ENCODINGS`. "grey" is for probabilities, yes where they are more than a half.
         ignore: the number that says that there is no label; None = there is none.
         source: the task that they are derived from; "" = they lie in files.
     """
@@ -319,7 +325,7 @@ class BinaryLabels(MapLabels):
         found = entry.take("ignore", keys.whole, default=None)
         if found is not None and not 1 <= found <= 65535:
             entry.fail("ignore", "a number other than 0 (no), 1..65535", found)
-        return cls(encoding(entry, ("mask",)), found, entry.take("source", keys.text, default=""))
+        return cls(encoding(entry, tuple(BINARY_ENCODINGS)), found, entry.take("source", keys.text, default=""))
 
     def wanted_source(self, theirs) -> str:
         return "" if theirs.class_names else "the name of a task of kind classes"
@@ -327,15 +333,38 @@ class BinaryLabels(MapLabels):
     def told(self, name: str) -> str:
         if self.source:
             return f"{name}: derived from {self.source}"
-        return f"{name}: 0 = no, others = yes" + (f", {self.ignore} = no label" if self.ignore is not None else "")
+        unknown = f", {self.ignore} = no label" if self.ignore is not None else ""
+        return f"{name}: {BINARY_ENCODINGS[self.encoding]}{unknown}"
 
     def read(self, path, window=None) -> np.ndarray:
         """1, 0 and `UNKNOWN`, uint8 (H, W)."""
-        from mtl_tf.storage import pixels, windows
+        from mtl_tf.storage import windows
 
-        codes = pixels.read_label_codes(path, f"{self.kind} as a grey or palette PNG, 0 = none")
-        label = np.where(codes == self.ignore, UNKNOWN, codes != 0).astype(np.uint8)
+        codes = self._codes(path)
+        yes = codes > (127 if self.encoding == "grey" else 0)
+        label = np.where(codes == self.ignore, UNKNOWN, yes).astype(np.uint8)
         return windows.cut(label, window and window(label.shape), UNKNOWN)
+
+    def _codes(self, path):
+        from mtl_tf.storage import pixels
+
+        return pixels.read_label_codes(path, f"{self.kind} as a grey or palette PNG, 0 = none")
+
+    def seen(self, path: str, label=None) -> dict:
+        """How many files of "mask" hold several numbers for yes, as a map of probabilities does."""
+        if self.source or self.encoding != "mask" or label is not None:
+            return {}
+        codes = np.setdiff1d(self._codes(path), [0, *([self.ignore] * (self.ignore is not None))])
+        return {"soft": 1, "example": path} if codes.size > 1 else {"soft": 0}
+
+    def suspicions(self, name: str, seen, trained):
+        """Soft maps, all of whose pixels but the blackest would be yes."""
+        if seen.get("soft"):
+            yield (
+                f"{name}: {seen['soft']} of {seen['files']} files hold more numbers than 0 and one other, for example "
+                f'{seen["example"]}, and each but 0 is yes; are they probabilities? state "encoding": "grey" under '
+                f"{name} in dataset.json, by which 128..255 is yes"
+            )
 
 
 def class_edges(ids, ignore: int):

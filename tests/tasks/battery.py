@@ -15,6 +15,8 @@ from mtl_tf.tasks import (
     Labels,
     NormalLabels,
     Normals,
+    Saliency,
+    SaliencyLabels,
     Segmentation,
     Task,
 )
@@ -109,6 +111,7 @@ EXAMPLES = {
         EdgeLabels(), Edges(), _logits, others=(EdgeLabels(ignore=255), EdgeLabels(source="semseg", ignore=1))
     ),
     "adaptive edges": Example(EdgeLabels(), Edges(-1.0, "outlines"), _logits),
+    "saliency": Example(SaliencyLabels(), Saliency(), _logits, others=(SaliencyLabels("grey", 255),)),
 }
 
 
