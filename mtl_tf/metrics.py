@@ -180,6 +180,46 @@ def angle_scores(statistics: dict[str, np.ndarray]) -> dict:
     return dict(zip(names, (mean, float(middle.mean()) / _BINS_A_DEGREE, math.sqrt(square), *shares), strict=True))
 
 
+# === Numbers ===
+
+
+def numbers(answer: tf.Tensor, target: tf.Tensor, valid: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Sums over the valid pixels of each image, (B,) and (B, 2): of |error| and error^2, means over channels.
+
+    Args:
+        answer, target: (B, H, W, channels).
+        valid: bool (B, H, W).
+    """
+    error = tf.cast(answer, tf.float64) - tf.cast(target, tf.float64)
+    weights = tf.cast(valid, tf.float64)
+    pixelwise = [tf.where(valid, tf.reduce_mean(each, -1), 0.0) for each in (tf.abs(error), tf.square(error))]
+    return {
+        "pixels": tf.reduce_sum(weights, [1, 2]),
+        "pixel_sums": tf.stack([tf.reduce_sum(each, [1, 2]) for each in pixelwise], -1),
+    }
+
+
+def number_scores(statistics: dict[str, np.ndarray]) -> dict:
+    """Mean of the absolute error and root of the mean square, pooled over pixels and channels."""
+    pixels = float(statistics["pixels"])
+    if not pixels:
+        return {"mae": None, "rmse": None}
+    mae, square = (float(value) for value in np.asarray(statistics["pixel_sums"]) / pixels)
+    return {"mae": mae, "rmse": math.sqrt(square)}
+
+
+def bad_disparities(answer: tf.Tensor, target: tf.Tensor, valid: tf.Tensor) -> dict[str, tf.Tensor]:
+    """How many valid pixels of each image, (B,), are off by more than 3 pixels and more than 5 % of the truth.
+
+    Args:
+        answer, target: disparity in pixels, float (B, H, W).
+        valid: bool (B, H, W).
+    """
+    error = tf.abs(tf.cast(answer, tf.float64) - tf.cast(target, tf.float64))
+    bad = valid & (error > 3.0) & (error > 0.05 * tf.cast(target, tf.float64))
+    return {"bad": tf.reduce_sum(tf.cast(bad, tf.float64), [1, 2])}
+
+
 # === Edges ===
 
 

@@ -51,8 +51,9 @@ def _table(*anchors: str) -> np.ndarray:
 # All fall or rise in lightness all the way, so they also read in greyscale and by the colour-blind.
 DEPTH_COLOURS = _table("fcfdbf", "fec287", "fb8761", "de4968", "b5367a", "812581", "51127c", "241252", "0c0926")
 ERROR_COLOURS = _table("2c303a", "7a2031", "e62828", "ff8a1f", "ffd75e", "fffbe0")
+NUMBER_COLOURS = _table("440154", "46327e", "365c8d", "277f8e", "1fa187", "4ac16d", "a0da39", "fde725")  # viridis
 PROBABILITY_COLOURS = _table("0e1420", "163a66", "2a72b0", "7fb8e0", "f4fbff")  # blue, unlike the grey of the checkers
-SCALES = {"depth": DEPTH_COLOURS, "error": ERROR_COLOURS, "probability": PROBABILITY_COLOURS}
+SCALES = {"depth": DEPTH_COLOURS, "error": ERROR_COLOURS, "numbers": NUMBER_COLOURS, "probability": PROBABILITY_COLOURS}
 
 
 # === Colours ===
@@ -96,6 +97,27 @@ def depth_range(depth: np.ndarray, fallback: tuple[float, float] = (1.0, 100.0))
     depth = np.asarray(depth, np.float32)
     depth = depth[_valid(depth)]
     return (float(depth.min()), float(depth.max())) if depth.size else fallback
+
+
+def number_range(numbers: np.ndarray) -> tuple[float, float]:
+    """The smallest and the largest number (NaN: none), apart; 0 and 1 where there is none."""
+    numbers = np.asarray(numbers, np.float64)
+    numbers = numbers[np.isfinite(numbers)]
+    low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 1.0)
+    return (low, high) if low < high else (low - 0.5, low + 0.5)
+
+
+def colour_numbers(numbers: np.ndarray, low: float, high: float) -> np.ndarray:
+    """The picture of numbers (H, W) on a linear scale, NaN is checkered: uint8 (H, W, 3).
+
+    Args:
+        numbers: float (H, W).
+        low, high: numbers with the first and the last colour; those beyond take the nearest of the two.
+    """
+    numbers = np.asarray(numbers, np.float64)
+    known = np.isfinite(numbers)
+    colours = _look_up(NUMBER_COLOURS, np.clip((np.where(known, numbers, low) - low) / (high - low), 0, 1))
+    return np.where(known[..., None], colours, checker(numbers.shape))
 
 
 def overlay(
@@ -279,6 +301,15 @@ def pack_depth(depth: np.ndarray, step: float = 0.01) -> tuple[np.ndarray, float
     # A valid depth below half a step must not turn into "invalid".
     codes = np.where(valid, np.clip(np.rint(np.where(valid, depth, 0) / step), 1, 65535), 0).astype(np.uint16)
     return np.dstack([codes >> 8, codes & 255, np.zeros_like(codes)]).astype(np.uint8), step
+
+
+def pack_numbers(numbers: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Numbers (H, W) as a picture, uint8 (H, W, 3): 256 red + green = 1 at low, 65535 at high, 0 for NaN."""
+    numbers = np.asarray(numbers, np.float64)
+    known = np.isfinite(numbers)
+    place = np.clip((np.where(known, numbers, low) - low) / (high - low), 0, 1)
+    codes = np.where(known, 1 + np.rint(65534 * place), 0).astype(np.uint16)
+    return np.dstack([codes >> 8, codes & 255, np.zeros_like(codes)]).astype(np.uint8)
 
 
 def beside_bar(picture: np.ndarray, low: float, high: float, unit: str) -> np.ndarray:

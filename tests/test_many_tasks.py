@@ -11,8 +11,17 @@ from mtl_tf.commands import main
 from mtl_tf.training.run_directory import read_table
 from tests.helpers import TINY, in_this_process, write_dataset
 
-TASKS = ("semseg", "lanes", "depth", "normals", "edges", "saliency")
-SHAPES = {"semseg": (), "lanes": (), "depth": (), "normals": (3,), "edges": (), "saliency": ()}
+TASKS = ("semseg", "lanes", "depth", "normals", "edges", "saliency", "flow", "stereo")
+SHAPES = {
+    "semseg": (),
+    "lanes": (),
+    "depth": (),
+    "normals": (3,),
+    "edges": (),
+    "saliency": (),
+    "flow": (2,),
+    "stereo": (),
+}
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +34,23 @@ def root(tmp_path_factory):
         "lanes": {"kind": "classes", "classes": ["none", "lane"], "palette": [[0, 0, 0], [255, 255, 0]]},
         "normals": {"kind": "normals", "source": "depth", "intrinsics": [60, 60, 24, 16, 48, 32]},
         "saliency": {"kind": "saliency", "encoding": "grey"},
+        "flow": {"kind": "regression", "encoding": "npy", "channels": 2, "mean": [0, 2], "std": [3, 1], "unit": " m/s"},
+        "stereo": {"kind": "disparity", "mean": [20], "std": [8]},
     }
+    random = np.random.default_rng(0)
     file.write_text(json.dumps(content))
     for split, count in (("train", 6), ("val", 4)):
         (folder / split / "lanes").mkdir()
-        (folder / split / "saliency").mkdir()
+        for name in ("saliency", "flow", "stereo"):
+            (folder / split / name).mkdir()
         for index in range(count):
             soft = np.hypot(*np.mgrid[-16:16, -24 + 4 * index : 24 + 4 * index])
             Image.fromarray((255 * np.exp(-soft / 12)).astype(np.uint8)).save(
                 folder / split / "saliency" / f"{index}.png"
             )
+            np.save(folder / split / "flow" / f"{index}.npy", random.normal([0, 2], [3, 1], (32, 48, 2)))
+            codes = random.integers(1, 12000, (32, 48)).astype(np.uint16)
+            Image.fromarray(codes).save(folder / split / "stereo" / f"{index}.png")
             lanes = np.zeros((32, 48), np.uint8)
             lanes[:, 8 * index % 40 :][:, :5] = 1
             Image.fromarray(lanes).save(folder / split / "lanes" / f"{index}.png")
@@ -59,7 +75,7 @@ def test_scores_stand_under_the_names_of_the_tasks(run):
     scores = json.loads((run / "evaluation_val.json").read_text())
     assert set(TASKS) <= set(scores) and scores["grader"] is None
     signs = {"semseg.miou": 1, "lanes.miou": 1, "depth.si_log_rmse": -1, "normals.mean": -1, "edges.f_distance": 1}
-    signs["saliency.maxF_pooled"] = 1
+    signs |= {"saliency.maxF_pooled": 1, "flow.mae": -1, "stereo.mae": -1}
     values = [sign * scores[name.split(".")[0]][name.split(".")[1]] for name, sign in signs.items()]
     assert scores["total"] == pytest.approx(sum(values))
     baseline = json.loads((run / "baseline_val.json").read_text())
@@ -71,6 +87,7 @@ def test_scores_stand_under_the_names_of_the_tasks(run):
 
 def test_the_loss_is_the_weighted_sum(run):
     weights = {"semseg": 0.5, "lanes": 0.1, "depth": 0.5, "normals": 5.0, "edges": 5.0, "saliency": 2.5}
+    weights |= {"flow": 0.5, "stereo": 0.5}
     for row in read_table(run / "metrics.csv"):
         parts = [weight * float(row[f"val_loss_{name}"]) for name, weight in weights.items()]
         assert float(row["val_loss"]) == pytest.approx(sum(parts), rel=1e-5)
@@ -91,23 +108,16 @@ def test_a_run_and_its_export_answer_alike(run, root):
 def test_predicted_files_are_read_back(run, root, tmp_path):
     assert main(["predict", f"--run_dir={run}", f"--output={tmp_path}", "--data.split=val"]) == 0
     folders = {path.name for path in tmp_path.iterdir() if path.is_dir()}
-    assert {
-        "semseg",
-        "overlay",
-        "lanes",
-        "lanes_overlay",
-        "depth",
-        "depth_picture",
-        "normals",
-        "edges",
-        "saliency",
-    } <= folders
+    assert set(TASKS) | {"overlay", "lanes_overlay", "depth_picture", "flow_picture", "stereo_picture"} == folders
     answer = mtl_tf.load(run)(np.asarray(Image.open(root / "val/rgb/2.png")))
     normals = np.asarray(Image.open(tmp_path / "normals/2.png")) / 127.5 - 1
     np.testing.assert_allclose(normals * [1, -1, -1], answer.normals, atol=0.005)
     np.testing.assert_array_equal(
         np.asarray(Image.open(tmp_path / "edges/2.png")), (255 * answer.edges).astype(np.uint8)
     )
+    np.testing.assert_array_equal(np.load(tmp_path / "flow/2.npy"), answer.flow)
+    np.testing.assert_array_equal(np.load(tmp_path / "stereo/2.npy"), answer.stereo)
+    assert len(json.loads((tmp_path / "predictions.json").read_text())["files"]) == 4 * len(folders)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "lanes/2.png")), answer.lanes)
 
 
@@ -127,12 +137,8 @@ def test_the_tools_know_every_task(root, tmp_path):
     assert figures["lanes"]["classes"]["lane"] == pytest.approx(100 * 5 / 48)
     packed = in_this_process("pack_dataset", *data, f"--output={tmp_path}/packed", "--content=pixels", "--verify")
     assert packed.returncode == 0, packed.stderr
-    assert json.loads((tmp_path / "packed/packed.json").read_text())["tasks"] == [
-        "semseg",
-        "depth",
-        "lanes",
-        "saliency",
-    ]
+    packed_tasks = json.loads((tmp_path / "packed/packed.json").read_text())["tasks"]
+    assert packed_tasks == ["semseg", "depth", "lanes", "saliency", "flow", "stereo"]
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,9 @@ class AugmentConfig(Section):
     tilt: float = option(0.0, "Largest rotation, degrees.", minimum=0.0, maximum=180.0)
     wiggle: float = option(0.0, "Largest shift of a corner over half the crop size.", minimum=0.0, maximum=0.5)
     reflect: bool = option(False, "Flip left and right with probability 0.5.")
-    zoom_depth: bool = option(False, "Multiply depth by the sampled scale, as a pinhole camera would see it.")
+    zoom_depth: bool = option(
+        False, "Multiply depth by the sampled scale, and divide disparity by it, as a pinhole camera would see them."
+    )
     brightness: float = option(0.0, "Largest relative change of brightness.", minimum=0.0, maximum=1.0)
     contrast: float = option(0.0, "Largest relative change of contrast.", minimum=0.0, maximum=1.0)
     saturation: float = option(0.0, "Largest relative change of saturation.", minimum=0.0, maximum=1.0)

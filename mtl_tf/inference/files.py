@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from mtl_tf import pictures
-from mtl_tf.atomic import WriteError, below
+from mtl_tf.atomic import WriteError, below, replacing
 from mtl_tf.config import Config
 from mtl_tf.errors import UsageError, is_out_of_memory
 from mtl_tf.inference.inputs import inputs_of
@@ -89,16 +89,24 @@ def write_prediction(
         UsageError: the name leads out of the folder.
     """
     beyond = {}
+    endings = _folders(tasks)
     for task in tasks:
         files = task.files(image, answer[task.name])
         for file in files:
-            pictures.write_png(below(folder / file.folder, f"{name}.png"), file.pixels, file.palette)
+            path = below(folder / file.folder, f"{name}{endings[file.folder]}")
+            if path.suffix == ".npy":
+                with replacing(path) as stream:
+                    np.save(stream, file.pixels)
+            else:
+                pictures.write_png(path, file.pixels, file.palette)
         beyond[task.name] = sum(file.beyond for file in files)
     return beyond
 
 
 def _folders(tasks):
-    return [folder for task in tasks for folder in task.folders]
+    """The folders of the predictions, with the ending of their files."""
+    found = {folder: ".png" for task in tasks for folder in task.folders}
+    return found | {task.folders[0]: task.data_ending for task in tasks}
 
 
 def _output(config, inputs, tasks):

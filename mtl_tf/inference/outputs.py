@@ -3,7 +3,7 @@
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 from mtl_tf.atomic import leads_out, write_json
 from mtl_tf.errors import UsageError
@@ -18,23 +18,25 @@ class Output:
         folder: the folder.
     """
 
-    def __init__(self, folder: pathlib.Path, what: str, kinds: Sequence[str], names: Iterable[str], ours: bool = False):
+    def __init__(
+        self, folder: pathlib.Path, what: str, kinds: Mapping[str, str], names: Iterable[str], ours: bool = False
+    ):
         """Claims the folder.
 
         Args:
             folder: where predictions are to be written.
             what: is predicted; see `inputs.Inputs`.
-            kinds: the folders of the predictions (`Task.folders`).
+            kinds: the folders of the predictions (`Task.folders`), with the ending of their files.
             names: of the predictions, without suffix.
             ours: whether all that it holds are predictions of this input, whatever it says.
 
         Raises:
             UsageError: it holds predictions of another input or of an unknown one, or files that are none.
         """
-        self.folder, self._what, self._kinds = folder, what, tuple(kinds)
+        self.folder, self._what, self._kinds = folder, what, dict(kinds)
         before = _read(folder, self._kinds)
         self._before = set(before["files"]) if before else _predictions_in(folder, self._kinds)
-        planned = {f"{kind}/{name}.png" for name in names if not leads_out(name) for kind in kinds}
+        planned = self._paths(name for name in names if not leads_out(name))
         if not ours:
             _refuse_others(folder, what, before, self._kinds)
             strange = [path for path in sorted(planned - self._before) if os.path.lexists(folder / path)]
@@ -48,17 +50,20 @@ class Output:
         Args:
             names: of those that were made.
         """
-        made = {f"{kind}/{name}.png" for name in names for kind in self._kinds}
+        made = self._paths(names)
         for path in self._before - made:
             with contextlib.suppress(OSError):
                 (self.folder / path).unlink()
         self._write(made)
 
+    def _paths(self, names):
+        return {f"{kind}/{name}{ending}" for name in names for kind, ending in self._kinds.items()}
+
     def _write(self, paths):
         write_json(self.folder / PREDICTIONS, {"input": self._what, "files": sorted(paths)})
 
 
-def own_folder(folder: pathlib.Path, what: str, kinds: Sequence[str]) -> pathlib.Path:
+def own_folder(folder: pathlib.Path, what: str, kinds: Collection[str]) -> pathlib.Path:
     """The folder, or the first of folder-2, folder-3, ... that holds no predictions of another input than `what`."""
     number, found = 1, folder
     while _holds_others(found, what, kinds):

@@ -204,6 +204,50 @@ class DepthMap extends Drawing {
   }
 }
 
+/** A number for every pixel; values are numbers, NaN where there is none. */
+class NumberMap extends Drawing {
+  note = "On a linear scale over the range of the truth.";
+
+  value({ low, high }, red, green) {
+    const code = 256 * red + green;
+    return code ? low + ((code - 1) / 65534) * (high - low) : NaN;
+  }
+
+  colours({ low, high }) {
+    const table = scale("numbers");
+    return (number) => (Number.isNaN(number) ? null : at(table, (number - low) / (high - low)));
+  }
+
+  known(truth, answer) {
+    return !Number.isNaN(truth) && !Number.isNaN(answer);
+  }
+
+  off(truth, answer) {
+    return Math.abs(answer - truth);
+  }
+
+  told(mean) {
+    return `mean ${this.word(mean)}`;
+  }
+
+  word(number) {
+    return Number.isNaN(number) ? this.nothing : `${Number(number.toPrecision(3))}${this.unit}`;
+  }
+
+  difference(truth, answer) {
+    return this.known(truth, answer) ? `, off by ${this.word(this.off(truth, answer))}` : "";
+  }
+
+  legend({ ticks }) {
+    return colourBar(scale("numbers"), ticks);
+  }
+
+  errorLegend() {
+    const ticks = [0, 0.25, 0.5, 0.75, 1].map((place) => [place, this.word(place * this.largest)]);
+    return colourBar(scale("error"), ticks);
+  }
+}
+
 /** A direction for every pixel; values are the three bytes of its colour in one number, 0 where there is none. */
 class VectorMap extends Drawing {
   largest = 45; // degrees
@@ -310,7 +354,7 @@ class ProbabilityMap extends Drawing {
 }
 
 /** Kind of drawing -> what draws it. */
-const KINDS = { labels: ClassMap, depth: DepthMap, vectors: VectorMap, probability: ProbabilityMap };
+const KINDS = { labels: ClassMap, depth: DepthMap, numbers: NumberMap, vectors: VectorMap, probability: ProbabilityMap };
 
 // === Gallery: parts of a drawing ===
 

@@ -84,16 +84,37 @@ def read_floats(path: str, expected: str, window: Choose | None = None) -> np.nd
         expected: what it should hold, for the message.
         window: from its size to the part that is wanted, 0 outside; None = all.
     """
-    try:
-        array = np.load(io.BytesIO(_content(path)), allow_pickle=False)
-        came = f"{array.dtype} {array.shape}"
-    except UsageError:
-        raise
-    except Exception:  # NumPy does not say what it raises on damaged files
-        array, came = None, "no array of NumPy (or a damaged one)"
+    array, came = _numpy_array(path)
     if array is None or array.dtype.kind != "f" or array.ndim != 3 or array.shape[2] != 3:
         raise UsageError(f"{path}: expected {expected}, got {came}")
     return cut(array, window and window(array.shape[:2]))
+
+
+def read_numbers(path: str, expected: str, channels: int) -> np.ndarray:
+    """The numbers (H, W, channels) of a NumPy file (.npy), of any type; of one channel also (H, W).
+
+    Args:
+        path: of the file.
+        expected: what it should hold, for the message.
+        channels: how many numbers each pixel has.
+    """
+    array, came = _numpy_array(path)
+    if array is not None and channels == 1 and array.ndim == 2:
+        array = array[..., None]
+    if array is None or array.dtype.kind not in "fiu" or array.ndim != 3 or array.shape[2] != channels:
+        raise UsageError(f"{path}: expected {expected}, channels = {channels}, got {came}")
+    return array
+
+
+def _numpy_array(path):
+    """The array in a file, None where there is none; what it is, for messages."""
+    try:
+        array = np.load(io.BytesIO(_content(path)), allow_pickle=False)
+        return array, f"{array.dtype} {array.shape}"
+    except UsageError:
+        raise
+    except Exception:  # NumPy does not say what it raises on damaged files
+        return None, "no array of NumPy (or a damaged one)"
 
 
 def read_label_codes(path: str, expected: str) -> np.ndarray:

@@ -3,12 +3,15 @@
 from mtl_tf.registry import Registry
 from mtl_tf.tasks._labels import Labels, Move, blanks_of
 from mtl_tf.tasks._maps import BinaryLabels, BinaryMap, VectorLabels, VectorMap
+from mtl_tf.tasks._numbers import NumberLabels, NumberMap
 from mtl_tf.tasks._task import MISSING, Metric, Task
 from mtl_tf.tasks.cityscapes import CITYSCAPES_CLASSES, cityscapes_tasks
 from mtl_tf.tasks.classes import ClassLabels, Segmentation
 from mtl_tf.tasks.depth import DEPTH_UNITS, Depth, DepthLabels
+from mtl_tf.tasks.disparity import Disparity, DisparityLabels
 from mtl_tf.tasks.edges import EdgeLabels, Edges
 from mtl_tf.tasks.normals import NormalLabels, Normals
+from mtl_tf.tasks.regression import Regression, RegressionLabels
 from mtl_tf.tasks.saliency import Saliency, SaliencyLabels
 
 __all__ = [
@@ -21,6 +24,8 @@ __all__ = [
     "ClassLabels",
     "Depth",
     "DepthLabels",
+    "Disparity",
+    "DisparityLabels",
     "EdgeLabels",
     "Edges",
     "Labels",
@@ -28,6 +33,10 @@ __all__ = [
     "Move",
     "NormalLabels",
     "Normals",
+    "NumberLabels",
+    "NumberMap",
+    "Regression",
+    "RegressionLabels",
     "Saliency",
     "SaliencyLabels",
     "Segmentation",
@@ -41,9 +50,8 @@ __all__ = [
 ]
 
 # A kind of task is known by its labels.
-KINDS: Registry = Registry(
-    "kind of task", {kind.kind: kind for kind in (ClassLabels, DepthLabels, NormalLabels, EdgeLabels, SaliencyLabels)}
-)
+_BUILT_IN = (ClassLabels, DepthLabels, NormalLabels, EdgeLabels, SaliencyLabels, RegressionLabels, DisparityLabels)
+KINDS: Registry = Registry("kind of task", {kind.kind: kind for kind in _BUILT_IN})
 
 
 def usual() -> tuple[str, ...]:

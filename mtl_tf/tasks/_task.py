@@ -50,11 +50,11 @@ class Metric:
 
 
 class PredictedFile(NamedTuple):
-    """A PNG file of a prediction.
+    """A file of a prediction.
 
     Attributes:
         folder: it stands in.
-        pixels: uint8 (H, W) or (H, W, 3), or uint16 (H, W).
+        pixels: of a PNG file, uint8 (H, W) or (H, W, 3), or uint16 (H, W); of a NumPy file float32 (H, W, ...).
         palette: the colour of each value, where they are class ids.
         beyond: how many pixels have a value that the file does not hold.
     """
@@ -75,6 +75,7 @@ class Task:
         kind: name of the kind.
         title: the same for people, capitalised.
         standard_weight: of its loss in the total, unless `loss.weights` names the task.
+        data_ending: of the files in the first of `folders`; .npy where a PNG does not hold the answers.
         name: of the task; of its labels, head and scores.
     """
 
@@ -87,6 +88,7 @@ class Task:
     kind: ClassVar[str]
     title: ClassVar[str]
     standard_weight: ClassVar[float] = 0.5
+    data_ending: ClassVar[str] = ".png"
 
     name: str
 

@@ -10,11 +10,15 @@ from mtl_tf.tasks import (
     ClassLabels,
     Depth,
     DepthLabels,
+    Disparity,
+    DisparityLabels,
     EdgeLabels,
     Edges,
     Labels,
     NormalLabels,
     Normals,
+    Regression,
+    RegressionLabels,
     Saliency,
     SaliencyLabels,
     Segmentation,
@@ -76,6 +80,14 @@ def _logits(target):
     return np.where(target == 1, 20.0, -20.0)[..., None]
 
 
+def _standard(mean, std):
+    def raw_of(target):
+        deep = target[..., None] if np.ndim(mean) == 0 else target
+        return np.where(deep < -1e37, 0, (deep - mean) / std)
+
+    return raw_of
+
+
 _CLASSES = ClassLabels(("a", "b", "c"), ((1, 2, 3), (250, 0, 0), (0, 250, 0)))
 _DEPTH = DepthLabels("uint16_scaled", scale=0.01, minimum=1.0, maximum=50.0)
 _NORMALS = NormalLabels("right,up,to_camera")
@@ -111,6 +123,22 @@ EXAMPLES = {
         EdgeLabels(), Edges(), _logits, others=(EdgeLabels(ignore=255), EdgeLabels(source="semseg", ignore=1))
     ),
     "adaptive edges": Example(EdgeLabels(), Edges(-1.0, "outlines"), _logits),
+    "regression": Example(
+        RegressionLabels("npy"),
+        Regression((2.0,), (0.5,)),
+        _standard(2.0, 0.5),
+        step=1e-6,
+        others=(RegressionLabels("grey", 1, 0.01, -5.0, (65535.0,), " K", (1.0,), (2.0,)), RegressionLabels("rgb8", 3)),
+    ),
+    "regression of three by l2": Example(
+        RegressionLabels("npy", 3),
+        Regression((0.0, 10.0, -1e4), (1.0, 5.0, 100.0), "l2", name="curvature"),
+        _standard(np.array([0.0, 10.0, -1e4]), np.array([1.0, 5.0, 100.0])),
+        step=2e-3,
+    ),
+    "disparity": Example(
+        DisparityLabels("npy", scale=1.0, invalid=()), Disparity((40.0,), (5.0,)), _standard(40.0, 5.0), step=1e-5
+    ),
     "saliency": Example(SaliencyLabels(), Saliency(), _logits, others=(SaliencyLabels("grey", 255),)),
 }
 

@@ -176,7 +176,11 @@ def test_predictions_read_back_as_labels(example, tmp_path):
     target = example.batch()[1][3]
     answer = np.asarray(example.task.decode(tf.constant(example.raw_of(target[None]), tf.float32)))[0]
     data = example.task.files(np.zeros((*SIZE, 3), np.uint8), answer)[0]
-    path = str(write_png(tmp_path / "0.png", data.pixels, data.palette))
+    path = str(tmp_path / f"0{example.task.data_ending}")
+    if path.endswith(".npy"):
+        np.save(path, data.pixels)
+    else:
+        write_png(path, data.pixels, data.palette)
     found = example.labels.read(path)
     assert found.dtype == example.labels.dtype and found.shape == target.shape
     np.testing.assert_allclose(found, target, atol=example.step, rtol=0)
@@ -263,4 +267,5 @@ def test_pictures_have_the_size_of_the_map(example):
         assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
     files = task.files(np.zeros((*SIZE, 3), np.uint8), answer)
     assert [file.folder for file in files] == list(task.folders) and task.folders[0] == task.name
-    assert files[0].pixels.shape[:2] == SIZE and files[0].pixels.dtype in (np.uint8, np.uint16)
+    kinds = (np.float32,) if task.data_ending == ".npy" else (np.uint8, np.uint16)
+    assert files[0].pixels.shape[:2] == SIZE and files[0].pixels.dtype in kinds

@@ -170,7 +170,7 @@ def test_predictions_are_rounded_down_and_codes_of_the_page_keep_one_for_no_labe
 @pytest.mark.parametrize(
     ("section", "said"),
     [
-        ({"encoding": "lines"}, '"tasks.edges.encoding" should be one of mask; it is "lines"'),
+        ({"encoding": "lines"}, '"tasks.edges.encoding" should be one of mask, grey; it is "lines"'),
         ({"ignore": 0}, '"tasks.edges.ignore" should be'),
         ({"ignore": 65536}, '"tasks.edges.ignore" should be'),
         ({"source": ""}, '"tasks.edges.source" should be a text that is not empty'),
