@@ -22,18 +22,21 @@ class Board:
 
     Attributes:
         tasks: whose scores they are.
-        metrics: dotted name -> metric; where several tasks are of one kind, its label and group name the task.
+        metrics: dotted name -> metric; its label names the task where another task has a score of that label, its group
+            where another is of that kind.
     """
 
     def __init__(self, tasks: Sequence[Task]):
         self.tasks = tuple(tasks)
         self.metrics = {metric.name: metric for metric in OVERALL}
         self._of_a_kind = Counter(task.kind for task in self.tasks)
+        labels = Counter(label for task in self.tasks for label in {metric.label for metric in task.metrics})
         for task in self.tasks:
             for metric in task.metrics:
+                if labels[metric.label] > 1:
+                    metric = dataclasses.replace(metric, label=f"{task.name} {metric.label}")
                 if self._of_a_kind[task.kind] > 1:
-                    named = {"label": f"{task.name} {metric.label}", "group": f"{metric.group}: {task.name}"}
-                    metric = dataclasses.replace(metric, **named)
+                    metric = dataclasses.replace(metric, group=f"{metric.group}: {task.name}")
                 self.metrics[f"{task.name}.{metric.name}"] = metric
 
     def title(self, task: Task) -> str:
