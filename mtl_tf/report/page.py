@@ -53,6 +53,7 @@ def write_report(run_dir: Path, shown: Sequence[Picture], tasks: Sequence[Task] 
     charts = _charts(epochs, _rows(run_dir / "steps.csv"), board)
     top = sets[0] if sets else ScoreSet("", {"": {}}, {})
     evaluation = next(iter(top.columns.values()))
+    classes = _classes(evaluation, top.baseline, board)
     page = render(
         "page.html.jinja",
         [Figure("curves", "Curves", charts)] if charts else [],
@@ -64,8 +65,8 @@ def write_report(run_dir: Path, shown: Sequence[Picture], tasks: Sequence[Task] 
         state=_state(options, epochs, top.title),
         headlines=_headlines(evaluation, epochs, top.baseline, board),
         score_tables=[_score_table(found, board) for found in sets],
-        colours=_colours(tasks),
-        classes=_classes(evaluation, top.baseline, board),
+        classes=classes,
+        absent=any(iou is None for _, rows in classes for _, _, iou, _ in rows),
         class_title=top.title,
         has_baseline=bool(top.baseline),
         score_notes=_score_notes(board),
@@ -167,8 +168,10 @@ def _score_notes(board):
     leading = [board.describe(name) for name in board.leading]
     terms = [metric.label for metric in leading if metric.higher]
     total = " plus ".join(terms) + "".join(f" minus {metric.label}" for metric in leading if not metric.higher)
-    notes = [f"{metric.label}: {metric.note}." for metric in board.metrics.values() if metric.note]
-    return [f"Total is {total.strip()}."] * (len(leading) > 1) + notes
+    # What holds for a kind of task is said once.
+    of_tasks = [metric for task in board.tasks for metric in task.metrics]
+    notes = dict.fromkeys(f"{metric.label}: {metric.note}." for metric in of_tasks if metric.note)
+    return [f"Total is {total.strip()}."] * (len(leading) > 1) + list(notes)
 
 
 def _score_groups(columns, other, board):
@@ -188,18 +191,19 @@ def _score_groups(columns, other, board):
 
 
 def _classes(evaluation, baseline, board):
-    """(class, IoU, baseline's IoU), best first, absent classes last."""
-    other = board.by_class(baseline)
-    rows = [(name, iou, other.get(name)) for name, iou in board.by_class(evaluation).items()]
-    return sorted(rows, key=lambda row: (row[1] is None, -(row[1] or 0)))
+    """(heading, rows) of each class map; rows: (class, "#rrggbb" or None, IoU, baseline's IoU), absent classes last.
 
-
-def _colours(tasks):
-    """Class -> "#rrggbb"."""
-    found = {}
-    for page in (task.page() for task in tasks):
-        found.update(zip(page.get("classes", ()), page.get("palette", ()), strict=True))
-    return found
+    A page of one class map needs no heading, which then is empty.
+    """
+    ours, theirs = board.by_class(evaluation), board.by_class(baseline)
+    tables = []
+    for task in [task for task in board.tasks if task.name in ours]:
+        colours = dict(zip(*(task.page().get(key, ()) for key in ("classes", "palette")), strict=True))
+        other = theirs.get(task.name, {})
+        rows = [(name, colours.get(name), iou, other.get(name)) for name, iou in ours[task.name].items()]
+        rows.sort(key=lambda row: (row[2] is None, -(row[2] or 0)))
+        tables.append((board.title(task) if len(ours) > 1 else "", rows))
+    return tables
 
 
 def _charts(epochs, steps, board):

@@ -74,13 +74,10 @@ class Board:
                 flat[name] = number(value)
         return flat
 
-    def by_class(self, evaluation: dict) -> dict[str, float | None]:
-        """Class -> IoU in percent, of the first task that has classes; empty where it was not evaluated."""
-        for task in self.tasks:
-            found = (evaluation.get(task.name) or {}).get("iou")
-            if found:
-                return {name: number(value) for name, value in found.items()}
-        return {}
+    def by_class(self, evaluation: dict) -> dict[str, dict[str, float | None]]:
+        """Task -> class -> IoU in percent, of the tasks that have classes and were evaluated."""
+        found = {task.name: (evaluation.get(task.name) or {}).get("iou") for task in self.tasks}
+        return {task: {name: number(value) for name, value in ious.items()} for task, ious in found.items() if ious}
 
 
 def number(value: object) -> float | None:

@@ -12,7 +12,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.report import Answer, Picture, results_table, write_report
 from mtl_tf.report.histogram import histogram
 from mtl_tf.report.scores import short
-from mtl_tf.tasks import cityscapes_tasks
+from mtl_tf.tasks import Segmentation, cityscapes_tasks
 from tests.report.standins import Chances, Directions
 
 TASKS = cityscapes_tasks()
@@ -294,6 +294,25 @@ def test_scores_of_every_kind_of_task_are_shown(tmp_path):
     _, text = read(path)
     assert "Total is mIoU plus F-score minus SI-logRMSE minus Mean angle." in text
     assert "mIoU of all classes: absent classes count as 0." in text
+
+
+def test_the_classes_of_every_class_map_are_shown(tmp_path):
+    run_dir = write_run(tmp_path / "run")
+    ground = Segmentation(("road", "grass"), ((1, 2, 3), (4, 5, 6)), name="ground")
+    more = {"ground": {"miou": 30.0, "iou": {"road": 20.0, "grass": 40.0}}}
+    (run_dir / "evaluation_val.json").write_text(json.dumps(EVALUATION | more))
+    (run_dir / "baseline_val.json").write_text(json.dumps(BASELINE | {"ground": {"iou": {"road": 7.5}}}))
+    path = write_report(run_dir, [], (*TASKS, ground))
+    _, text = read(path)
+    shown = text[text.index("IoU of each class") : text.index("Image by image")]
+    assert [shown.index(name) for name in ("semseg", "90.0", "ground", "grass", "40.0", "7.5")] == sorted(
+        shown.index(name) for name in ("semseg", "90.0", "ground", "grass", "40.0", "7.5")
+    )
+    # A class has the colour of its own map.
+    source = path.read_text(encoding="utf-8")
+    assert source.count("background:#010203") == 1 and source.count("background:#804080") == 1
+    # What holds for both is said once.
+    assert text.count("absent classes are left out") == 1
 
 
 def test_headers_without_rows(tmp_path):
