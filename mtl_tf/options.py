@@ -90,7 +90,10 @@ def _entry(field, value):
     name, colon, number = value.rpartition(":") if isinstance(value, str) else (value[0], ":", value[1])
     if not colon or not _ENTRY_NAME.fullmatch(name):
         raise UsageError(f"{field.name} takes NAME:NUMBER, separated by commas, got {value!r}")
-    return Entry(name, _element(field, float, number))
+    try:
+        return Entry(name, _element(field, float, number))
+    except UsageError as error:
+        raise UsageError(f"{error} for {name}") from None
 
 
 def _element(field, kind, value):

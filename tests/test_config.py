@@ -171,6 +171,13 @@ def test_what_is_no_value_of_an_option_is_refused(name, value):
     assert LEAVES[name].name in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_wrong_weight_is_named():
+    with pytest.raises(UsageError, match=r"at least 0\.0, got -1\.0 for depth"):
+        coerce(LEAVES["loss.weights"], "semseg:1,depth:-1")
+    with pytest.raises(UsageError, match="takes a number, got 'much' for semseg"):
+        coerce(LEAVES["loss.weights"], "semseg:much,depth:1")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [

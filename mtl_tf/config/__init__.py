@@ -114,7 +114,7 @@ class Config(Section):
         super().__post_init__()
         object.__setattr__(self, "plugin", tuple(dict.fromkeys(map(os.path.abspath, self.plugin))))
         if len(set(self.tasks)) != len(self.tasks):
-            raise UsageError(f"tasks={format_value(self.tasks)} names a task twice")
+            raise UsageError(f"tasks={format_value(self.tasks)} names a task twice; name each task once")
         if self.model.architecture == "distilled" and len(self.tasks) == 1:
             raise UsageError(
                 "model.architecture=distilled exchanges features between tasks and needs at least two; "

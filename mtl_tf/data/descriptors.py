@@ -114,10 +114,18 @@ class Descriptor:
         trained = f"the tasks are {', '.join(names)}"
         for name, weight in config.loss.weights:
             if name not in (*names, *usual()):
-                raise UsageError(f"loss.weights={name}:{weight:g} is of no task that is trained; {trained}")
+                raise UsageError(
+                    f"loss.weights={name}:{weight:g} is of no task that is trained; {trained}: leave it out, or "
+                    "correct its name"
+                )
+        if not any(dict(config.loss.weights).get(task.name, task.standard_weight) for task in tasks):
+            raise UsageError(f"loss.weights is 0 for all that is trained; {trained}: give one of them a weight")
         for kind in config.task.changed:
             if kind not in kinds and not KINDS[kind].usual:
-                raise UsageError(f"task.{kind} has options, but no task of kind {kind} is trained; {trained}")
+                raise UsageError(
+                    f"task.{kind} has options, but no task of kind {kind} is trained; {trained}: leave the options of "
+                    "this kind out, or name a task of it in --tasks"
+                )
         if config.augment.classmix and not any(self[name].class_names for name in names):
             raise UsageError(
                 f"augment.classmix={config.augment.classmix} pastes by class and needs labels that are classes; "

@@ -145,6 +145,7 @@ def test_a_task_that_there_is_not(tmp_path, tasks, message):
             dict(loss__weights="edges:1"),
             "loss.weights=edges:1 is of no task that is trained; the tasks are semseg",
         ),
+        (dict(loss__weights="semseg:0,depth:0"), "loss.weights is 0 for all that is trained; the tasks are semseg"),
         (dict(augment__wiggle=0.1, tasks=("normals",)), None),
     ],
 )
