@@ -35,6 +35,7 @@ VERDICTS: dict[str, Colour] = {
 }
 CHECKER = (np.uint8(226), np.uint8(190))
 SMALLEST, LARGEST = 256, 512  # heights in pixels that a picture in a panel is enlarged and shrunk towards
+TASKS_A_ROW = 2  # of a panel of a sample
 WIDEST = 1024  # pixels; an enlarged picture stays narrower than this
 PAGE_TICKS = 6  # of a metre bar in the report page, as many as a telephone has room for
 LARGEST_ERROR = math.log(2)  # a depth wrong by a factor of two has the last colour of `error_depth`
@@ -269,7 +270,9 @@ def grid(rows: Sequence[Sequence[tuple[str, np.ndarray]]]) -> np.ndarray:
 
 
 def sample_panel(image: np.ndarray, tasks: "Sequence[Task]", truth: dict, prediction: dict) -> np.ndarray:
-    """The row: image, then for each task the truth and the prediction, depth on the log scale of the truth's range.
+    """The image, then for each task the truth and the prediction, depth on the log scale of the truth's range.
+
+    Two tasks stand in a row, so that the picture of many can be seen as a whole.
 
     Args:
         image: RGB 0..255 (H, W, 3).
@@ -279,10 +282,13 @@ def sample_panel(image: np.ndarray, tasks: "Sequence[Task]", truth: dict, predic
     Returns:
         uint8 (h, w, 3).
     """
-    columns = [("image", as_picture(image))]
-    for task in tasks:
-        columns += task.columns(truth.get(task.name), prediction.get(task.name))
-    return panel(columns)
+    image = as_picture(image)
+    rows = [[("image", image)]]
+    for number, task in enumerate(tasks):
+        if number and number % TASKS_A_ROW == 0:
+            rows.append([("", np.full(image.shape, PAPER, np.uint8))])
+        rows[-1] += task.columns(truth.get(task.name), prediction.get(task.name))
+    return grid(rows)
 
 
 def pack_depth(depth: np.ndarray, step: float = 0.01) -> tuple[np.ndarray, float]:

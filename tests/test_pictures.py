@@ -1,5 +1,7 @@
 """Pictures: golden colours, every size, and files that read back what was written."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -164,6 +166,18 @@ def test_panel_is_wider_with_every_column():
         for answers in [({}, {}), ({"semseg": labels}, {}), ({"semseg": labels}, {"semseg": labels}), (truth, truth)]
     ]
     assert widths == sorted(set(widths))
+
+
+def test_tasks_beyond_two_stand_in_rows_below():
+    image, labels, _ = scene((64, 64))
+    semseg, _ = cityscapes_tasks()
+    tasks = [dataclasses.replace(semseg, name=f"map{number}") for number in range(5)]
+    maps = {task.name: labels for task in tasks}
+    heights, widths = zip(
+        *(pictures.sample_panel(image, tasks[:count], maps, maps).shape[:2] for count in range(1, 6)), strict=True
+    )
+    assert heights[0] == heights[1] < heights[2] == heights[3] < heights[4]
+    assert widths[0] < widths[1] == widths[2] == widths[3] == widths[4]
 
 
 def test_panel_takes_a_missing_task_and_the_prediction_alone():
