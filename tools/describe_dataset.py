@@ -73,12 +73,13 @@ def demand_labels(root: str, found: Found, old: Descriptor | None) -> None:
 def undescribed(found: Found, described: Descriptor | None) -> list[str]:
     """A line for each folder that may be labels of a task that is not described, which says how to do it."""
     known = ("rgb", *ASKED, *(described.labels if described else ()))
+    named = {kind.name: kind for kind in KINDS.values()}
+    kinds = {name: named.get(name, ClassLabels) for name in found.paths if name not in known}
     return [
         f"{name}: its files belong to pictures as labels do; to train on them, describe them in "
-        f'{descriptors.FILE_NAME}: "tasks": {{"{name}": {{"kind": "{ClassLabels.kind}", {ClassLabels.example[1:]}}}, '
+        f'{descriptors.FILE_NAME}: "tasks": {{"{name}": {{"kind": "{kind.kind}", {kind.example[1:]}}}, '
         f"kind being one of {', '.join(KINDS)}"
-        for name in found.paths
-        if name not in known
+        for name, kind in kinds.items()
     ]
 
 

@@ -253,6 +253,20 @@ def test_other_folders_are_named_and_what_is_said_of_them_is_kept(tmp_path):
     assert "lanes: its files" not in done.stdout and "near: its files" in done.stdout
 
 
+def test_a_folder_that_is_called_like_a_kind_is_described_as_one(tmp_path):
+    root = write(tmp_path / "data", [GOOD] * 3, content=None)
+    for name in ("normals", "facing"):
+        (root / "train" / name).mkdir()
+    for path in sorted((root / "train/rgb").iterdir()):
+        np.save(root / "train/facing" / f"{path.stem}.npy", np.zeros((2, 2, 3), np.float32))
+        Image.new("RGB", (2, 2)).save(root / "train/normals" / f"{path.stem}.png")
+    done = run("describe_dataset", root, "--noask")
+    assert done.returncode == 0, done.stderr
+    told = {line.partition(":")[0]: line for line in done.stdout.splitlines() if "to train on them" in line}
+    assert '"tasks": {"normals": {"kind": "normals", "axes": "right,up,to_camera"}}' in told["normals"]
+    assert '"facing": {"kind": "classes"' in told["facing"]  # whose files are no pictures
+
+
 def test_a_folder_of_other_labels_alone(tmp_path):
     root = write(tmp_path / "data", [{"lanes": (0, 0, 0, 0)}] * 3, content=None)
     done = run("describe_dataset", root, "--noask")

@@ -13,6 +13,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.storage import files, listing
 
 NAMES_FILE = "labelmap.txt"  # as labelling programs write it
+ARRAYS = (".npy",)  # of labels that are more than a number a pixel
 ASKED = ("semseg", "depth")  # the tasks that questions are asked about
 
 
@@ -98,7 +99,7 @@ def _others(folder, images):
             continue
         # What cannot be listed is named where it is read, if it is described.
         with contextlib.suppress(UsageError):
-            labels = by_image(list_files(folder, name)[0], images)
+            labels = by_image(list_files(folder, name, more=ARRAYS)[0], images)
             if paths := [labels[image] for image in images if image in labels]:
                 yield name, paths
 

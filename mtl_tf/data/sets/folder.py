@@ -111,13 +111,16 @@ def shown(folder: str) -> str:
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "nothing"
 
 
-def list_files(folder: str, modality: str, labels: Labels | None = None) -> tuple[dict[str, str], list[PassedOver]]:
+def list_files(
+    folder: str, modality: str, labels: Labels | None = None, more: tuple[str, ...] = ()
+) -> tuple[dict[str, str], list[PassedOver]]:
     """The files of one modality ("rgb" or a task) of a split, in its folder and in the folders below that.
 
     Args:
         folder: of the split.
         modality: its folder.
         labels: of the task; None = those of a kind that is not known.
+        more: endings that are read besides.
 
     Returns:
         Id -> file, an id being the path below the folder without its ending; and what is passed over. Both are empty
@@ -130,7 +133,7 @@ def list_files(folder: str, modality: str, labels: Labels | None = None) -> tupl
     folder = files.join(folder, modality)
     try:
         endings = listing.PICTURES if modality == "rgb" else labels.endings if labels else listing.LABELS
-        listed = listing.look_through(folder, endings)
+        listed = listing.look_through(folder, (*endings, *more))
     except FileNotFoundError:
         return {}, []
     except OSError as error:
