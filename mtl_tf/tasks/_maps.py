@@ -214,6 +214,16 @@ class VectorLabels(MapLabels):
             return codecs.to_camera_axes(pixels.read_floats(path, expected, window), self.axes)
         return codecs.decode_directions(pixels.read_exact_rgb(path, expected, window), self.axes)
 
+    def seen(self, path: str, label=None) -> dict:
+        from mtl_tf.tasks.reading import suspect_maps
+
+        return suspect_maps.seen_directions(self, path, label)
+
+    def suspicions(self, name: str, seen, trained):
+        from mtl_tf.tasks.reading import suspect_maps
+
+        return suspect_maps.suspect_directions(self, name, seen)
+
     def moved(self, label, move, config):
         """Turned with the camera, then mirrored with the picture."""
         import tensorflow as tf
@@ -306,9 +316,11 @@ class BinaryLabels(MapLabels):
         encoding: a key of `BINARY_ENCODINGS`. "grey" is for probabilities, yes where they are more than a half.
         ignore: the number that says that there is no label; None = there is none.
         source: the task that they are derived from; "" = they lie in files.
+        most: the share of yes among the labelled pixels from which on it is implausible.
     """
 
     keys: ClassVar[tuple[str, ...]] = ("encoding", "ignore", "source")
+    most: ClassVar[float] = 1.0
     example: ClassVar[str] = '{"encoding": "mask"}'
     dtype: ClassVar[type] = np.uint8
 
@@ -340,31 +352,26 @@ class BinaryLabels(MapLabels):
         """1, 0 and `UNKNOWN`, uint8 (H, W)."""
         from mtl_tf.storage import windows
 
-        codes = self._codes(path)
+        codes = self.codes(path)
         yes = codes > (127 if self.encoding == "grey" else 0)
         label = np.where(codes == self.ignore, UNKNOWN, yes).astype(np.uint8)
         return windows.cut(label, window and window(label.shape), UNKNOWN)
 
-    def _codes(self, path):
+    def codes(self, path: str) -> np.ndarray:
+        """The stored numbers of a file, (H, W)."""
         from mtl_tf.storage import pixels
 
         return pixels.read_label_codes(path, f"{self.kind} as a grey or palette PNG, 0 = none")
 
     def seen(self, path: str, label=None) -> dict:
-        """How many files of "mask" hold several numbers for yes, as a map of probabilities does."""
-        if self.source or self.encoding != "mask" or label is not None:
-            return {}
-        codes = np.setdiff1d(self._codes(path), [0, *([self.ignore] * (self.ignore is not None))])
-        return {"soft": 1, "example": path} if codes.size > 1 else {"soft": 0}
+        from mtl_tf.tasks.reading import suspect_maps
+
+        return suspect_maps.seen_answers(self, path, label)
 
     def suspicions(self, name: str, seen, trained):
-        """Soft maps, all of whose pixels but the blackest would be yes."""
-        if seen.get("soft"):
-            yield (
-                f"{name}: {seen['soft']} of {seen['files']} files hold more numbers than 0 and one other, for example "
-                f'{seen["example"]}, and each but 0 is yes; are they probabilities? state "encoding": "grey" under '
-                f"{name} in dataset.json, by which 128..255 is yes"
-            )
+        from mtl_tf.tasks.reading import suspect_maps
+
+        return suspect_maps.suspect_answers(self, name, seen)
 
 
 def class_edges(ids, ignore: int):

@@ -53,6 +53,7 @@ class EdgeLabels(BinaryLabels):
     name: ClassVar[str] = "edges"
     task_type: ClassVar[type[Edges]] = Edges
     late: ClassVar[bool] = True
+    most: ClassVar[float] = 0.5
 
     @dataclasses.dataclass(frozen=True)
     class Options(Section):

@@ -8,6 +8,7 @@ from PIL import Image
 from mtl_tf import metrics
 from mtl_tf.config import Config, replace
 from mtl_tf.data import descriptors
+from mtl_tf.data.plausibility import Evidence
 from mtl_tf.errors import UsageError
 from mtl_tf.tasks import ClassLabels, DepthLabels, EdgeLabels, Edges
 from tests.tasks.battery import loss_of, scores_of, statistics_of
@@ -149,6 +150,16 @@ def test_masks_of_every_sort(tmp_path, name):
 def test_a_number_may_say_that_there_is_no_label(tmp_path):
     found = EdgeLabels(ignore=7).read(write(tmp_path, masks()["grey"]))
     np.testing.assert_array_equal(found, [[0, 1, 1], [255, 0, 0]])
+
+
+@pytest.mark.parametrize(("values", "said"), [((0, 0, 1), ""), ((1, 1, 0), "67% of"), ((0, 0, 0), "0% of"), ((), "")])
+def test_masks_of_nothing_or_of_most_are_implausible(tmp_path, values, said):
+    labels = EdgeLabels(ignore=9)
+    path = write(tmp_path, Image.fromarray(np.array([[*values, 9]], np.uint8)))
+    evidence = Evidence(descriptors.Descriptor("mine", {"edges": labels}))
+    evidence.add("edges", labels.seen(str(path)))
+    warnings = evidence.warnings({})
+    assert len(warnings) == bool(said) and all(text.startswith(said) for text in warnings)
 
 
 def test_a_picture_is_no_mask(tmp_path):

@@ -12,6 +12,7 @@ from PIL import Image
 
 from mtl_tf.config import AugmentConfig, Config, replace
 from mtl_tf.data import descriptors
+from mtl_tf.data.plausibility import Evidence
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets import folder
 from mtl_tf.errors import UsageError
@@ -28,6 +29,25 @@ def turned(degrees):
     """A normal that is so far from the one that faces the camera, to the right."""
     angle = np.radians(degrees)
     return np.stack([np.sin(angle), np.zeros_like(angle), -np.cos(angle)], -1)
+
+
+def warned(labels, path, content):
+    """The warnings about one file."""
+    Image.fromarray(content).save(path)
+    evidence = Evidence(descriptors.Descriptor("mine", {"normals": labels}))
+    evidence.add("normals", labels.seen(str(path)))
+    return evidence.warnings({})
+
+
+def test_directions_that_no_camera_sees_are_implausible(tmp_path):
+    floor_and_wall = np.array([[[0, -1, 0], [0, -1, -0.02], FACING, 0 * FACING]], np.float32)
+    colours = codecs.encode_directions(floor_and_wall)
+    assert warned(USUAL, tmp_path / "0.png", colours) == []
+    (wrong,) = warned(NormalLabels("right,up,forward"), tmp_path / "0.png", colours)
+    assert "33% of the normals in 1 file point away" in wrong and "tasks.normals.axes=right,up,forward" in wrong
+    (ids,) = warned(USUAL, tmp_path / "0.png", np.full((2, 2, 3), 3, np.uint8))
+    assert "100% of the normals in 1 file are no unit vectors" in ids
+    assert warned(USUAL, tmp_path / "0.png", np.zeros((2, 2, 3), np.uint8)) == []
 
 
 # === Losses ===

@@ -68,13 +68,18 @@ def test_probabilities_in_files_say_yes_from_a_half_on(tmp_path, encoding, expec
     assert SaliencyLabels(encoding).read(path).tolist() == [expected]
 
 
+def suspicions(labels, path):
+    return list(labels.suspicions("saliency", labels.seen(path) | {"files": 1}, None))
+
+
 def test_a_soft_map_that_is_read_as_a_mask_is_named(tmp_path):
     path = str(tmp_path / "0.png")
     Image.fromarray(np.array([[0, 3, 90, 255]], np.uint8)).save(path)
-    labels = SaliencyLabels()
-    (line,) = labels.suspicions("saliency", labels.seen(path) | {"files": 1}, None)
-    assert '"encoding": "grey"' in line and path in line
+    (line,) = suspicions(SaliencyLabels(), path)
+    assert 'tasks.saliency.encoding: "grey"' in line and path in line
+    assert suspicions(SaliencyLabels("grey"), path) == []
     Image.fromarray(np.array([[0, 255, 7, 255]], np.uint8)).save(path)
-    labels = SaliencyLabels(ignore=7)
-    assert not list(labels.suspicions("saliency", labels.seen(path) | {"files": 1}, None))
-    assert not SaliencyLabels("grey").seen(path)
+    assert suspicions(SaliencyLabels(ignore=7), path) == []
+    Image.fromarray(np.array([[0, 0, 7, 0]], np.uint8)).save(path)
+    (line,) = suspicions(SaliencyLabels(ignore=7), path)
+    assert line.startswith("0% of the labelled pixels")
