@@ -192,9 +192,13 @@ def _factors(value):
 
 def _figures(value):
     """a table of columns and figures: {total = 44.45}"""
-    if not all(isinstance(figure, str) or keys.is_number(figure) for figure in keys.table(value).values()):
+    found = {}
+    for name, figure in keys.table(value).items():  # TOML reads `normals.mean` as a table in a table
+        below = figure.items() if isinstance(figure, dict) else ()
+        found |= {f"{name}.{score}": each for score, each in below} if below else {name: figure}
+    if not all(isinstance(figure, str) or keys.is_number(figure) for figure in found.values()):
         raise ValueError
-    return value
+    return found
 
 
 _TABLE = {

@@ -20,6 +20,7 @@ from mtl_tf.errors import UsageError, said_of
 from mtl_tf.study.columns import Columns
 from mtl_tf.study.declaration import GIVEN, Declaration, Figure, Row, Table
 from mtl_tf.study.options import StudyOptions
+from mtl_tf.tasks import KINDS, usual
 from mtl_tf.tuning.trial import Outcome, read_outcome
 
 NO_WEIGHTS = "no weights"
@@ -96,9 +97,13 @@ class Plan:
     # === What is measured ===
 
     @functools.cached_property
+    def _descriptor(self):
+        return describe_training(self.base.data)
+
+    @functools.cached_property
     def columns(self) -> Columns:
         """The columns of the tables: of all tasks that runs may have and that the data has labels of."""
-        descriptor = describe_training(self.base.data)
+        descriptor = self._descriptor
         settings = [self.declaration.start]
         for table in self.tables:
             settings += [table.set, *(row.set for row in table.rows)]
@@ -208,12 +213,29 @@ class Plan:
             values[name] = max(1, round(values[name] * factor))
         if len(values["tasks"]) == 1 and values["train.best_metric"] not in ("total", "grader", "loss"):
             values["train.best_metric"] = "total"  # of a single task: its own score
+        self._leave_out_others(values, {**self.declaration.table(row.table).set, **row.set})
         with said_of(f"{self.declaration.path}: row {row.key}"):
             config = configuration.from_values(values)
         key = hashlib.sha256(identity(config).encode()).hexdigest()[:8]
         name = self._by_key.setdefault(key, f"{_file_name(row.key)}-seed{seed}-{key}")
         folder = pathlib.Path(self.base.run_dir) / RUNS / name
         return Run(name, row.key, seed, configuration.replace(config, run_dir=str(folder)))
+
+    def _leave_out_others(self, values: dict[str, Any], own: dict[str, Any]) -> None:
+        """Removes the options of tasks that a row does not train, but for its own: it has them from flags or a choice.
+
+        Those of tasks that are trained where nobody names any may stay, as ever.
+        """
+        names = values["tasks"] or self._descriptor.chosen(())
+        kinds = [self._descriptor[name].kind for name in names if name in self._descriptor]
+        for name in values:
+            branch, _, rest = name.partition(".")
+            kind = rest.partition(".")[0]
+            if branch == "task" and kind not in kinds and not KINDS[kind].usual and name not in own:
+                values[name] = configuration.leaves()[name].default
+        if not any(name.startswith("loss.weights") for name in own):
+            kept = [entry for entry in values["loss.weights"] if entry.name in (*names, *usual())]
+            values["loss.weights"] = tuple(kept)
 
     # === What is to be run ===
 

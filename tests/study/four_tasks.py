@@ -87,6 +87,10 @@ class StandIn:
     made: type
     source: str = ""
 
+    @property
+    def kind(self):
+        return self.made.kind
+
     def task(self, name, data_set, config):
         return self.made(name=name)
 

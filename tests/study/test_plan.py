@@ -4,6 +4,7 @@ import pytest
 
 from mtl_tf import flags
 from mtl_tf.config import replace
+from mtl_tf.data.sets import describe
 from mtl_tf.data.sets.settle import settled
 from mtl_tf.errors import UsageError
 from mtl_tf.study.declaration import read
@@ -72,6 +73,49 @@ def test_carry_best_of_nothing_but_failures(tmp_path):
         finish(plan, f"A/{row}", status="diverged", message="non-finite loss at step 3")
     with pytest.raises(UsageError, match="every row of A failed"):
         runs(plan, "C/plain")
+
+
+NORMALS = """
+[[table]]
+name = "A"
+title = "Losses"
+rows = [
+  {name = "l1", set = {task.normals.loss = "l1_pixels"}, published = {normals.mean = 20.0}},
+  {name = "wrong", set = {tasks = "edges", task.normals.loss = "l1_pixels"}},
+]
+
+[[table]]
+name = "B"
+title = "Chosen"
+choose_from = ["A"]
+pinned = "A/l1"
+
+[[table]]
+name = "S"
+title = "Single tasks"
+baseline = true
+rows = [{name = "normals", set = {tasks = "normals"}}, {name = "edges", set = {tasks = "edges"}}]
+"""
+
+
+def test_single_tasks_are_trained_without_the_options_of_others(tmp_path):
+    file = tmp_path / "study.toml"
+    file.write_text(NORMALS, encoding="utf-8")
+    arguments = ["--tasks=semseg,normals,edges", "--loss.weights=normals:2", "--task.edges.weight=0.8"]
+    base = flags.parse([f"--run_dir={tmp_path / 'study'}", *arguments]).config
+    plan = Plan(read(str(file)), base, StudyOptions())
+    labels = describe(base.data)
+    found = {key: runs(plan, key)[0].config for key in ("A/l1", "A/wrong", "S/normals", "S/edges")}
+    assert found["A/l1"].task["normals"].loss == found["S/normals"].task["normals"].loss == "l1_pixels"
+    assert plan.declaration.row("A/l1").published == {"normals.mean": 20.0}
+    assert dict(found["S/normals"].loss.weights)["normals"] == 2 and "normals" not in dict(
+        found["S/edges"].loss.weights
+    )
+    assert found["S/normals"].task.changed == ("normals",) and found["S/edges"].task.changed == ("edges",)
+    for key in ("A/l1", "S/normals", "S/edges"):
+        assert labels.tasks(found[key])
+    with pytest.raises(UsageError, match="no task of kind normals is trained"):
+        labels.tasks(found["A/wrong"])  # its own
 
 
 def test_a_choice_needs_its_tables(tmp_path):
