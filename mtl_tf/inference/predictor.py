@@ -122,7 +122,15 @@ class Predictor:
             raise UsageError(f"scale takes one of {', '.join(SCALES)}; got {scale!r}")
         found = self._functions[scale](tf.constant(image[None] if image.ndim == 3 else image))
         arrays = {name: value.numpy()[0] if image.ndim == 3 else value.numpy() for name, value in found.items()}
-        return Prediction(arrays)
+        # A SavedModel gives them in any order.
+        order = {task.name: place for place, task in enumerate(self.tasks)}
+        return Prediction({name: arrays[name] for name in sorted(arrays, key=lambda name: _place(name, order))})
+
+
+def _place(name, order):
+    """Where an answer stands: by its task, of which it may be one of several, NAME_WHAT."""
+    of = name if name in order else max((task for task in order if name.startswith(f"{task}_")), key=len, default=name)
+    return order.get(of, len(order)), name
 
 
 def load(path: str | pathlib.Path, weights: str = "best", precision: str = "float32") -> Predictor:

@@ -1,5 +1,6 @@
 """Exports run wherever TensorFlow does: in its own loader, which C, C++, Java, Go and Serving use, as in Python."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -18,6 +19,7 @@ from mtl_tf.config import Config, replace
 from mtl_tf.data import descriptors
 from mtl_tf.inference.predictor import Predictor
 from mtl_tf.models import build_model
+from mtl_tf.tasks import cityscapes_tasks
 from mtl_tf.training.checkpoints import save_weights
 from mtl_tf.training.run_directory import RunDirectory
 from tests.models.common import randomise
@@ -161,3 +163,14 @@ def test_saved_model_cli_gives_the_answers_of_the_run(case, tmp_path):
     done = subprocess.run([*tool, *signature, *data], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     check({name: np.load(tmp_path / f"{name}.npy") for name in KINDS}, case.predictor(case.pictures))
+
+
+def test_answers_stand_in_the_order_of_the_tasks():
+    names = ("depth_2_sure", "semseg_probability", "depth_2", "semseg")  # as a SavedModel may give them
+    tasks = [
+        dataclasses.replace(task, name=name)
+        for task, name in zip(cityscapes_tasks(), ("semseg", "depth_2"), strict=True)
+    ]
+    given = {name: tf.zeros((1, 2, 2)) for name in names}
+    answer = Predictor({"fit": lambda image: given}, tuple(tasks), None)(np.zeros((2, 2, 3), np.uint8))
+    assert list(answer) == ["semseg", "semseg_probability", "depth_2", "depth_2_sure"]
