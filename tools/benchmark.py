@@ -30,10 +30,11 @@ import time
 from _benchmark.all_parts import measure_all
 from _benchmark.measuring import measure, measure_latency, take_turns
 from _benchmark.table import table, table_of_parts
-from _benchmark.work import SIZE, parameters_of
+from _benchmark.work import SIZE, as_many, parameters_of
 from _tool import run_tool
 
 from mtl_tf.atomic import write_json
+from mtl_tf.data.sets import describe_training
 from mtl_tf.data.sets.settle import settled
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
@@ -56,7 +57,10 @@ class Options(Section):
     json: str = option("", "File to write the result to; empty = print only.")
     export: str = option("", "inference, latency: a SavedModel that is measured instead of what the options describe.")
     task_count: int = option(
-        0, "train on random data: tasks; those beyond --tasks are copies of them (semseg2). 0 = --tasks.", minimum=0
+        0,
+        "train on random data: tasks; those beyond --tasks (semseg,depth,normals,edges, say) are copies of them, "
+        "as semseg2. 0 = --tasks.",
+        minimum=0,
     )
     rate: bool = option(True, "train, inference: measure the machine's rate of convolutions too.")
     turns: bool = option(
@@ -78,6 +82,7 @@ def benchmark(parsed):
         parts = measure_all(parsed)
         _tell(own, {"part": "all", "parts": parts}, table_of_parts(parts))
         return
+    tasks = as_many(describe_training(config.data).tasks(config), own.task_count)
     measured = _measured(config, own, real)
     if measured is None:
         return
@@ -88,6 +93,7 @@ def benchmark(parsed):
         "encoder": config.model.encoder,
         "precision": config.train.precision,
         "export": own.export,
+        "tasks": [] if own.export else [task.name for task in tasks],
         "data": config.data.name if real else "random",
         "size": config.data.crop_size or config.data.image_size or (() if real else SIZE),
         "batch_size": config.train.batch_size,

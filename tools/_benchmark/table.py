@@ -5,6 +5,7 @@ def table(result: dict) -> str:
     """A few lines for a terminal."""
     network = "{architecture} {encoder}, {parameters:,} parameters, {precision}".format(**result)
     size = "x".join(map(str, result["size"])) or "as it is"
+    network += f", {' + '.join(result['tasks'])}"
     lines = [
         f"{result['part']}: {_network(result, network)}, {result['backend']}",
         f"{result['data']} data, batch {result['batch_size']}, size {size}",
@@ -29,7 +30,7 @@ def table_of_parts(results: dict[str, dict]) -> str:
     network = "{architecture} {encoder}, {parameters:,} parameters, {precision}, {backend}".format(**train)
     columns = ("images/s", "ms", "best", "worst", "waiting", "peak MiB", "of machine")
     lines = [
-        f"{network} on {', '.join(train['devices'])}, batch {train['batch_size']}",
+        f"{network} on {', '.join(train['devices'])}, batch {train['batch_size']}, {' + '.join(train['tasks'])}",
         f"{'':<24}" + "".join(f"{name:>11}" for name in columns),
     ]
     for part, result in results.items():
