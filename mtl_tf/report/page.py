@@ -253,8 +253,8 @@ def _charts(epochs, steps, board):
 def _chart_title(board, task, names):
     if len(names) > 1:
         return board.title(task)
-    label = board.describe(names[0]).label
-    return label if label.startswith(task.name) else f"{board.title(task)}: {label}"
+    label = board.describe(names[0]).label.removeprefix(f"{task.name} ")
+    return f"{board.title(task)}: {label}"
 
 
 def _line(label, name, rows, axes):

@@ -1,5 +1,6 @@
 """The report: complete, offline, safe against what names contain, and happy with whatever is not there yet."""
 
+import dataclasses
 import html.parser
 import json
 import re
@@ -302,7 +303,7 @@ def test_the_classes_of_every_class_map_are_shown(tmp_path):
     more = {"ground": {"miou": 30.0, "iou": {"road": 20.0, "grass": 40.0}}}
     (run_dir / "evaluation_val.json").write_text(json.dumps(EVALUATION | more))
     (run_dir / "baseline_val.json").write_text(json.dumps(BASELINE | {"ground": {"iou": {"road": 7.5}}}))
-    path = write_report(run_dir, [], (*TASKS, ground))
+    path = write_report(run_dir, [], (*TASKS, ground, dataclasses.replace(TASKS[1], name="near")))
     _, text = read(path)
     shown = text[text.index("IoU of each class") : text.index("Image by image")]
     assert [shown.index(name) for name in ("semseg", "90.0", "ground", "grass", "40.0", "7.5")] == sorted(
@@ -311,6 +312,7 @@ def test_the_classes_of_every_class_map_are_shown(tmp_path):
     # A class has the colour of its own map.
     source = path.read_text(encoding="utf-8")
     assert source.count("background:#010203") == 1 and source.count("background:#804080") == 1
+    assert ">depth: SI-logRMSE<" in source  # of two depths
     # What holds for both is said once.
     assert text.count("absent classes are left out") == 1
 
