@@ -10,6 +10,7 @@ from mtl_tf.config import Config, differences, from_values, leaves, values
 from mtl_tf.errors import UsageError
 from mtl_tf.flags import help_text, parse, read_run_flags, run_flags
 from mtl_tf.options import Entry, Section, format_value, option
+from mtl_tf.tasks import KINDS
 
 LEAVES = leaves()
 
@@ -387,7 +388,7 @@ def test_help_lists_every_option_with_help_default_and_choices():
 def test_help_is_in_sections():
     text = help_text("usage")
     headings = re.findall(r"^([a-z.]+):$", text, flags=re.MULTILINE)
-    tasks = ["task.depth", "task.normals", "task.edges"]
+    tasks = [f"task.{kind.kind}" for kind in KINDS.values() if kind.Options]
     assert headings == ["general", "data", "augment", "model", "loss", *tasks, "optim", "train", "log"]
 
 

@@ -164,7 +164,7 @@ def _numbers(value):
 
 def loss_option(what: str):
     """The option "loss" of a kind."""
-    return option("l1", f"Loss of {what}.", choices=("l1", "l2"))
+    return option("l1", f"Loss of {what}.", choices=("l1", "l2"), before="l1")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -65,6 +65,7 @@ class SaliencyLabels(BinaryLabels):
             "Weight of salient pixels in the loss, others have 1 - weight; -1 = the share of the others in each image.",
             minimum=-1.0,
             maximum=1.0,
+            before=-1.0,
         )
 
     def task(self, name: str, data_set: str, config) -> Saliency:
