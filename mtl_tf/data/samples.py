@@ -12,8 +12,8 @@ from mtl_tf.data.source import Source, watch_nothing
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files
 from mtl_tf.storage.listing import NO_IMAGE, PassedOver
-from mtl_tf.storage.pixels import read_rgb, size_of
-from mtl_tf.storage.windows import Choose, cut
+from mtl_tf.storage.pixels import read_part, read_rgb, size_of
+from mtl_tf.storage.windows import Choose, Part, cut
 
 
 class FileSource(Source):
@@ -126,7 +126,7 @@ class FileSource(Source):
         for modality in sizes.keys() - {"rgb"}:
             if "rgb" in sizes:
                 try:
-                    check_size(self.files[modality][name], sizes[modality], self.files["rgb"][name], sizes["rgb"])
+                    Part(self.files["rgb"][name], sizes["rgb"]).of(self.files[modality][name], sizes[modality])
                 except UsageError as error:
                     texts.append(str(error))
         return texts
@@ -148,53 +148,33 @@ def read_sample(
         descriptor: of the data set.
         window: from the height and width of the picture to the part that is wanted; None = all of it.
     """
-    size, chosen = None, None
-
-    def of_image(found):
-        nonlocal size, chosen
-        size, chosen = found, window(found) if window else None
-        return chosen
-
-    sample = {"image": read_rgb(paths["rgb"], of_image)}
+    image, part = read_part(paths["rgb"], window)
+    sample = {"image": image}
     for task in tasks:
-        if task not in paths:
-            sample[task] = descriptor[task].empty(sample["image"].shape[:2])
-            continue
-
-        def of_label(found, path=paths[task]):
-            check_size(path, found, paths["rgb"], size)
-            return chosen
-
-        sample[task] = read_label(paths[task], task, readers, descriptor, of_label)
+        if task in paths:
+            sample[task] = read_label(paths[task], task, readers, descriptor, part)
+        else:
+            sample[task] = descriptor[task].empty(image.shape[:2])
     return sample
 
 
 def read_label(
-    path: str, task: str, readers: Mapping[str, Callable], descriptor: Descriptor, window: Choose | None = None
+    path: str, task: str, readers: Mapping[str, Callable], descriptor: Descriptor, part: Part | None = None
 ) -> np.ndarray:
-    """A label map (H, W) of a task, or a window of it; see `Labels.read`.
+    """A label map (H, W) of a task, or a part of it; see `Labels.read`.
 
     Args:
         path: of its file.
         task: its name.
         readers: see `FileSource`.
         descriptor: of the data set.
-        window: from its size to the part that is wanted; None = all.
+        part: of its picture that is wanted; None = all.
     """
     labels = descriptor[task]
     if task not in readers:
-        return labels.read(path, window)
+        return labels.read(path, part)
     pixels = readers[task](path, labels)
-    return cut(pixels, window and window(pixels.shape[:2]), labels.blank)
-
-
-def check_size(path, size, image_path, image_size):
-    """Raises a UsageError unless a label map is as large as its image."""
-    if tuple(size) != tuple(image_size):
-        raise UsageError(
-            f"{path}: {size[1]}x{size[0]} pixels, but its image {files.name_of(image_path)} is "
-            f"{image_size[1]}x{image_size[0]}; all files of a sample have one size"
-        )
+    return cut(pixels, part and part.of(path, pixels.shape[:2]), labels.blank)
 
 
 def natural_order(name: str) -> tuple:

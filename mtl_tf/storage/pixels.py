@@ -10,7 +10,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files
-from mtl_tf.storage.windows import Choose, cut, inside
+from mtl_tf.storage.windows import Choose, Part, Window, cut, inside
 
 # Pillow reads many more, some by programs of others (Ghostscript), whatever a file's name says.
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
@@ -18,26 +18,33 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
-def read_rgb(path: str, window: Choose | None = None) -> np.ndarray:
-    """A picture, uint8 (H, W, 3); grey and palette pictures become RGB, transparency is dropped.
+def read_rgb(path: str) -> np.ndarray:
+    """A picture, uint8 (H, W, 3); grey and palette pictures become RGB, transparency is dropped."""
+    return read_part(path)[0]
+
+
+def read_part(path: str, choose: Choose | None = None) -> tuple[np.ndarray, Part]:
+    """A part of a picture, uint8 (H, W, 3) as of `read_rgb`, black outside, and which it is.
 
     Args:
         path: of the file.
-        window: from its size to the part that is wanted, black outside; None = all.
+        choose: from its size to the part that is wanted; None = all.
     """
     image = _open(path)
     if image.mode not in ("RGB", "L", "P", "RGBA"):
         raise _wrong_mode(path, image, "an 8-bit RGB picture")
-    return _pixels(image if image.mode == "RGB" else image.convert("RGB"), window)
+    size = image.size[::-1]
+    part = Part(path, size, choose(size) if choose else None)
+    return _pixels(image if image.mode == "RGB" else image.convert("RGB"), part.window), part
 
 
-def read_codes(path: str, expected: str, window: Choose | None = None) -> np.ndarray:
+def read_codes(path: str, expected: str, part: Part | None = None) -> np.ndarray:
     """The values of an 8-bit picture with one number a pixel, uint8 (H, W); of a palette PNG its indices.
 
     Args:
         path: of the file: grey, palette, or RGB with three equal channels.
         expected: what it should hold, for the message.
-        window: from its size to the part that is wanted, 0 outside; None = all.
+        part: of its picture that is wanted, 0 outside; None = all.
     """
     image = _open_exact(path, expected)
     # Pillow stretches grey values of 2 and 4 bits to 0..255, which would silently change labels.
@@ -47,24 +54,24 @@ def read_codes(path: str, expected: str, window: Choose | None = None) -> np.nda
         image = _one_channel(path, image, expected)
     if image.mode not in ("L", "P"):
         raise _wrong_mode(path, image, expected)
-    return _pixels(image, window)
+    return _pixels(image, _window(path, image, part))
 
 
-def read_uint16(path: str, expected: str, window: Choose | None = None) -> np.ndarray:
-    """The values of a 16-bit grey picture, (H, W); for `window` see `read_codes`."""
+def read_uint16(path: str, expected: str, part: Part | None = None) -> np.ndarray:
+    """The values of a 16-bit grey picture, (H, W); for `part` see `read_codes`."""
     image = _open_exact(path, expected)
     if image.mode not in ("I;16", "I;16B"):
         raise _wrong_mode(path, image, expected)
-    return _pixels(image, window)
+    return _pixels(image, _window(path, image, part))
 
 
-def read_exact_rgb(path: str, expected: str, window: Choose | None = None) -> np.ndarray:
+def read_exact_rgb(path: str, expected: str, part: Part | None = None) -> np.ndarray:
     """The values of an 8-bit RGB picture, uint8 (H, W, 3), none of which a compression has changed.
 
     Args:
         path: of the file.
         expected: what it should hold, for the message.
-        window: from its size to the part that is wanted, 0 outside; None = all.
+        part: of its picture that is wanted, 0 outside; None = all.
     """
     image = _open_exact(path, expected)
     # Of 16 bits a channel Pillow silently keeps 8.
@@ -73,21 +80,21 @@ def read_exact_rgb(path: str, expected: str, window: Choose | None = None) -> np
     if image.mode == "RGBA":
         _demand_opaque(path, image)
         image = image.convert("RGB")
-    return _pixels(image, window)
+    return _pixels(image, _window(path, image, part))
 
 
-def read_floats(path: str, expected: str, window: Choose | None = None) -> np.ndarray:
+def read_floats(path: str, expected: str, part: Part | None = None) -> np.ndarray:
     """The floating-point numbers (H, W, 3) of a NumPy file (.npy).
 
     Args:
         path: of the file.
         expected: what it should hold, for the message.
-        window: from its size to the part that is wanted, 0 outside; None = all.
+        part: of its picture that is wanted, 0 outside; None = all.
     """
     array, came = _numpy_array(path)
     if array is None or array.dtype.kind != "f" or array.ndim != 3 or array.shape[2] != 3:
         raise UsageError(f"{path}: expected {expected}, got {came}")
-    return cut(array, window and window(array.shape[:2]))
+    return cut(array, part and part.of(path, array.shape[:2]))
 
 
 def read_numbers(path: str, expected: str, channels: int) -> np.ndarray:
@@ -269,14 +276,17 @@ def _content(path):
         ) from None
 
 
-def _pixels(image, window):
-    chosen = window(image.size[::-1]) if window else None
-    if chosen and inside(chosen, image.size[::-1]):
+def _window(path, image, part):
+    return part.of(path, image.size[::-1]) if part else None
+
+
+def _pixels(image, window: Window | None):
+    if window and inside(window, image.size[::-1]):
         # Cropped before it becomes an array, since Pillow copies all pixels several times on the way.
-        top, left, height, width, _ = chosen
+        top, left, height, width, _ = window
         image = image.crop((left, top, left + width, top + height))
-        chosen = chosen._replace(top=0, left=0)
-    return cut(np.asarray(image), chosen)
+        window = window._replace(top=0, left=0)
+    return cut(np.asarray(image), window)
 
 
 def _wrong_mode(path, image, expected):

@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mtl_tf.errors import UsageError
+from mtl_tf.storage import files
+
 
 class Window(NamedTuple):
     """A rectangle of a picture, pixels; it may reach outside. `mirrored`: left and right are exchanged."""
@@ -21,6 +24,33 @@ class Window(NamedTuple):
 
 # From the height and width of a picture to its window; None = the whole picture.
 Choose = Callable[[tuple[int, int]], Window | None]
+
+
+class Part(NamedTuple):
+    """The part of a picture that is read, for the readers of its labels.
+
+    Attributes:
+        picture: its path.
+        size: height and width of all of it.
+        window: of it; None = all.
+    """
+
+    picture: str
+    size: tuple[int, int]
+    window: Window | None = None
+
+    def of(self, path: str, size: tuple[int, int]) -> Window | None:
+        """The window of a label file of that size.
+
+        Raises:
+            UsageError: the file is not as large as its picture.
+        """
+        if tuple(size) != tuple(self.size):
+            raise UsageError(
+                f"{path}: {size[1]}x{size[0]} pixels, but its image {files.name_of(self.picture)} is "
+                f"{self.size[1]}x{self.size[0]}; all files of a sample have one size"
+            )
+        return self.window
 
 
 def choose(draws: np.ndarray, size: tuple[int, int], crop_size: tuple[int, ...], reflect: bool) -> Window:

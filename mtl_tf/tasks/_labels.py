@@ -12,7 +12,7 @@ from mtl_tf.storage import listing
 if TYPE_CHECKING:
     from mtl_tf.config import AugmentConfig, Config
     from mtl_tf.keys import Keys
-    from mtl_tf.storage.windows import Choose
+    from mtl_tf.storage.windows import Part
     from mtl_tf.tasks._task import Task
 
 
@@ -149,15 +149,15 @@ class Labels:
         """Of the label files that are read, lower case."""
         return listing.LABELS
 
-    def read(self, path: str, window: "Choose | None" = None) -> np.ndarray:
+    def read(self, path: str, part: "Part | None" = None) -> np.ndarray:
         """A label file in one of the project's own encodings.
 
         Args:
             path: of the file; all of it is checked.
-            window: from its size to the part that is wanted; None = all.
+            part: of its picture that is wanted, `blank` outside; None = all.
 
         Raises:
-            UsageError: it cannot be read, or holds a value that has no meaning.
+            UsageError: it cannot be read, holds a value that has no meaning, or is not as large as its picture.
         """
         raise NotImplementedError
 

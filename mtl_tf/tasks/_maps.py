@@ -205,14 +205,14 @@ class VectorLabels(MapLabels):
     def endings(self) -> tuple[str, ...]:
         return (".npy",) if self.encoding == "npy" else super().endings
 
-    def read(self, path, window=None) -> np.ndarray:
+    def read(self, path, part=None) -> np.ndarray:
         """Unit vectors, float32 (H, W, 3); zero = no label."""
         from mtl_tf.storage import pixels
 
         expected = f"{self.kind} in {VECTOR_ENCODINGS[self.encoding]}"
         if self.encoding == "npy":
-            return codecs.to_camera_axes(pixels.read_floats(path, expected, window), self.axes)
-        return codecs.decode_directions(pixels.read_exact_rgb(path, expected, window), self.axes)
+            return codecs.to_camera_axes(pixels.read_floats(path, expected, part), self.axes)
+        return codecs.decode_directions(pixels.read_exact_rgb(path, expected, part), self.axes)
 
     def seen(self, path: str, label=None) -> dict:
         from mtl_tf.tasks.reading import suspect_maps
@@ -348,14 +348,14 @@ class BinaryLabels(MapLabels):
         unknown = f", {self.ignore} = no label" if self.ignore is not None else ""
         return f"{name}: {BINARY_ENCODINGS[self.encoding]}{unknown}"
 
-    def read(self, path, window=None) -> np.ndarray:
+    def read(self, path, part=None) -> np.ndarray:
         """1, 0 and `UNKNOWN`, uint8 (H, W)."""
         from mtl_tf.storage import windows
 
         codes = self.codes(path)
         yes = codes > (127 if self.encoding == "grey" else 0)
         label = np.where(codes == self.ignore, UNKNOWN, yes).astype(np.uint8)
-        return windows.cut(label, window and window(label.shape), UNKNOWN)
+        return windows.cut(label, part and part.of(path, label.shape), UNKNOWN)
 
     def codes(self, path: str) -> np.ndarray:
         """The stored numbers of a file, (H, W)."""

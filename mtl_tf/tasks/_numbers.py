@@ -237,7 +237,7 @@ class NumberLabels(MapLabels):
     def endings(self) -> tuple[str, ...]:
         return (".npy",) if self.encoding == "npy" else super().endings
 
-    def read(self, path, window=None) -> np.ndarray:
+    def read(self, path, part=None) -> np.ndarray:
         """Numbers, float32 (H, W) or (H, W, channels); `NOTHING` = no label."""
         from mtl_tf.storage import pixels, windows
 
@@ -252,7 +252,7 @@ class NumberLabels(MapLabels):
         numbers = np.where(known[..., None], stored, 0).astype(np.float64) * self.scale + self.offset
         numbers = np.where(known[..., None], numbers, NOTHING).astype(np.float32)
         numbers = numbers[..., 0] if self.channels == 1 else numbers
-        return windows.cut(numbers, window and window(numbers.shape[:2]), NOTHING)
+        return windows.cut(numbers, part and part.of(path, numbers.shape[:2]), NOTHING)
 
     def sums(self, label) -> dict:
         """`moments` of each channel, (3, channels)."""

@@ -215,13 +215,13 @@ class ClassLabels(Labels):
         named = self.classes if self.encoding == "colour" or self.values else ()
         return self.encoding, self.values, named, colours, self.ignore
 
-    def read(self, path, window=None) -> np.ndarray:
+    def read(self, path, part=None) -> np.ndarray:
         """Class ids, int32 (H, W)."""
         from mtl_tf.storage.windows import cut
         from mtl_tf.tasks.reading.class_files import read_labels
 
         labels = read_labels(path, self)
-        return cut(labels, window and window(labels.shape), self.ignore)
+        return cut(labels, part and part.of(path, labels.shape), self.ignore)
 
     def emptiness(self, path: str, label: np.ndarray) -> list[str]:
         return [f"{path}: no pixel has a class; all are ignore ({self.ignore})"] * bool((label == self.ignore).all())

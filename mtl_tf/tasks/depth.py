@@ -345,11 +345,11 @@ class DepthLabels(Labels):
         steps = (self.minimum, self.maximum) if self.encoding == "inverse_uint8" else (self.scale,)
         return self.encoding, steps, self.invalid
 
-    def read(self, path, window=None) -> np.ndarray:
+    def read(self, path, part=None) -> np.ndarray:
         """Metres, float32 (H, W); 0 = invalid, as is everything outside the range."""
         from mtl_tf.tasks.reading import depth_files
 
-        return depth_files.table(self).take(depth_files.read_codes(path, self, window))
+        return depth_files.table(self).take(depth_files.read_codes(path, self, part))
 
     def emptiness(self, path: str, label: np.ndarray) -> list[str]:
         if (label > 0).any():

@@ -11,7 +11,7 @@ from mtl_tf.data import descriptors
 from mtl_tf.data.sets.packed import pack_pixels, unpack_pixels
 from mtl_tf.inference.predictor import tasks_from_json, tasks_to_json
 from mtl_tf.pictures import write_png
-from mtl_tf.storage.windows import Window, cut
+from mtl_tf.storage.windows import Part, Window, cut
 from mtl_tf.tasks import KINDS, Move
 from tests.helpers import TWO_LABELS
 from tests.tasks.battery import EXAMPLES, loss_of, scores_of, statistics_of
@@ -186,7 +186,7 @@ def test_predictions_read_back_as_labels(example, tmp_path):
     np.testing.assert_allclose(found, target, atol=example.step, rtol=0)
     window = Window(-2, 3, 6, 9, mirrored=True)
     np.testing.assert_array_equal(
-        example.labels.read(path, lambda size: window), cut(found, window, example.labels.blank)
+        example.labels.read(path, Part("", SIZE, window)), cut(found, window, example.labels.blank)
     )
 
 

@@ -5,24 +5,24 @@ import functools
 import numpy as np
 
 from mtl_tf.storage import codecs, pixels
-from mtl_tf.storage.windows import Choose
+from mtl_tf.storage.windows import Part
 from mtl_tf.tasks.depth import CODES, DepthLabels
 
 
-def read_codes(path: str, labels: DepthLabels, window: Choose | None = None) -> np.ndarray:
+def read_codes(path: str, labels: DepthLabels, part: Part | None = None) -> np.ndarray:
     """The stored values of a depth file, uint8 or uint16 (H, W).
 
     Args:
         path: of the file.
         labels: how they are stored.
-        window: from its size to the part that is wanted, 0 outside; None = all.
+        part: of its picture that is wanted, 0 outside; None = all.
     """
     if labels.encoding == "inverse_uint8":
-        return pixels.read_codes(path, "inverse depth in an 8-bit grey PNG", window)
+        return pixels.read_codes(path, "inverse depth in an 8-bit grey PNG", part)
     expected = f"depth in steps of {labels.scale:g} m in"
     if labels.encoding == "uint8_scaled":
-        return pixels.read_codes(path, f"{expected} an 8-bit grey PNG", window)
-    return pixels.read_uint16(path, f"{expected} a 16-bit grey PNG", window)
+        return pixels.read_codes(path, f"{expected} an 8-bit grey PNG", part)
+    return pixels.read_uint16(path, f"{expected} a 16-bit grey PNG", part)
 
 
 @functools.lru_cache(maxsize=8)
