@@ -6,6 +6,8 @@ import json
 import multiprocessing
 import os
 import pathlib
+import signal
+import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -95,4 +97,17 @@ def process_pool(asked: int, samples: int, **options) -> concurrent.futures.Proc
     workers = min(asked or os.cpu_count() or 1, max(samples // 8, 1))
     if workers == 1:
         return None
-    return concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), **options)
+    return concurrent.futures.ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=_follow_parent, **options
+    )
+
+
+def _follow_parent():
+    """In a process of a pool: the first process answers to Ctrl-C, which reaches all, and none outlives its kill."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    multiprocessing.parent_process().join()
+    os._exit(1)
