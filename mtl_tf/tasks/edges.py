@@ -33,7 +33,7 @@ class Edges(BinaryMap):
         return METRICS
 
     def measure(self, raw, target) -> dict:
-        """Of edges whose probability is 0.5 or more."""
+        """Of edges whose probability is 0.5 or more; for odsF see `mtl_tf.boundaries` and tools/score_edges.py."""
         from mtl_tf import metrics
 
         return metrics.near_edges(self.decode(raw) >= 0.5, target == 1, self.valid(target), TOLERANCE)
