@@ -15,7 +15,6 @@ class State:
     Attributes:
         step: steps done.
         validated_epochs: epochs done, and validated.
-        best_score, best_epoch: of the trained weights, as they were saved.
         saved_step: that of the last checkpoint; 0 = none yet.
         losses: the names.
         loss_sums: float64, the losses of the epoch so far, summed over its steps that had any.
@@ -23,22 +22,21 @@ class State:
     """
 
     def __init__(self, losses: Sequence[str]):
-        self.step = self.validated_epochs = self.best_epoch = self.saved_step = 0
-        self.best_score = -np.inf
+        self.step = self.validated_epochs = self.saved_step = 0
         self.losses = tuple(losses)
         self.loss_sums = np.zeros(len(self.losses))
         self.variable = tf.Variable(np.zeros(4 + len(self.losses)), dtype=tf.float64, trainable=False)
 
     def pack(self, best_score: float, best_epoch: int) -> None:
-        """Puts the state, with the best so far, into the vector."""
-        self.best_score, self.best_epoch = best_score, best_epoch
+        """Puts the state, with the best score of the trained weights and its epoch, into the vector."""
         self.variable.assign(np.array([self.step, self.validated_epochs, best_score, best_epoch, *self.loss_sums]))
 
-    def unpack(self) -> None:
-        """Takes the state from the vector."""
-        step, validated, self.best_score, best_epoch, *sums = self.variable.numpy()
-        self.step, self.validated_epochs, self.best_epoch = int(step), int(validated), int(best_epoch)
+    def unpack(self) -> tuple[float, int]:
+        """Takes the state from the vector; returns the best score and its epoch."""
+        step, validated, best_score, best_epoch, *sums = self.variable.numpy()
+        self.step, self.validated_epochs = int(step), int(validated)
         self.saved_step, self.loss_sums = self.step, np.array(sums)
+        return best_score, int(best_epoch)
 
     def add(self, losses: dict[str, float]) -> None:
         """Adds the losses of a step."""

@@ -121,8 +121,7 @@ class _Training:
         self.stop.leave_if_asked("before the first step; the same command starts it")
         restored = self.checkpoints.restore()
         if restored:
-            self.state.unpack()
-            self.validation.best_score, self.validation.best_epoch = self.state.best_score, self.state.best_epoch
+            self.validation.best_score, self.validation.best_epoch = self.state.unpack()
             self.usage.read()
         else:
             self._start_weights()
