@@ -115,10 +115,8 @@ def colour_numbers(numbers: np.ndarray, low: float, high: float) -> np.ndarray:
         numbers: float (H, W).
         low, high: numbers with the first and the last colour; those beyond take the nearest of the two.
     """
-    numbers = np.asarray(numbers, np.float64)
-    known = np.isfinite(numbers)
-    colours = _look_up(NUMBER_COLOURS, np.clip((np.where(known, numbers, low) - low) / (high - low), 0, 1))
-    return np.where(known[..., None], colours, checker(numbers.shape))
+    known, position = _linear_position(numbers, low, high)
+    return np.where(known[..., None], _look_up(NUMBER_COLOURS, position), checker(known.shape))
 
 
 def overlay(
@@ -192,6 +190,13 @@ def _log_position(depth, low, high):
     if not 0 < low < high:
         return np.full(np.shape(depth), 0.5)
     return np.clip(np.log(np.asarray(depth, np.float64) / low) / math.log(high / low), 0, 1)
+
+
+def _linear_position(numbers, low, high):
+    """Which numbers are known (no NaN), and where they stand between low and high, 0..1."""
+    numbers = np.asarray(numbers, np.float64)
+    known = np.isfinite(numbers)
+    return known, np.clip((np.where(known, numbers, low) - low) / (high - low), 0, 1)
 
 
 def _look_up(table, position):
@@ -305,16 +310,19 @@ def pack_depth(depth: np.ndarray, step: float = 0.01) -> tuple[np.ndarray, float
     valid = np.isfinite(depth) & (depth > 0)
     step = max(step, float(depth.max(where=valid, initial=0)) / 65535)
     # A valid depth below half a step must not turn into "invalid".
-    codes = np.where(valid, np.clip(np.rint(np.where(valid, depth, 0) / step), 1, 65535), 0).astype(np.uint16)
-    return np.dstack([codes >> 8, codes & 255, np.zeros_like(codes)]).astype(np.uint8), step
+    codes = np.where(valid, np.clip(np.rint(np.where(valid, depth, 0) / step), 1, 65535), 0)
+    return _two_bytes(codes), step
 
 
 def pack_numbers(numbers: np.ndarray, low: float, high: float) -> np.ndarray:
     """Numbers (H, W) as a picture, uint8 (H, W, 3): 256 red + green = 1 at low, 65535 at high, 0 for NaN."""
-    numbers = np.asarray(numbers, np.float64)
-    known = np.isfinite(numbers)
-    place = np.clip((np.where(known, numbers, low) - low) / (high - low), 0, 1)
-    codes = np.where(known, 1 + np.rint(65534 * place), 0).astype(np.uint16)
+    known, position = _linear_position(numbers, low, high)
+    return _two_bytes(np.where(known, 1 + np.rint(65534 * position), 0))
+
+
+def _two_bytes(codes):
+    """Codes 0..65535 (H, W) as red and green, uint8 (H, W, 3)."""
+    codes = codes.astype(np.uint16)
     return np.dstack([codes >> 8, codes & 255, np.zeros_like(codes)]).astype(np.uint8)
 
 
