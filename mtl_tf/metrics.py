@@ -284,15 +284,20 @@ def saliency(answer: tf.Tensor, target: tf.Tensor, valid: tf.Tensor) -> dict[str
     """
     target &= valid
     true = tf.reduce_sum(tf.cast(target, tf.float64), [1, 2])
+    levels = np.sort(np.concatenate(list(SALIENCY.values()))).astype(np.float32)
+    reached = tf.reshape(tf.searchsorted(levels, tf.reshape(answer, [-1]), "right"), tf.shape(answer))
+    # How many pixels reach each level: those that reach it last, and all that get further.
+    at_least = [
+        tf.cumsum(histogram(reached, each, len(levels) + 1)[:, 1:], 1, reverse=True) for each in (valid, target)
+    ]
 
-    def found(thresholds):
-        """Answered, and answered rightly, (B, thresholds); one threshold at a time, which needs no memory."""
-        pairs = [[each & valid, each & target] for each in (answer >= np.float32(level) for level in thresholds)]
-        counts = [[tf.reduce_sum(tf.cast(each, tf.float64), [1, 2]) for each in pair] for pair in pairs]
-        return tf.unstack(tf.transpose(tf.stack(counts), [1, 2, 0]))
+    def found(name):
+        """Answered, and answered rightly, (B, thresholds)."""
+        places = np.searchsorted(levels, SALIENCY[name].astype(np.float32))
+        return [tf.gather(counts, places, axis=1) for counts in at_least]
 
-    pooled = {name: found(SALIENCY[name]) for name in ("maxF_pooled", "maxF_second_sigmoid")}
-    answered, right = found(SALIENCY["sal_miou"])
+    pooled = {name: found(name) for name in ("maxF_pooled", "maxF_second_sigmoid")}
+    answered, right = found("sal_miou")
     union = answered + true[:, None] - right
     counted = tf.reduce_any(valid, [1, 2])[:, None]
     by_image = {
