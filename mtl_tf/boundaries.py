@@ -153,7 +153,16 @@ def boundaries(labels: np.ndarray) -> np.ndarray:
     Args:
         labels: numbers (H, W).
     """
-    around = np.pad(labels, ((0, 1), (0, 1)), "edge")
+    return differing(labels, np.pad(labels, ((0, 1), (0, 1)), "edge"))
+
+
+def differing(labels, around):
+    """`boundaries`, of arrays or of tensors.
+
+    Args:
+        labels: numbers (H, W).
+        around: the same with the last row and column once more, (H + 1, W + 1).
+    """
     return (labels != around[:-1, 1:]) | (labels != around[1:, :-1]) | (labels != around[1:, 1:])
 
 

@@ -207,6 +207,13 @@ def number(value):
     return float(value)
 
 
+def numbers(value):
+    """a list of numbers"""
+    if not isinstance(value, list):
+        raise ValueError
+    return tuple(map(number, value))
+
+
 def positive(value):
     """a positive number"""
     if number(value) <= 0:

@@ -6,12 +6,7 @@ from keras import KerasTensor as Tensor
 from keras import ops
 
 from mtl_tf.config import Config
-from mtl_tf.tasks import Task
-
-
-def loss_weight(config: Config, task: Task) -> float:
-    """The weight of a task in the total loss."""
-    return dict(config.loss.weights).get(task.name, task.standard_weight)
+from mtl_tf.tasks import Task, loss_weight
 
 
 def total_loss(config: Config, tasks: Sequence[Task], losses: dict[str, float | None]) -> float | None:

@@ -15,7 +15,7 @@ from mtl_tf.errors import UsageError, did_you_mean
 from mtl_tf.parsing import parse_json
 from mtl_tf.selection import found_by
 from mtl_tf.storage import files
-from mtl_tf.tasks import KINDS, Labels, Task, blanks_of, usual
+from mtl_tf.tasks import KINDS, Labels, Task, blanks_of, loss_weight, usual
 
 FILE_NAME = "dataset.json"
 TASK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -118,7 +118,7 @@ class Descriptor:
                     f"loss.weights={name}:{weight:g} is of no task that is trained; {trained}: leave it out, or "
                     "correct its name"
                 )
-        if not any(dict(config.loss.weights).get(task.name, task.standard_weight) for task in tasks):
+        if not any(loss_weight(config, task) for task in tasks):
             raise UsageError(f"loss.weights is 0 for all that is trained; {trained}: give one of them a weight")
         for kind in config.task.changed:
             if kind not in kinds and not KINDS[kind].usual:
@@ -245,9 +245,10 @@ def _folders(value):
 
 def _triple(value):
     """three numbers, 0..255"""
-    if not isinstance(value, list) or len(value) != 3 or not all(0 <= keys.number(part) <= 255 for part in value):
+    found = keys.numbers(value)
+    if len(found) != 3 or not all(0 <= part <= 255 for part in found):
         raise ValueError
-    return tuple(map(float, value))
+    return found
 
 
 def _read_tasks(top, content, there):

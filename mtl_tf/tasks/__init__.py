@@ -1,10 +1,11 @@
 """What is predicted: each kind of task is an object with behaviour, in one file."""
 
 from mtl_tf.registry import Registry
+from mtl_tf.tasks._binary import BinaryLabels, BinaryMap
 from mtl_tf.tasks._labels import Labels, Move, blanks_of
-from mtl_tf.tasks._maps import BinaryLabels, BinaryMap, VectorLabels, VectorMap
 from mtl_tf.tasks._numbers import NumberLabels, NumberMap
 from mtl_tf.tasks._task import MISSING, Metric, Task
+from mtl_tf.tasks._vectors import VectorLabels, VectorMap
 from mtl_tf.tasks.cityscapes import CITYSCAPES_CLASSES, cityscapes_tasks
 from mtl_tf.tasks.classes import ClassLabels, Segmentation
 from mtl_tf.tasks.depth import DEPTH_UNITS, Depth, DepthLabels
@@ -46,6 +47,7 @@ __all__ = [
     "answers",
     "blanks_of",
     "cityscapes_tasks",
+    "loss_weight",
     "usual",
 ]
 
@@ -57,6 +59,11 @@ KINDS: Registry = Registry("kind of task", {kind.kind: kind for kind in _BUILT_I
 def usual() -> tuple[str, ...]:
     """The tasks that are trained where nobody names any."""
     return tuple(kind.name for kind in KINDS.values() if kind.usual)
+
+
+def loss_weight(config, task: Task) -> float:
+    """The weight of a task in the total loss."""
+    return dict(config.loss.weights).get(task.name, task.standard_weight)
 
 
 def answers(tasks, raws) -> dict:

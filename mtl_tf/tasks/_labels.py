@@ -241,6 +241,16 @@ class Labels:
         """Whether statistics of the labels that the task is trained with have not been measured."""
         return any(getattr(self, key) is None for key in self.measured)
 
+    def check_measured(self, name: str, data_set: str) -> None:
+        """Raises a UsageError if the statistics of a task, whose name is given, have not been measured."""
+        if self.lacks_statistics:
+            missing = ", ".join(key for key in self.measured if getattr(self, key) is None)
+            raise UsageError(
+                f"data set {data_set} lacks the {name} statistics {missing}, which depend on your files: measure them "
+                "once with tools/dataset_statistics.py --write (into dataset.json in data.root), or with --output=FILE "
+                "and train with --data.statistics=FILE"
+            )
+
     def task(self, name: str, data_set: str, config: "Config") -> "Task":
         """The task of these labels.
 

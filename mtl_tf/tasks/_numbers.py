@@ -8,7 +8,7 @@ import numpy as np
 from mtl_tf import keys
 from mtl_tf.errors import UsageError
 from mtl_tf.options import option
-from mtl_tf.tasks._maps import MapLabels, encoding
+from mtl_tf.tasks._maps import MapLabels, encoding, named
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
 
 NOTHING = -1e38  # of a pixel without a label: a number, so that comparing works as for every other kind
@@ -18,6 +18,11 @@ ENCODINGS = {
     "npy": "numbers (H, W) or (H, W, channels), as numpy.save writes them",
 }
 METRICS = (Metric("mae", "MAE", 4, higher=False, main=True), Metric("rmse", "RMSE", 4, higher=False, main=True))
+
+
+def _flat(numbers, channels):
+    """Numbers (..., channels) as they stand in maps: (...) of one channel."""
+    return numbers[..., 0] if channels == 1 else numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +69,7 @@ class NumberMap(Task):
 
         numbers = ops.cast(raw, "float32") * self.std + self.mean
         numbers = numbers if self.least is None else ops.maximum(numbers, self.least)
-        return numbers[..., 0] if self.channels == 1 else numbers
+        return _flat(numbers, self.channels)
 
     def loss(self, raw, target) -> tuple:
         """The objective over the valid pixels, of whitened numbers; counts pixels."""
@@ -93,7 +98,7 @@ class NumberMap(Task):
 
     def random(self, random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         numbers = random.normal(self.mean, self.std, (*shape, self.channels)).astype(np.float32)
-        return numbers[..., 0] if self.channels == 1 else numbers
+        return _flat(numbers, self.channels)
 
     # === Pictures and files ===
 
@@ -108,12 +113,11 @@ class NumberMap(Task):
         """On one linear scale, that of the truth."""
         from mtl_tf import pictures
 
-        drawn = {f"true {self.name}": truth, f"predicted {self.name}": answer}
-        drawn = {name: self._drawn(values) for name, values in drawn.items() if values is not None}
-        if not drawn:
+        first = answer if truth is None else truth
+        if first is None:
             return []
-        low, high = pictures.number_range(next(iter(drawn.values())))
-        return [(name, pictures.colour_numbers(values, low, high)) for name, values in drawn.items()]
+        low, high = pictures.number_range(self._drawn(first))
+        return named(self, truth, answer, lambda values: pictures.colour_numbers(self._drawn(values), low, high))
 
     def page(self) -> dict:
         """An error of one standard deviation and more has the last colour."""
@@ -153,13 +157,6 @@ class NumberMap(Task):
         """The mean of each position, whitened."""
         count = sums[..., -1:]
         return np.where(count > 0, (sums[..., :-1] / np.maximum(count, 1) - self.mean) / self.std, 0.0)
-
-
-def _numbers(value):
-    """a list of numbers"""
-    if not isinstance(value, list):
-        raise ValueError
-    return tuple(map(keys.number, value))
 
 
 def loss_option(what: str):
@@ -217,10 +214,10 @@ class NumberLabels(MapLabels):
             **found,
             scale=entry.take("scale", keys.positive, default=cls.scale),
             offset=entry.take("offset", keys.number, default=cls.offset),
-            invalid=entry.take("invalid", _numbers, default=cls.invalid),
+            invalid=entry.take("invalid", keys.numbers, default=cls.invalid),
             unit=entry.take("unit", keys.text, default=cls.unit),
-            mean=entry.take("mean", _numbers, default=None),
-            std=entry.take("std", _numbers, default=None),
+            mean=entry.take("mean", keys.numbers, default=None),
+            std=entry.take("std", keys.numbers, default=None),
         )
 
     def told(self, name: str) -> str:
@@ -250,8 +247,7 @@ class NumberLabels(MapLabels):
             stored = pixels.read_label_codes(path, expected)[..., None]
         known = np.isfinite(stored).all(-1) & ~np.isin(stored, self.invalid).all(-1)
         numbers = np.where(known[..., None], stored, 0).astype(np.float64) * self.scale + self.offset
-        numbers = np.where(known[..., None], numbers, NOTHING).astype(np.float32)
-        numbers = numbers[..., 0] if self.channels == 1 else numbers
+        numbers = _flat(np.where(known[..., None], numbers, NOTHING).astype(np.float32), self.channels)
         return windows.cut(numbers, part and part.of(path, numbers.shape[:2]), NOTHING)
 
     def sums(self, label) -> dict:
@@ -289,12 +285,7 @@ class NumberLabels(MapLabels):
         return found
 
     def task(self, name: str, data_set: str, config) -> NumberMap:
-        if self.mean is None or self.std is None:
-            raise UsageError(
-                f"data set {data_set} lacks the {name} statistics mean, std, which depend on your files: measure them "
-                "once with tools/dataset_statistics.py --write (into dataset.json in data.root), or with --output=FILE "
-                "and train with --data.statistics=FILE"
-            )
+        self.check_measured(name, data_set)
         if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std) <= 0:
             raise UsageError(
                 f"data set {data_set}: {name} has {self.channels} channels and needs as many numbers under mean and "

@@ -419,13 +419,7 @@ class DepthLabels(Labels):
         return {key: getattr(self, key) for key in self.measured}
 
     def task(self, name: str, data_set: str, config) -> Depth:
-        missing = [key for key, value in self.statistics.items() if value is None]
-        if missing:
-            raise UsageError(
-                f"data set {data_set} lacks the {name} statistics {', '.join(missing)}, which depend on your files: "
-                "measure them once with tools/dataset_statistics.py --write (into dataset.json in data.root), or with "
-                "--output=FILE and train with --data.statistics=FILE"
-            )
+        self.check_measured(name, data_set)
         if config.augment.zoom_depth and self.unit != "metres":
             raise UsageError(
                 f"augment.zoom_depth scales metres, but the {name} of data set {data_set} is {self.unit}; turn it off"

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from mtl_tf.options import Section, option
-from mtl_tf.tasks._maps import BinaryLabels, BinaryMap, class_edges
+from mtl_tf.options import Section
+from mtl_tf.tasks._binary import BinaryLabels, BinaryMap, class_edges, weight_option
 from mtl_tf.tasks._task import Metric
 from mtl_tf.tasks.classes import ClassLabels
 
@@ -59,13 +59,7 @@ class EdgeLabels(BinaryLabels):
     class Options(Section):
         """How edges are learnt."""
 
-        weight: float = option(
-            0.95,
-            "Weight of edge pixels in the loss, others have 1 - weight; -1 = the share of the others in each image.",
-            minimum=-1.0,
-            maximum=1.0,
-            before=0.95,
-        )
+        weight: float = weight_option(0.95, "edge")
 
     @classmethod
     def implied(cls, labels) -> "EdgeLabels | None":
@@ -75,6 +69,3 @@ class EdgeLabels(BinaryLabels):
 
     def derived(self, label, theirs):
         return class_edges(label, theirs.blank)
-
-    def task(self, name: str, data_set: str, config) -> Edges:
-        return self.task_type(config.task[self.kind].weight, name=name)

@@ -4,7 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from mtl_tf.options import Section, option
-from mtl_tf.tasks._maps import VECTOR_OBJECTIVES, VectorLabels, VectorMap
+from mtl_tf.tasks._vectors import VECTOR_OBJECTIVES, VectorLabels, VectorMap
 from mtl_tf.tasks.depth import DepthLabels
 
 

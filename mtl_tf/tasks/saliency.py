@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from mtl_tf.options import Section, option
-from mtl_tf.tasks._maps import BinaryLabels, BinaryMap
+from mtl_tf.options import Section
+from mtl_tf.tasks._binary import BinaryLabels, BinaryMap, weight_option
 from mtl_tf.tasks._task import Metric
 
 METRICS = tuple(
@@ -60,13 +60,4 @@ class SaliencyLabels(BinaryLabels):
     class Options(Section):
         """How salient pixels are learnt."""
 
-        weight: float = option(
-            -1.0,
-            "Weight of salient pixels in the loss, others have 1 - weight; -1 = the share of the others in each image.",
-            minimum=-1.0,
-            maximum=1.0,
-            before=-1.0,
-        )
-
-    def task(self, name: str, data_set: str, config) -> Saliency:
-        return self.task_type(config.task[self.kind].weight, name=name)
+        weight: float = weight_option(-1.0, "salient")

@@ -12,8 +12,8 @@ import keras
 import tensorflow as tf
 
 from mtl_tf.config import Config
-from mtl_tf.objective import loss_weight, mean_losses
-from mtl_tf.tasks import Task
+from mtl_tf.objective import mean_losses
+from mtl_tf.tasks import Task, loss_weight
 from mtl_tf.training.averaging import Averaging
 from mtl_tf.training.optimisers import build_optimizer, l2_of, rate_factors_of
 

@@ -5,12 +5,12 @@ import re
 
 import pytest
 
-from mtl_tf.tasks import KINDS, _maps, classes, depth, edges, saliency
+from mtl_tf.tasks import KINDS, _vectors, classes, depth, edges, saliency
 from tests.helpers import ROOT
 
 # Words that also mean something else: a key of dataset.json, statistics of any numbers.
 _COMMON = {"classes", "mean", "median"}
-_TABLES = (classes.METRICS, depth.METRICS, edges.METRICS, saliency.METRICS, _maps.ANGLES)
+_TABLES = (classes.METRICS, depth.METRICS, edges.METRICS, saliency.METRICS, _vectors.ANGLES)
 NAMES = {name for kind in KINDS.values() for name in (kind.kind, kind.name)}
 NAMES |= {metric.name for table in _TABLES for metric in table}
 NAMES -= _COMMON

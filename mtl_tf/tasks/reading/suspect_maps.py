@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from mtl_tf.storage import pixels
+from mtl_tf.storage import codecs, pixels
 from mtl_tf.tasks.reading.class_files import FILE_NAME
 from mtl_tf.tasks.reading.suspect_classes import count_of
 
@@ -20,13 +20,15 @@ def seen_directions(labels, path: str, label: np.ndarray | None) -> dict:
         "pixels" that have one; of them those "away" from the camera and "towards" it, and the "odd" ones that are not
         one long, where the file has colours. Nothing where no pixel has one.
     """
-    stored = None
-    if label is None:
+    colours = pixels.read_exact_rgb(path, labels.expected) if label is None and labels.encoding == "rgb8" else None
+    if colours is not None:
+        label = codecs.decode_directions(colours, labels.axes)
+    elif label is None:
         label = labels.read(path)
-        if labels.encoding == "rgb8":
-            stored = pixels.read_exact_rgb(path, labels.kind, None) / np.float32(127.5) - 1
     known = (label != 0).any(-1)
-    odd = abs(np.linalg.norm(stored, axis=-1) - 1) > ODD if stored is not None else np.zeros_like(known)
+    odd = np.zeros_like(known)
+    if colours is not None:
+        odd = abs(np.linalg.norm(colours / np.float32(127.5) - 1, axis=-1) - 1) > ODD
     along = label[..., 2]  # at the sides of a picture a surface that is seen may point a little away
     found = {"pixels": known, "away": along > SLANTED, "towards": along < -SLANTED, "odd": known & odd}
     return {name: int(each.sum()) for name, each in found.items()} if known.any() else {}
@@ -52,12 +54,12 @@ def seen_answers(labels, path: str, label: np.ndarray | None) -> dict:
         "pixels" that have a label, of them those that say "yes"; "soft", 1 where a mask holds several numbers for yes,
         as a map of probabilities does, and then its "example". Nothing where no pixel has a label.
     """
-    codes = labels.codes(path) if label is None and labels.encoding == "mask" else None
-    label = labels.read(path) if label is None else label
+    codes = labels.codes(path) if label is None else None
+    label = labels.label_of(codes) if label is None else label
     count = int((label != labels.blank).sum())
     if not count:
         return {}
-    soft = codes is not None and np.unique(codes[label == 1]).size > 1
+    soft = codes is not None and labels.encoding == "mask" and np.unique(codes[label == 1]).size > 1
     found = {"pixels": count, "yes": int((label == 1).sum()), "soft": int(soft)}
     return found | ({"example": path} if soft else {})
 
