@@ -65,7 +65,7 @@ def test_nothing_is_lost_and_the_same_command_goes_on_once_there_is_room(tmp_pat
             def act(training):
                 fill(disk)
                 # More than there is room for in the last page of the file.
-                training.summaries.scalars({str(number): 0.0 for number in range(200)}, 3)
+                training.journal.summaries.scalars({str(number): 0.0 for number in range(200)}, 3)
 
             with small.after_step(3, act):
                 status, error = train(run_dir, "--train.checkpoint_every=1", *more)
