@@ -103,7 +103,8 @@ class Descriptor:
             UsageError: the data set has no such labels, labels lack statistics, or none of the tasks has the
                 score that is to choose the best weights.
         """
-        found = tuple(self[name].task(name, self.name, config) for name in self.chosen(config.tasks))
+        alone = [self[name].task(name, self.name, config) for name in self.chosen(config.tasks)]
+        found = tuple(task.beside(alone) for task in alone)
         found_by(config.train.best_metric, found)
         self._check_options(config, found)
         return found

@@ -66,6 +66,6 @@ def loss_weight(config, task: Task) -> float:
     return dict(config.loss.weights).get(task.name, task.standard_weight)
 
 
-def answers(tasks, raws) -> dict:
-    """What raw heads (B, H, W, channels) by the task's name say: of all tasks (`Task.answers`), (B, H, W)."""
-    return {name: answer for task in tasks for name, answer in task.answers(raws[task.name]).items()}
+def answers(tasks, raws, size=None) -> dict:
+    """What raw heads (B, h, w, channels) by the task's name say: of all tasks (`Task.answers`), (B, H, W)."""
+    return {name: answer for task in tasks for name, answer in task.answers(raws, size).items()}

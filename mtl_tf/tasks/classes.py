@@ -57,10 +57,11 @@ class Segmentation(Task):
 
         return kernels.argmax(raw)
 
-    def answers(self, raw) -> dict:
+    def answers(self, raws, size=None) -> dict:
         """The class, and NAME_probability: of that class, 0..1."""
         from keras import ops
 
+        raw = self.resized(raws[self.name], size)
         return {self.name: self.decode(raw), f"{self.name}_probability": ops.max(ops.softmax(raw, -1), -1)}
 
     def loss(self, raw, target) -> tuple:

@@ -143,9 +143,10 @@ EXAMPLES = {
 }
 
 
-def loss_of(task: Task, raw, target) -> tuple[float, float]:
-    """Sum and count of a loss."""
-    return tuple(float(part) for part in task.loss(tf.constant(raw, tf.float32), tf.constant(target)))
+def loss_of(task: Task, raw, target) -> tuple[np.ndarray, np.ndarray]:
+    """Sums and counts of the terms of a loss."""
+    found = task.loss(tf.constant(raw, tf.float32), tf.constant(target))
+    return tuple(np.atleast_1d(part.numpy().astype(np.float64)) for part in found)
 
 
 def statistics_of(task: Task, raw, target) -> dict[str, np.ndarray]:
