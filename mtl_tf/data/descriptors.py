@@ -277,6 +277,8 @@ def _read_tasks(top, content, there):
             tasks.below(name, tuple(content[name])).fail("source", "a task here that has label files", labels.source)
         if labels.source and labels.wanted_source(theirs):
             tasks.below(name, tuple(content[name])).fail("source", labels.wanted_source(theirs), labels.source)
+        if misfit := labels.misfit({**there, **found}):
+            tasks.below(name, tuple(content[name])).fail(*misfit)
     return found
 
 

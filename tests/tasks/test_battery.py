@@ -148,6 +148,8 @@ def test_pixels_without_a_label_change_nothing(example):
     other = np.where(np.asarray(example.task.valid(target))[..., None], raw, -raw[:, ::-1])
     assert (other != raw).any()
     np.testing.assert_array_equal(loss_of(example.task, other, target), loss_of(example.task, raw, target))
+    if not example.pointwise:
+        return  # a centre may be where there is no label
     for name, value in statistics_of(example.task, raw, target).items():
         np.testing.assert_array_equal(statistics_of(example.task, other, target)[name], value, err_msg=name)
 
