@@ -221,11 +221,8 @@ def matches(truth, answer, classes: int):
             return tf.math.unsorted_segment_sum(tf.cast(values, tf.float64), of, classes)
 
         overlap = tf.reduce_sum(tf.where(hit, iou, 0.0), 1)
-        return tf.stack(
-            [by_class(overlap, of_truth), by_class(~missed, of_truth), by_class(false, of_answer)]
-            + [by_class(missed, of_truth)],
-            -1,
-        )
+        total, hits, misses = (by_class(values, of_truth) for values in (overlap, ~missed, missed))
+        return tf.stack([total, hits, by_class(false, of_answer), misses], -1)
 
     return tf.map_fn(one, (truth, answer), fn_output_signature=tf.TensorSpec((classes, 4), tf.float64))
 
