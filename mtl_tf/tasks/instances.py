@@ -16,6 +16,8 @@ from mtl_tf.tasks.classes import Segmentation
 UNKNOWN = 65535  # of a pixel without a label
 MOST = 2047  # instances of a label file; as many more come from a picture that is pasted in (`InstanceLabels.pasted`)
 _SIGMA, _SIGMA_AT = 8.0, 1025 * 2049  # pixels, in pictures of so many (Cheng et al., CVPR 2020)
+# Of a raw head: so its numbers are about 1, and learnt at the rates that other tasks have, by plain SGD as well.
+_HEAT_UNIT, _WAY_UNIT = 0.1, 4.0  # heat; sigmas
 _NOTE = "a segment counts where its IoU is more than a half"
 _ANY = Metric("pq_any_class", "PQ of any class", 2, " %", higher=True, group="Instances, whatever their class")
 _PANOPTIC = tuple(
@@ -34,9 +36,9 @@ _PANOPTIC = tuple(
 class Instances(Task):
     """Instances by their centres (Panoptic-DeepLab, Cheng et al., CVPR 2020); labels are int32, see `mtl_tf.panoptic`.
 
-    The head has the heat of a centre and the way to it, down and right, in pixels. Beside the segmentation that tells
-    things from stuff the answer is a panoptic map, class * 1000 + number, 255000 = void. Without one the head has a
-    logit of things more, and the answer is the number alone, 0 = no thing.
+    The head has the heat of a centre, in tenths, and the way to it, down and right, in units of four sigmas. Beside the
+    segmentation that tells things from stuff the answer is a panoptic map, class * 1000 + number, 255000 = void.
+    Without one the head has a logit of things more, and the answer is the number alone, 0 = no thing.
 
     Attributes:
         sigma: of the heat of a centre, pixels.
@@ -81,6 +83,10 @@ class Instances(Task):
         """Heat, two ways, and without a segmentation a logit of things."""
         return 3 if self.classes else 4
 
+    def _parts(self, raw):
+        """The heat (B, H, W) and the ways (B, H, W, 2), pixels, of a raw head."""
+        return _HEAT_UNIT * raw[..., 0], _WAY_UNIT * self.sigma * raw[..., 1:3]
+
     # === Learning ===
 
     def valid(self, target):
@@ -99,10 +105,11 @@ class Instances(Task):
         from mtl_tf import losses, panoptic
 
         valid, there = self.valid(target), self._is_instance(target)
-        heat, ways = panoptic.targets(ops.where(there, target, 0), self.sigma)
+        true_heat, true_ways = panoptic.targets(ops.where(there, target, 0), self.sigma)
+        heat, ways = self._parts(raw)
         terms = [
-            (self.centre_weight, losses.over_pixels(ops.square(raw[..., 0] - heat), valid)),
-            (self.offset_weight, losses.over_pixels(ops.sum(ops.abs(raw[..., 1:3] - ways), -1), there)),
+            (self.centre_weight, losses.over_pixels(ops.square(heat - true_heat), valid)),
+            (self.offset_weight, losses.over_pixels(ops.sum(ops.abs(ways - true_ways), -1), there)),
         ]
         if not self.classes:
             logits = raw[..., 3]
@@ -130,17 +137,17 @@ class Instances(Task):
 
         raw = ops.cast(raws[self.name], "float32")
         # Centres are found in the head as it is: enlarged, a peak of it would be a plateau.
-        centres, there = panoptic.peaks(raw[..., 0], self.sigma)
+        centres, there = panoptic.peaks(self._parts(raw)[0], self.sigma)
         fine = self.resized(raw, size)
         shapes = [ops.cast(ops.stack(ops.shape(each)[1:3]), "float32") for each in (fine, raw)]
         scale = shapes[0] / shapes[1]
-        centres = (ops.cast(centres, "float32") + 0.5) * scale - 0.5
+        centres, ways = (ops.cast(centres, "float32") + 0.5) * scale - 0.5, self._parts(fine)[1] * scale
         if not self.classes:
             things = fine[..., 3] > 0
-            return {self.name: panoptic.group(fine[..., 1:3] * scale, centres, there, things)}
+            return {self.name: panoptic.group(ways, centres, there, things)}
         semantic = ops.cast(kernels.argmax(self.resized(raws[self.segmentation], size)), "int32")
         things = ops.take(ops.convert_to_tensor(self.is_thing), semantic)
-        numbers = panoptic.group(fine[..., 1:3] * scale, centres, there, things)
+        numbers = panoptic.group(ways, centres, there, things)
         return {self.name: panoptic.merged(semantic, numbers, self.is_thing, self.smallest_stuff)}
 
     # === Scores ===
@@ -264,7 +271,8 @@ class Instances(Task):
         heat = sums[..., 0] / np.maximum(pixels, 1)
         ways = sums[..., 1:3] / np.maximum(things, 1)[..., None]
         odds = np.log(things + 1e-6) - np.log(pixels - things + 1e-6)
-        return np.concatenate([heat[..., None], ways, odds[..., None]], -1)[..., : self.channels]
+        parts = [heat[..., None] / _HEAT_UNIT, ways / (_WAY_UNIT * self.sigma), odds[..., None]]
+        return np.concatenate(parts, -1)[..., : self.channels]
 
 
 ENCODINGS = {  # what a label file holds

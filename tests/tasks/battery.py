@@ -96,7 +96,7 @@ def _standard(mean, std):
 def _centred(target):
     there = (target > 0) & (target != 65535)
     heat, ways = panoptic.targets(np.where(there, target, 0), 1.0)
-    return np.concatenate([heat[..., None], ways, _logits(there)], -1)
+    return np.concatenate([10 * heat[..., None], ways / 4.0, _logits(there)], -1)
 
 
 _CLASSES = ClassLabels(("a", "b", "c"), ((1, 2, 3), (250, 0, 0), (0, 250, 0)))
