@@ -75,6 +75,7 @@ class Task:
         kind: name of the kind.
         title: the same for people, capitalised.
         standard_weight: of its loss in the total, unless `loss.weights` names the task.
+        of_classes: key of the score of each class in `scores`, and its name in the field; none by default.
         data_ending: of the files in the first of `folders`; .npy where a PNG does not hold the answers.
         name: of the task; of its labels, head and scores.
     """
@@ -88,6 +89,7 @@ class Task:
     kind: ClassVar[str]
     title: ClassVar[str]
     standard_weight: ClassVar[float] = 0.5
+    of_classes: ClassVar[tuple[str, str]] = ("", "")
     data_ending: ClassVar[str] = ".png"
 
     name: str

@@ -37,6 +37,7 @@ class Segmentation(Task):
 
     kind: ClassVar[str] = "classes"
     title: ClassVar[str] = "Segmentation"
+    of_classes: ClassVar[tuple[str, str]] = ("iou", "IoU")
 
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]

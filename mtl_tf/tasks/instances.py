@@ -51,6 +51,7 @@ class Instances(Task):
 
     kind: ClassVar[str] = "instances"
     title: ClassVar[str] = "Instances"
+    of_classes: ClassVar[tuple[str, str]] = ("pq_of", "PQ")
 
     sigma: float = _SIGMA
     centre_weight: float = 200.0
@@ -229,7 +230,8 @@ class Instances(Task):
 
     def page(self) -> dict:
         """Of codes of three bytes: class, 255 = not known, and number, 0 = none, 65535 = no label."""
-        return {"kind": "instances", "classes": list(self.classes)}
+        colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in self.palette]
+        return {"kind": "instances", "classes": list(self.classes), "palette": colours}
 
     def page_map(self, values: np.ndarray, truth: bool = False) -> dict:
         from mtl_tf import panoptic
