@@ -21,6 +21,29 @@ def read_numbers(path: str) -> dict[str, np.ndarray]:
     Raises:
         UsageError: the file is missing, damaged or of another kind.
     """
+    return {name: numbers for name, (_, numbers) in _read(path).items()}
+
+
+def read_map(path: str, name: str) -> np.ndarray:
+    """The variable of a file that has a number a pixel, float64 (H, W).
+
+    Args:
+        path: of the file.
+        name: of the variable.
+
+    Raises:
+        UsageError: as of `read_numbers`, or there is no such variable.
+    """
+    found = _read(path)
+    shape, numbers = found.get(name, ((), None))
+    if len(shape) != 2 or min(shape) < 1 or shape[0] * shape[1] != numbers.size:
+        there = ", ".join(f"{key} {list(size)}" for key, (size, _) in found.items()) or "no numbers"
+        raise UsageError(f"{path}: expected numbers (H, W) named {name!r}, got {there}; replace it")
+    return numbers.reshape(shape, order="F")
+
+
+def _read(path):
+    """Name -> shape and numbers, these flat in MATLAB's order, of the numeric variables."""
     content = read_bytes(path)
     order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
     if not order:
@@ -57,9 +80,11 @@ def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _variable(data, order):
-    """Name -> numbers of a matrix; nothing where it holds something else."""
+    """Name -> shape and numbers of a matrix; nothing where it holds something else."""
     parts = list(_elements(data, order))
     if len(parts) < 4 or parts[3][0] not in _NUMBERS:
         return {}
-    (_, _), (_, _), (_, name), (kind, numbers) = parts[:4]
-    return {name.decode("ascii", "replace"): np.frombuffer(numbers, order + _NUMBERS[kind]).astype(np.float64)}
+    (_, _), (_, shape), (_, name), (kind, numbers) = parts[:4]
+    shape = tuple(np.frombuffer(shape, order + "i4").tolist())
+    numbers = np.frombuffer(numbers, order + _NUMBERS[kind]).astype(np.float64)
+    return {name.decode("ascii", "replace"): (shape, numbers)}
