@@ -20,6 +20,9 @@ DATA_SETS = Registry(
         "kitti": Lazy("data.sets.kitti:DATA_SET"),
         "vkitti2": Lazy("data.sets.vkitti2:DATA_SET"),
         "camvid": Lazy("data.sets.camvid:DATA_SET"),
+        "nyud_mt": Lazy("data.sets.nyud_mt:DATA_SET"),
+        "mtan_nyuv2": Lazy("data.sets.mtan:NYUV2_COPY"),
+        "mtan_cityscapes": Lazy("data.sets.mtan:CITYSCAPES_COPY"),
         "packed": Lazy("data.sets.packed:DATA_SET"),
     },
 )

@@ -84,8 +84,10 @@ def test_pixels_and_rendered_scenes(root, tmp_path):
         official.write_vkitti2,
         official.write_camvid,
         official.write_camvid_segnet,
+        official.write_nyud_mt,
+        official.write_mtan_nyuv2,
     ],
-    ids=["kitti", "vkitti2", "camvid", "camvid of SegNet"],
+    ids=["kitti", "vkitti2", "camvid", "camvid of SegNet", "nyud_mt", "mtan_nyuv2"],
 )
 def test_official_layouts(write, tmp_path):
     (tmp_path / "data").mkdir()

@@ -8,6 +8,7 @@ from mtl_tf.config import Config, replace
 from mtl_tf.data import descriptors
 from mtl_tf.data.plausibility import LOOK_AT
 from mtl_tf.data.samples import by_image, demand_partners, natural_order, without_image
+from mtl_tf.data.sets import known_as
 from mtl_tf.data.sets.folder import find_split, list_files, splits_in
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files, listing
@@ -55,6 +56,11 @@ def look(config: Config, encoding: str = "") -> Found:
         )
     splits = splits_in(root) if root and files.is_folder(root) else []
     if not splits:
+        if known := known_as(config.data):
+            raise UsageError(
+                f"--data.root={root} is laid out as {' and '.join(known)}, whose reader needs no "
+                f"{descriptors.FILE_NAME}: use --data.name={known[0]} (docs/datasets.md)"
+            )
         find_split(replace(config, data__name="folder").data, "train")  # says what is wrong and guesses what was meant
     lists, passed_over, others = {}, {}, {}
     for split in splits:

@@ -1,5 +1,6 @@
 """Samples of the data set that `data.name` names: one file each, its descriptor and how its files are read."""
 
+import contextlib
 import dataclasses
 
 from mtl_tf.config import DATA_SETS, Config, DataConfig
@@ -45,6 +46,17 @@ def splits_of(data: DataConfig) -> list[str]:
     """The names of the splits that are there."""
     found = DATA_SETS[data.name].splits(data)
     return [*found, data.val_split] if data.val_share and data.val_split not in found else found
+
+
+def known_as(data: DataConfig) -> list[str]:
+    """The names of the built-in data sets in whose layout the files in data.root lie."""
+    found = []
+    for name in DATA_SETS.built_in:
+        with contextlib.suppress(UsageError):  # which says that it is none of these
+            known = DATA_SETS[name]
+            if not known.to_order and known.splits(dataclasses.replace(data, name=name)):
+                found.append(name)
+    return found
 
 
 def tasks_of_tools(config: Config, descriptor: Descriptor) -> tuple[str, ...]:
