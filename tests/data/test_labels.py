@@ -13,7 +13,7 @@ from mtl_tf.data.mixture import Part
 from mtl_tf.data.sets import describe, open_split
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import windows
-from tests.helpers import changed, described, tool_module
+from tests.helpers import changed, described, in_this_process, tool_module, write_dataset
 
 TRUTH = np.repeat([[0, 1, 1, 0, 1, 0]], 4, 0)
 COLOURS = np.array([[128, 64, 128], [0, 0, 142]], np.uint8)
@@ -131,6 +131,28 @@ def test_metres_in_numpy_files(tmp_path):
     np.save(tmp_path / "a.npy", stored[0])
     with pytest.raises(UsageError, match=r"a.npy: expected depth as numbers \(H, W\) in a .npy file"):
         metres["depth"].read(str(tmp_path / "a.npy"))
+
+
+def test_metres_in_numpy_files_of_a_folder(tmp_path):
+    root = write_dataset(tmp_path / "data", {"train": 2})
+    metres = [np.full((32, 48), 2.0 + number) for number in range(2)]
+    for number in range(2):
+        (root / f"train/depth/{number}.png").unlink()
+        np.save(root / f"train/depth/{number}.npy", metres[number])
+    descriptors.write(root, changed(descriptors.read(root), depth_encoding="npy", depth_scale=0.001))
+    place = f"--data.root={root}"
+    for tool, *options in (
+        ("check_dataset", "--data.name=folder"),
+        ("describe_dataset", "--noask", "--replace"),
+        ("dataset_statistics", "--data.name=folder", "--write"),
+        ("pack_dataset", "--data.name=folder", f"--output={tmp_path}/packed", "--verify"),
+    ):
+        done = in_this_process(tool, place, *options)
+        assert done.returncode == 0, done.stderr
+    assert descriptors.read(root)["depth"].encoding == "npy" and descriptors.read(root)["depth"].mean == 2.5
+    for data in (dict(name="folder", root=str(root)), dict(name="packed", root=f"{tmp_path}/packed")):
+        source = open_split(configuration.Config(data=configuration.DataConfig(**data)), "train")
+        np.testing.assert_array_equal([source.read(number)["depth"] for number in range(2)], metres)
 
 
 DESCRIBED = {

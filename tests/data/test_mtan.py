@@ -70,6 +70,9 @@ def test_which_of_the_copies_a_folder_is(root, tmp_path):
         done = in_this_process("describe_dataset", f"--data.root={options['data__root']}", "--noask")
         line = one_line_error(done.returncode, done.stderr)
         assert f"is laid out as {name}, whose reader needs no dataset.json: use --data.name={name} (" in line
+    for options in (nyuv2, city):
+        told = refusal(options, data__root=str(root))
+        assert told.endswith(f"did you mean --data.root={options['data__root']}?")
     # Folders of these names with other files are somebody's own.
     for path in (root / "a").rglob("image/*.npy"):
         path.rename(path.with_suffix(".raw"))

@@ -84,17 +84,25 @@ def _splits_in(root):
 
 
 def _find(data):
-    """The root, after a look which of the two copies it is: only that of NYUv2 has normals."""
-    root = find_place(data, _LAYOUT, lambda folder: bool(_splits_in(folder)), _ARCHIVES[data.name], apart=False)
-    normals = any(files.is_folder(files.join(root, split, "normal")) for split in _splits_in(root))
-    if normals and data.name != MTAN_NYUV2.name:
+    """The root, after a look which of the two copies it is."""
+    nyuv2, root = data.name == MTAN_NYUV2.name, data.root
+    if root and _splits_in(root) and _has_normals(root) and not nyuv2:
         raise UsageError(f"--data.root={root} has normals, as the copy of NYUv2 has: --data.name={MTAN_NYUV2.name}")
-    if not normals and data.name == MTAN_NYUV2.name:
+    if root and _splits_in(root) and not _has_normals(root) and nyuv2:
         raise UsageError(
             f"--data.root={root} has no folder train/normal: unpack {_ARCHIVES[data.name]} again, whole; if it is the "
             f"copy of Cityscapes, --data.name={MTAN_CITYSCAPES.name}"
         )
-    return root
+
+    def holds(folder):
+        return bool(_splits_in(folder)) and _has_normals(folder) == nyuv2
+
+    return find_place(data, _LAYOUT, holds, _ARCHIVES[data.name], apart=False)
+
+
+def _has_normals(root):
+    """Only the copy of NYUv2 has them."""
+    return any(files.is_folder(files.join(root, split, "normal")) for split in _splits_in(root))
 
 
 def _describe(descriptor, data):
