@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from mtl_tf.data.sets import describe, splits_of
+from mtl_tf.data.sets import describe, describe_training, open_training, splits_of
 from tests.data.official import (
     configured,
     opened,
@@ -49,6 +49,18 @@ def test_the_copy_of_cityscapes_has_the_depth_of_the_seven_classes(root, tmp_pat
     official = opened(write_cityscapes(tmp_path / "city") | dict(data__name="cityscapes7")).read(0)["depth"].ravel()
     np.testing.assert_array_equal(sample["depth"].ravel()[:3], official[[0, 1, 5]])
     assert describe(configured(options).data)["depth"].unit == "normalised_disparity"
+
+
+def test_a_mix_with_the_official_files(root, tmp_path):
+    options = write_mtan_cityscapes(root)
+    others = dict(data__mix_names=("cityscapes7",), data__mix_roots=(str(tmp_path / "city"),))
+    write_cityscapes(tmp_path / "city")
+    config = configured(options, **others)
+    source = open_training(config, describe_training(config.data))
+    assert source.labelled == {"semseg": 6, "depth": 6} and not any(part.strangers for part in source.parts)
+    # road is flat, which is 0 here too; code 32257
+    assert source.read(3)["semseg"].ravel()[1] == 0
+    assert source.read(3)["depth"].ravel()[5] == source.read(0)["depth"].ravel()[2] == np.float32(32257 / 65535)
 
 
 def test_a_copy_with_one_set_of_classes(root):

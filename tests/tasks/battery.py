@@ -118,7 +118,10 @@ EXAMPLES = {
         _depth(),
         _whitened,
         step=0.0051,
-        others=(DepthLabels("inverse_uint8", "metres", invalid=(7,), mean=3.0, std=1.0, log_mean=-1.0, log_std=0.5),),
+        others=(
+            DepthLabels("inverse_uint8", "metres", invalid=(7,), mean=3.0, std=1.0, log_mean=-1.0, log_std=0.5),
+            DepthLabels("npy", minimum=0.1, maximum=10.0),
+        ),
     ),
     "depth by silog": Example(_DEPTH, _depth("silog"), _whitened, step=0.0051),
     "normals": Example(

@@ -51,15 +51,14 @@ _EVERY = r"([^.].*)[.]npy"
 
 def open_split(config, split, descriptor) -> FileSource:
     """The samples of a split: id = number of the picture."""
-    root, archive, passed_over = _find(config.data), _ARCHIVES[config.data.name], []
+    root, passed_over = _find(config.data), []
+    archive = _ARCHIVES[config.data.name]
     there = _splits_in(root)
     if split not in there:
         raise UsageError(f"{root} has no split {split!r}; it has {', '.join(there)}")
     folders = {part: files.join(split, _folder(root, split, part)) for part in ("rgb", *config.tasks)}
     demand_parts(root, folders, archive)
     found = {part: files_in([files.join(root, below)], _EVERY, passed_over) for part, below in folders.items()}
-    if not found["rgb"]:
-        raise UsageError(f"{root}: no pictures of split {split!r}; expected {_LAYOUT}; unpack {archive} there")
     readers = {task: _read_classes for task in config.tasks if descriptor[task].class_names}
     where = {task: f"unpack {archive} into {root}" for task in config.tasks}
     return FileSource(descriptor, config.tasks, found, readers, config.data.limit, where, passed_over)
@@ -85,24 +84,22 @@ def _splits_in(root):
 
 def _find(data):
     """The root, after a look which of the two copies it is."""
-    nyuv2, root = data.name == MTAN_NYUV2.name, data.root
-    if root and _splits_in(root) and _has_normals(root) and not nyuv2:
-        raise UsageError(f"--data.root={root} has normals, as the copy of NYUv2 has: --data.name={MTAN_NYUV2.name}")
-    if root and _splits_in(root) and not _has_normals(root) and nyuv2:
+    root, found = data.root, _which(data.root) if data.root else ""
+    if found == MTAN_NYUV2.name != data.name:
+        raise UsageError(f"--data.root={root} has normals, as the copy of NYUv2 has: --data.name={found}")
+    if found == MTAN_CITYSCAPES.name != data.name:
         raise UsageError(
             f"--data.root={root} has no folder train/normal: unpack {_ARCHIVES[data.name]} again, whole; if it is the "
-            f"copy of Cityscapes, --data.name={MTAN_CITYSCAPES.name}"
+            f"copy of Cityscapes, --data.name={found}"
         )
-
-    def holds(folder):
-        return bool(_splits_in(folder)) and _has_normals(folder) == nyuv2
-
-    return find_place(data, _LAYOUT, holds, _ARCHIVES[data.name], apart=False)
+    return find_place(data, _LAYOUT, lambda folder: _which(folder) == data.name, _ARCHIVES[data.name], apart=False)
 
 
-def _has_normals(root):
-    """Only the copy of NYUv2 has them."""
-    return any(files.is_folder(files.join(root, split, "normal")) for split in _splits_in(root))
+def _which(folder):
+    """The name of the copy in a folder, of which only that of NYUv2 has normals; "" where there is none."""
+    splits = _splits_in(folder)
+    normals = any(files.is_folder(files.join(folder, split, "normal")) for split in splits)
+    return "" if not splits else MTAN_NYUV2.name if normals else MTAN_CITYSCAPES.name
 
 
 def _describe(descriptor, data):

@@ -20,12 +20,16 @@ from mtl_tf.errors import UsageError
 from mtl_tf.storage import arrays, codecs, files, pixels
 from mtl_tf.storage.texts import read_text
 from mtl_tf.tasks import DepthLabels, EdgeLabels, NormalLabels
+from mtl_tf.tasks.classes import IGNORE
 from mtl_tf.tasks.reading import class_files, depth_files
 
+_FORTY = NYUV2_40["semseg"]
 NYUD_MT = Descriptor(
     name="nyud_mt",
     labels={
-        "semseg": NYUV2_40["semseg"],
+        "semseg": dataclasses.replace(
+            _FORTY, values=(("0", IGNORE), *((str(stored), name) for stored, name in enumerate(_FORTY.classes, 1)))
+        ),
         "depth": DepthLabels("npy", minimum=0.1, maximum=10.0),
         "normals": NormalLabels(codecs.USUAL_AXES, "npy"),
         "edges": EdgeLabels("grey"),
