@@ -87,10 +87,11 @@ class PackedSource(Source):
         texts = []
         watch("rgb", self.path(index), sample["image"], None)
         for task in self.tasks:
+            fault = task not in self.descriptor.partial
             if self.has(task, index):
-                texts += self.descriptor[task].emptiness(self.path(index), sample[task])
+                texts += self.descriptor[task].emptiness(self.path(index), sample[task]) if fault else []
                 watch(task, self.path(index), sample[task], self.label_file(task, index))
-            elif self.labelled[task]:
+            elif self.labelled[task] and fault:
                 texts.append(f"{self.path(index)}: no {task} label, though other samples of the split have one")
         return texts
 
