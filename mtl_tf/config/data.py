@@ -20,6 +20,8 @@ DATA_SETS = Registry(
         "kitti": Lazy("data.sets.kitti:DATA_SET"),
         "vkitti2": Lazy("data.sets.vkitti2:DATA_SET"),
         "camvid": Lazy("data.sets.camvid:DATA_SET"),
+        "pascal_mt": Lazy("data.sets.pascal_mt:DATA_SET"),
+        "taskonomy": Lazy("data.sets.taskonomy:DATA_SET"),
         "packed": Lazy("data.sets.packed:DATA_SET"),
     },
 )

@@ -84,8 +84,10 @@ def test_pixels_and_rendered_scenes(root, tmp_path):
         official.write_vkitti2,
         official.write_camvid,
         official.write_camvid_segnet,
+        official.write_pascal_mt,
+        lambda root: official.write_taskonomy(root, listed="all.csv"),  # which is packed before what is damaged
     ],
-    ids=["kitti", "vkitti2", "camvid", "camvid of SegNet"],
+    ids=["kitti", "vkitti2", "camvid", "camvid of SegNet", "pascal_mt", "taskonomy"],
 )
 def test_official_layouts(write, tmp_path):
     (tmp_path / "data").mkdir()

@@ -12,7 +12,14 @@ import pytest
 
 from mtl_tf.commands import main
 from mtl_tf.data import descriptors
-from tests.data.official import write_camvid_segnet, write_cityscapes, write_kitti, write_vkitti2
+from tests.data.official import (
+    write_camvid_segnet,
+    write_cityscapes,
+    write_kitti,
+    write_pascal_mt,
+    write_taskonomy,
+    write_vkitti2,
+)
 from tests.helpers import ROOT, TINY, one_line_error, write_dataset
 
 OPTIONS = tuple(option for option in TINY if not option.startswith(("--data.name", "--train.epochs")))
@@ -107,6 +114,8 @@ WRITERS = {
     "kitti": lambda root: write_kitti(root, root, root),
     "vkitti2": lambda root: write_vkitti2(root),
     "camvid": lambda root: write_camvid_segnet(root),
+    "pascal_mt": lambda root: write_pascal_mt(root),
+    "taskonomy": lambda root: write_taskonomy(root),
 }
 
 
