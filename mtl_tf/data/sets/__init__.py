@@ -1,10 +1,12 @@
 """Samples of the data set that `data.name` names: one file each, its descriptor and how its files are read."""
 
+import contextlib
 import dataclasses
 
 from mtl_tf.config import DATA_SETS, Config, DataConfig
 from mtl_tf.data import derived, mixture, share
 from mtl_tf.data.descriptors import FILE_NAME, Descriptor, read, with_statistics
+from mtl_tf.data.sets import folder
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files
 
@@ -45,6 +47,17 @@ def splits_of(data: DataConfig) -> list[str]:
     """The names of the splits that are there."""
     found = DATA_SETS[data.name].splits(data)
     return [*found, data.val_split] if data.val_share and data.val_split not in found else found
+
+
+def known_as(data: DataConfig) -> list[str]:
+    """The names of the known data sets in whose layout the files of data.root lie; the project's own is none."""
+    found = []
+    for name, known in DATA_SETS.items():
+        with contextlib.suppress(UsageError):
+            own = known.to_order or known.open is folder.open_split
+            if not own and known.splits(dataclasses.replace(data, name=name)):
+                found.append(name)
+    return found
 
 
 def tasks_of_tools(config: Config, descriptor: Descriptor) -> tuple[str, ...]:
