@@ -109,7 +109,7 @@ class FileSource(Source):
                 if modality == "rgb":
                     label = next(labels[name] for labels in self.files.values() if name in labels)
                     texts.append(f"{label}: a label without an image; add the image, or remove the label")
-                elif present and modality not in self.descriptor.partial:
+                elif present:
                     image = self.files["rgb"].get(name, name)
                     texts.append(f"{image}: no {modality} label, though other samples of the split have one")
                 continue
@@ -120,7 +120,7 @@ class FileSource(Source):
                 texts.append(str(error))
                 continue
             sizes[modality] = pixels.shape[:2]
-            if modality not in ("rgb", *self.descriptor.partial):
+            if modality not in ("rgb", *self.descriptor.may_be_blank):
                 texts += self.descriptor[modality].emptiness(path, pixels)
             watch(modality, path, pixels, self._own_file(modality, name))
         for modality in sizes.keys() - {"rgb"}:

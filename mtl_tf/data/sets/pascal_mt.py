@@ -54,7 +54,7 @@ PASCAL_MT = Descriptor(
     },
     splits=("train", "val"),
     # Most pictures show nobody, many none of the classes whose normals count.
-    partial=("parts", "normals"),
+    may_be_blank=("parts", "normals"),
 )
 
 _CONTEXT = tomllib.loads((pathlib.Path(__file__).parent / "pascal_context.toml").read_text(encoding="utf-8"))["labels"]
