@@ -6,7 +6,7 @@ SEED ?= 0
 RUN := runs/quickstart_seed$(SEED)
 PY := .venv/bin/python
 # Two processes; one that is done takes tests from the end of the other's.
-PYTEST := $(PY) -m pytest -n 2 --dist=worksteal
+PYTEST := $(PY) -m pytest -n 2 --dist=worksteal --durations=30 --durations-min=20
 
 .PHONY: quickstart test test-all browser lint clean
 

@@ -61,7 +61,7 @@ class Evaluator:
             after_batch: called after each batch; may raise to leave.
         """
         totals: dict = {task.name: {} for task in self._tasks}
-        loss_sums = {task.name: np.zeros(3) for task in self._tasks}
+        loss_sums = {task.name: np.zeros((3, 1)) for task in self._tasks}
         images = []
         progress = Progress(label, steps, "batches")
         for batch in batches:
@@ -75,7 +75,9 @@ class Evaluator:
                 total = totals[task.name]
                 for name, value in found.items():
                     total[name] = total.get(name, 0.0) + value.sum(0)
-                loss_sums[task.name] += [self._gather(part).sum() for part in losses[task.name]]
+                # A row each, of the terms of the loss.
+                parts = np.stack([self._gather(part).sum(0).ravel() for part in losses[task.name]])
+                loss_sums[task.name] = loss_sums[task.name] + parts
             images += rows
             progress.advance()
             after_batch()
@@ -97,7 +99,7 @@ class Evaluator:
 
     def _measure(self, batch):
         outputs = self._model(tf.cast(batch["image"], tf.float32), training=False)
-        statistics = {task.name: task.measure(outputs[task.name], batch[task.name]) for task in self._tasks}
+        statistics = {task.name: task.measured(outputs, batch) for task in self._tasks}
         losses = {task.name: _loss_sums(task, outputs, batch[task.name]) for task in self._tasks}
         return batch["index"], statistics, {name: [part[None] for part in sums] for name, sums in losses.items()}
 
@@ -108,13 +110,14 @@ class Evaluator:
 
 
 def _loss_sums(task, outputs, target):
-    """The sum of a loss over all answers, that over the last ones, and what each counts."""
+    """The sum of a loss over all answers, that over the last ones, and what each counts; of its terms."""
     pairs = [task.loss(raw, target) for raw in raws_of(task, outputs)]
     return sum(total for total, _ in pairs) / len(pairs), *pairs[-1]
 
 
 def _mean(total, count):
-    return float(total / count) if count else None
+    """The sum of the means of the terms of a loss; None where none of them counted anything."""
+    return float(np.sum(total / np.maximum(count, 1))) if np.any(count) else None
 
 
 def _add_image_scores(task, statistics, rows):

@@ -41,8 +41,12 @@ def confusion(answers: tf.Tensor, target: tf.Tensor, valid: tf.Tensor, classes: 
 
 
 def histogram(bins: tf.Tensor, valid: tf.Tensor, count: int) -> tf.Tensor:
-    """How many valid pixels of each image fall into each bin: float64 (B, count) of int32 (B, H, W), 0..count - 1."""
+    """How many valid pixels of each image fall into each bin: float64 (B, count) of int32 (B, H, W), 0..count - 1.
+
+    Other bins count nowhere: an answer that is not finite falls into one.
+    """
     batch = tf.shape(bins)[0]
+    valid &= (bins >= 0) & (bins < count)
     # Pixels that do not count fall into one bin more, which is dropped.
     every = batch * count
     place = tf.where(valid, tf.range(batch)[:, None, None] * count + bins, every)

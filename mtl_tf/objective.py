@@ -30,10 +30,11 @@ def mean_losses(
         tasks: what is predicted.
         outputs: the network's.
         labels: targets (B, H, W) by the task's name.
-        counts: what each task's sum is divided by: `Task.count` of these labels, or of all of which they are a share.
+        counts: what each task's sums are divided by: `Task.count` of these labels, or of all of which they are a share.
     """
     losses = {}
     for task in tasks:
         sums = [task.loss(raw, labels[task.name])[0] for raw in raws_of(task, outputs)]
-        losses[task.name] = sum(sums) / len(sums) / ops.maximum(counts[task.name], 1.0)
+        # Of a loss of several terms the sum of their means.
+        losses[task.name] = ops.sum(sum(sums) / len(sums) / ops.maximum(counts[task.name], 1.0))
     return losses

@@ -11,7 +11,7 @@ from mtl_tf.commands import main
 from mtl_tf.training.run_directory import read_table
 from tests.helpers import TINY, in_this_process, write_dataset
 
-TASKS = ("semseg", "lanes", "depth", "normals", "edges", "saliency", "flow", "stereo")
+TASKS = ("semseg", "lanes", "depth", "normals", "edges", "saliency", "flow", "stereo", "instances")
 SHAPES = {
     "semseg": (),
     "lanes": (),
@@ -21,6 +21,7 @@ SHAPES = {
     "saliency": (),
     "flow": (2,),
     "stereo": (),
+    "instances": (),
 }
 
 
@@ -36,12 +37,13 @@ def root(tmp_path_factory):
         "saliency": {"kind": "saliency", "encoding": "grey"},
         "flow": {"kind": "regression", "encoding": "npy", "channels": 2, "mean": [0, 2], "std": [3, 1], "unit": " m/s"},
         "stereo": {"kind": "disparity", "mean": [20], "std": [8]},
+        "instances": {"kind": "instances", "things": ["middle", "right"]},
     }
     random = np.random.default_rng(0)
     file.write_text(json.dumps(content))
     for split, count in (("train", 6), ("val", 4)):
         (folder / split / "lanes").mkdir()
-        for name in ("saliency", "flow", "stereo"):
+        for name in ("saliency", "flow", "stereo", "instances"):
             (folder / split / name).mkdir()
         for index in range(count):
             soft = np.hypot(*np.mgrid[-16:16, -24 + 4 * index : 24 + 4 * index])
@@ -51,6 +53,9 @@ def root(tmp_path_factory):
             np.save(folder / split / "flow" / f"{index}.npy", random.normal([0, 2], [3, 1], (32, 48, 2)))
             codes = random.integers(1, 12000, (32, 48)).astype(np.uint16)
             Image.fromarray(codes).save(folder / split / "stereo" / f"{index}.png")
+            classes = np.asarray(Image.open(folder / split / "semseg" / f"{index}.png"))
+            ids = np.where(classes % 255 > 0, 300 * classes.astype(np.uint16) + (np.arange(32) > 16)[:, None], 0)
+            Image.fromarray(ids.astype(np.uint16)).save(folder / split / "instances" / f"{index}.png")
             lanes = np.zeros((32, 48), np.uint8)
             lanes[:, 8 * index % 40 :][:, :5] = 1
             Image.fromarray(lanes).save(folder / split / "lanes" / f"{index}.png")
@@ -75,7 +80,7 @@ def test_scores_stand_under_the_names_of_the_tasks(run):
     scores = json.loads((run / "evaluation_val.json").read_text())
     assert set(TASKS) <= set(scores) and scores["grader"] is None
     signs = {"semseg.miou": 1, "lanes.miou": 1, "depth.si_log_rmse": -1, "normals.mean": -1, "edges.f_distance": 1}
-    signs |= {"saliency.maxF_pooled": 1, "flow.mae": -1, "stereo.mae": -1}
+    signs |= {"saliency.maxF_pooled": 1, "flow.mae": -1, "stereo.mae": -1, "instances.pq": 1}
     values = [sign * scores[name.split(".")[0]][name.split(".")[1]] for name, sign in signs.items()]
     assert scores["total"] == pytest.approx(sum(values))
     baseline = json.loads((run / "baseline_val.json").read_text())
@@ -87,7 +92,7 @@ def test_scores_stand_under_the_names_of_the_tasks(run):
 
 def test_the_loss_is_the_weighted_sum(run):
     weights = {"semseg": 0.5, "lanes": 0.1, "depth": 0.5, "normals": 5.0, "edges": 5.0, "saliency": 2.5}
-    weights |= {"flow": 0.5, "stereo": 0.5}
+    weights |= {"flow": 0.5, "stereo": 0.5, "instances": 0.5}
     for row in read_table(run / "metrics.csv"):
         parts = [weight * float(row[f"val_loss_{name}"]) for name, weight in weights.items()]
         assert float(row["val_loss"]) == pytest.approx(sum(parts), rel=1e-5)
@@ -108,7 +113,15 @@ def test_a_run_and_its_export_answer_alike(run, root):
 def test_predicted_files_are_read_back(run, root, tmp_path):
     assert main(["predict", f"--run_dir={run}", f"--output={tmp_path}", "--data.split=val"]) == 0
     folders = {path.name for path in tmp_path.iterdir() if path.is_dir()}
-    assert set(TASKS) | {"overlay", "lanes_overlay", "depth_picture", "flow_picture", "stereo_picture"} == folders
+    assert (
+        set(TASKS)
+        | {"overlay", "lanes_overlay", "depth_picture", "flow_picture", "stereo_picture"}
+        | {
+            "instances_outlined",
+            "instances_panoptic",
+        }
+        == folders
+    )
     answer = mtl_tf.load(run)(np.asarray(Image.open(root / "val/rgb/2.png")))
     normals = np.asarray(Image.open(tmp_path / "normals/2.png")) / 127.5 - 1
     np.testing.assert_allclose(normals * [1, -1, -1], answer.normals, atol=0.005)
@@ -119,11 +132,12 @@ def test_predicted_files_are_read_back(run, root, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "stereo/2.npy"), answer.stereo)
     assert len(json.loads((tmp_path / "predictions.json").read_text())["files"]) == 4 * len(folders)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "lanes/2.png")), answer.lanes)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "instances/2.png")), answer.instances % 1000)
 
 
 def test_the_page_shows_each_task(run):
     page = (run / "report.html").read_text()
-    for title in ("semseg", "lanes", "Depth", "Surface normals", "Edges", "Saliency"):
+    for title in ("semseg", "lanes", "Depth", "Surface normals", "Edges", "Saliency", "Instances"):
         assert f'"title": "{title}"' in page or f'"title":"{title}"' in page
     assert list((run / "pictures").glob("val_worst_*.png"))
 
@@ -138,7 +152,8 @@ def test_the_tools_know_every_task(root, tmp_path):
     packed = in_this_process("pack_dataset", *data, f"--output={tmp_path}/packed", "--content=pixels", "--verify")
     assert packed.returncode == 0, packed.stderr
     packed_tasks = json.loads((tmp_path / "packed/packed.json").read_text())["tasks"]
-    assert packed_tasks == ["semseg", "depth", "lanes", "saliency", "flow", "stereo"]
+    assert packed_tasks == ["semseg", "depth", "lanes", "saliency", "flow", "stereo", "instances"]
+    assert figures["instances"]["instances"] == 4 * figures["instances"]["pictures"]
 
 
 @pytest.mark.parametrize(
@@ -150,6 +165,7 @@ def test_the_tools_know_every_task(root, tmp_path):
         (["--tasks=semseg,lanes", "--train.best_metric=miou"], ["semseg.miou", "lanes.miou"]),
         (["--tasks=semseg,depth", "--task.edges.weight=0.5"], ["task.edges", "no task of kind edges"]),
         (["--tasks=semseg", "--loss.weights=normals:2"], ["loss.weights=normals:2", "no task that is trained"]),
+        (["--tasks=instances", "--train.best_metric=instances.pq"], ["instances.pq is no score", "pq_any_class"]),
         (["--tasks=edges", "--augment.classmix=0.5"], ["needs labels that are classes"]),
     ],
 )

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from mtl_tf.errors import UsageError
 from mtl_tf.selection import found_by, selection_score, total_scores
-from mtl_tf.tasks import Depth, Segmentation, cityscapes_tasks
+from mtl_tf.tasks import Depth, Normals, Segmentation, cityscapes_tasks
 
 SEMSEG = Segmentation(("road", "car", "sky", "train"), ((0, 0, 0),) * 4)
 # The head is metres, or ln metres.
@@ -405,3 +405,12 @@ def test_what_was_not_measured_is_worse_than_anything(metric):
 def test_the_grader_ties_below_its_thresholds():
     """Of equals the trainer takes the later: below 50 mIoU and above 50 SI the grader sees no difference."""
     assert selection_score(TASKS, both(10.0, 90.0), "grader") == selection_score(TASKS, both(20.0, 80.0), "grader") == 0
+
+
+@pytest.mark.parametrize("answer", [math.nan, math.inf])
+def test_answers_that_are_not_finite_are_measured_without_an_error(answer):
+    """Of a network that diverges: the loss of the next step ends the run, and says so."""
+    target = np.zeros((1, 2, 3, 3), np.float32)
+    target[..., 2] = -1
+    found = Normals().measure(tf.fill((1, 2, 3, 3), answer), tf.constant(target))
+    assert Normals().scores({name: value.numpy()[0] for name, value in found.items()})["within_30"] == 0

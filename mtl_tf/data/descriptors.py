@@ -108,7 +108,8 @@ class Descriptor:
             UsageError: the data set has no such labels, labels lack statistics, or none of the tasks has the
                 score that is to choose the best weights.
         """
-        found = tuple(self[name].task(name, self.name, config) for name in self.chosen(config.tasks))
+        alone = [self[name].task(name, self.name, config) for name in self.chosen(config.tasks)]
+        found = tuple(task.beside(alone) for task in alone)
         found_by(config.train.best_metric, found)
         self._check_options(config, found)
         return found
@@ -288,6 +289,8 @@ def _read_tasks(top, content, there):
             tasks.below(name, tuple(content[name])).fail("source", "a task here that has label files", labels.source)
         if labels.source and labels.wanted_source(theirs):
             tasks.below(name, tuple(content[name])).fail("source", labels.wanted_source(theirs), labels.source)
+        if misfit := labels.misfit({**there, **found}):
+            tasks.below(name, tuple(content[name])).fail(*misfit)
     return found
 
 

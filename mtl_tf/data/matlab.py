@@ -29,6 +29,23 @@ def read_numbers(path: str) -> dict[str, np.ndarray]:
     return {name: value.ravel(order="F").astype(np.float64) for name, value in found.items()}
 
 
+def read_map(path: str, name: str) -> np.ndarray:
+    """The variable of a file that has a number a pixel, float64 (H, W).
+
+    Args:
+        path: of the file.
+        name: of the variable.
+
+    Raises:
+        UsageError: as of `read_numbers`, or there is no such variable.
+    """
+    found = {key: value for key, value in read_variables(path).items() if isinstance(value, np.ndarray)}
+    if name not in found or found[name].ndim != 2 or not found[name].size:
+        there = ", ".join(f"{key} {list(value.shape)}" for key, value in found.items()) or "no numbers"
+        raise UsageError(f"{path}: expected numbers (H, W) named {name!r}, got {there}; replace it")
+    return found[name].astype(np.float64)
+
+
 def read_variables(path: str) -> dict:
     """The variables of a file by name.
 

@@ -43,6 +43,7 @@ def paste(batch, seed, config: AugmentConfig, tasks: Mapping[str, Labels]):
         mask |= chosen[..., None] & half_of_the_classes(partner[name], ranks, labels.ignore)
     result = dict(batch)
     for name, value in partner.items():
+        value = tasks[name].pasted(value) if name in tasks else value
         where = tf.reshape(mask, (*tf.unstack(tf.shape(mask)), *[1] * (value.shape.rank - 3)))
         result[name] = tf.where(where, value, batch[name])
         result[name].set_shape(batch[name].shape)

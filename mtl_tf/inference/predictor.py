@@ -83,7 +83,7 @@ class AnswerModule(tf.Module):
         raws = self._model(geometry.framed(scaled, frame) if how == "pad" else scaled, training=False)
         if how == "pad":
             raws = {task.name: geometry.unframed(raws[task.name], inner, frame) for task in self._tasks}
-        return answers(self._tasks, {task.name: tf.image.resize(raws[task.name], size) for task in self._tasks})
+        return answers(self._tasks, raws, size)
 
     def _native(self, image):
         """At the picture's own size."""

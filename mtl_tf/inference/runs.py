@@ -17,7 +17,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.models import build_model
 from mtl_tf.options import format_value
 from mtl_tf.parsing import parse_json
-from mtl_tf.tasks import Task
+from mtl_tf.tasks import Task, answers
 from mtl_tf.training.checkpoints import load_weights
 
 
@@ -39,8 +39,8 @@ class TrainedRun:
 
     def answers(self, image) -> dict[str, np.ndarray]:
         """Class ids and metres by task, (H, W) in the image's size, of one image (1, H, W, 3), RGB 0..255."""
-        outputs = self.model(image, training=False)
-        return {task.name: task.decode(outputs[task.name]).numpy()[0] for task in self.tasks}
+        found = answers(self.tasks, self.model(image, training=False))
+        return {task.name: found[task.name].numpy()[0] for task in self.tasks}
 
 
 def configuration_of_run(parsed: flags.Parsed, argv: list[str]) -> Config:

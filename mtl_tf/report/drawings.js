@@ -353,8 +353,84 @@ class ProbabilityMap extends Drawing {
   }
 }
 
+/** An instance for every pixel; values are 65536 times the class (255: not known) and a number, 0 where there is none. */
+class InstanceMap extends Drawing {
+  overlaid = true;
+  note = "A colour for each; truth and answer number them on their own.";
+
+  value(map, red, green, blue) {
+    return 65536 * red + 256 * green + blue;
+  }
+
+  number(value) {
+    return value & 0xffff;
+  }
+
+  colours(map, opacity) {
+    return (value) => {
+      if (!this.labelled(value)) return null;
+      const number = this.number(value);
+      return number ? [...hue(number), opacity] : [0, 0, 0, 0];
+    };
+  }
+
+  labelled(value) {
+    return this.number(value) !== 65535;
+  }
+
+  word(value) {
+    if (!this.labelled(value)) return this.nothing;
+    const [name, number] = [this.classes[value >> 16], this.number(value)];
+    return number ? `${name ?? "instance"} ${number}` : (name ?? "no instance");
+  }
+
+  /** Whose IoU is more than a half: number in the truth -> number in the answer. */
+  pairs(truth, answer) {
+    const [ours, theirs, both] = [new Map(), new Map(), new Map()];
+    const count = (found, key) => found.set(key, (found.get(key) ?? 0) + 1);
+    truth.forEach((value, i) => {
+      if (!this.labelled(value)) return;
+      const [one, other] = [this.number(value), this.labelled(answer[i]) ? this.number(answer[i]) : 0];
+      if (one) count(ours, one);
+      if (other) count(theirs, other);
+      if (one && other) count(both, 65536 * one + other);
+    });
+    const shared = [...both].map(([key, pixels]) => [Math.floor(key / 65536), key % 65536, pixels]);
+    const found = shared.filter(([one, other, pixels]) => 2 * pixels > ours.get(one) + theirs.get(other) - pixels);
+    return { found: new Map(found), true: ours.size, answered: theirs.size };
+  }
+
+  error(truth, answer) {
+    const pairs = this.pairs(truth, answer);
+    const [right, found, missed, wrong] = ["right", "found", "missed", "false"].map(verdict);
+    const colourOf = (i) => {
+      if (!this.labelled(truth[i])) return null;
+      const [one, other] = [this.number(truth[i]), this.labelled(answer[i]) ? this.number(answer[i]) : 0];
+      if (one) return other && pairs.found.get(one) === other ? found : missed;
+      return other ? wrong : right;
+    };
+    const hits = pairs.found.size;
+    return { colourOf, summary: `${hits} of ${pairs.true} found, ${pairs.answered - hits} false` };
+  }
+
+  errorLegend() {
+    const names = ["found", "missed", "false"];
+    return element("ul", { class: "legend" }, element("li", {}, "IoU above 0.5:"),
+      ...names.map((name) => element("li", {}, swatch(GALLERY.verdicts[name]), name)));
+  }
+}
+
+/** The colour of an instance by its number, as outlines.py has it: turns of hue by so much are far apart. */
+function hue(number) {
+  return [0, 2 / 3, 1 / 3].map((turn) => {
+    const place = 6 * ((number * 0.6180339887498949 + turn) % 1);
+    return 255 * (0.25 + 0.75 * Math.min(1, Math.max(0, Math.abs(place - 3) - 1)));
+  });
+}
+
 /** Kind of drawing -> what draws it. */
-const KINDS = { labels: ClassMap, depth: DepthMap, numbers: NumberMap, vectors: VectorMap, probability: ProbabilityMap };
+const KINDS = { labels: ClassMap, depth: DepthMap, numbers: NumberMap, vectors: VectorMap, probability: ProbabilityMap,
+  instances: InstanceMap };
 
 // === Gallery: parts of a drawing ===
 

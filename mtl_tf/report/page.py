@@ -66,7 +66,7 @@ def write_report(run_dir: Path, shown: Sequence[Picture], tasks: Sequence[Task] 
         headlines=_headlines(evaluation, epochs, top.baseline, board),
         score_tables=[_score_table(found, board) for found in sets],
         classes=classes,
-        absent=any(iou is None for _, rows in classes for _, _, iou, _ in rows),
+        absent=any(score is None for *_, rows in classes for _, _, score, _ in rows),
         class_title=top.title,
         has_baseline=bool(top.baseline),
         score_notes=_score_notes(board),
@@ -191,18 +191,18 @@ def _score_groups(columns, other, board):
 
 
 def _classes(evaluation, baseline, board):
-    """(heading, rows) of each class map; rows: (class, "#rrggbb" or None, IoU, baseline's IoU), absent classes last.
+    """(heading, name of the score, rows) of each task with classes; absent classes last.
 
-    A page of one class map needs no heading, which then is empty.
+    Rows: (class, "#rrggbb" or None, score, baseline's). A page of one such task needs no heading, which then is empty.
     """
     ours, theirs = board.by_class(evaluation), board.by_class(baseline)
     tables = []
     for task in [task for task in board.tasks if task.name in ours]:
         colours = dict(zip(*(task.page().get(key, ()) for key in ("classes", "palette")), strict=True))
         other = theirs.get(task.name, {})
-        rows = [(name, colours.get(name), iou, other.get(name)) for name, iou in ours[task.name].items()]
+        rows = [(name, colours.get(name), score, other.get(name)) for name, score in ours[task.name].items()]
         rows.sort(key=lambda row: (row[2] is None, -(row[2] or 0)))
-        tables.append((board.title(task) if len(ours) > 1 else "", rows))
+        tables.append((board.title(task) if len(ours) > 1 else "", task.of_classes[1], rows))
     return tables
 
 

@@ -75,9 +75,9 @@ class Board:
         return flat
 
     def by_class(self, evaluation: dict) -> dict[str, dict[str, float | None]]:
-        """Task -> class -> IoU in percent, of the tasks that have classes and were evaluated."""
-        found = {task.name: (evaluation.get(task.name) or {}).get("iou") for task in self.tasks}
-        return {task: {name: number(value) for name, value in ious.items()} for task, ious in found.items() if ious}
+        """Task -> class -> score in percent (`Task.of_classes`), of the tasks that have classes and were evaluated."""
+        found = {task.name: (evaluation.get(task.name) or {}).get(task.of_classes[0]) for task in self.tasks}
+        return {task: {name: number(value) for name, value in rows.items()} for task, rows in found.items() if rows}
 
 
 def number(value: object) -> float | None:

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from mtl_tf.errors import UsageError
-from mtl_tf.storage import files
+from mtl_tf.storage import arrays, files
+from mtl_tf.storage.texts import read_bytes
 from mtl_tf.storage.windows import Choose, Part, Window, cut, inside
 
 # Pillow reads many more, some by programs of others (Ghostscript), whatever a file's name says.
@@ -19,7 +20,7 @@ UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.err
 
 
 def read_rgb(path: str) -> np.ndarray:
-    """A picture, uint8 (H, W, 3); grey and palette pictures become RGB, transparency is dropped."""
+    """A picture, uint8 (H, W, 3); grey and palette pictures become RGB, transparency is dropped; see `arrays` too."""
     return read_part(path)[0]
 
 
@@ -30,6 +31,11 @@ def read_part(path: str, choose: Choose | None = None) -> tuple[np.ndarray, Part
         path: of the file.
         choose: from its size to the part that is wanted; None = all.
     """
+    if arrays.is_array(path):
+        picture = arrays.read_picture(path)
+        size = picture.shape[:2]
+        part = Part(path, size, choose(size) if choose else None)
+        return cut(picture, part.window), part
     image = _open(path)
     if image.mode not in ("RGB", "L", "P", "RGBA"):
         raise _wrong_mode(path, image, "an 8-bit RGB picture")
@@ -89,47 +95,6 @@ def read_exact_rgb(path: str, expected: str, part: Part | None = None) -> np.nda
         _demand_opaque(path, image)
         image = image.convert("RGB")
     return _pixels(image, _window(path, image, part))
-
-
-def read_floats(path: str, expected: str, part: Part | None = None) -> np.ndarray:
-    """The floating-point numbers (H, W, 3) of a NumPy file (.npy).
-
-    Args:
-        path: of the file.
-        expected: what it should hold, for the message.
-        part: of its picture that is wanted, 0 outside; None = all.
-    """
-    array, came = _numpy_array(path)
-    if array is None or array.dtype.kind != "f" or array.ndim != 3 or array.shape[2] != 3:
-        raise UsageError(f"{path}: expected {expected}, got {came}")
-    return cut(array, part and part.of(path, array.shape[:2]))
-
-
-def read_numbers(path: str, expected: str, channels: int) -> np.ndarray:
-    """The numbers (H, W, channels) of a NumPy file (.npy), of any type; of one channel also (H, W).
-
-    Args:
-        path: of the file.
-        expected: what it should hold, for the message.
-        channels: how many numbers each pixel has.
-    """
-    array, came = _numpy_array(path)
-    if array is not None and channels == 1 and array.ndim == 2:
-        array = array[..., None]
-    if array is None or array.dtype.kind not in "fiu" or array.ndim != 3 or array.shape[2] != channels:
-        raise UsageError(f"{path}: expected {expected}, channels = {channels}, got {came}")
-    return array
-
-
-def _numpy_array(path):
-    """The array in a file, None where there is none; what it is, for messages."""
-    try:
-        array = np.load(io.BytesIO(_content(path)), allow_pickle=False)
-        return array, f"{array.dtype} {array.shape}"
-    except UsageError:
-        raise
-    except Exception:  # NumPy does not say what it raises on damaged files
-        return None, "no array of NumPy (or a damaged one)"
 
 
 def read_label_codes(path: str, expected: str) -> np.ndarray:
@@ -213,6 +178,8 @@ def size_of(path: str) -> tuple[int, int] | None:
     def once():
         with files.open_file(path) as file:
             try:
+                if arrays.is_array(path):
+                    return arrays.size_in(file)
                 with open_picture(file) as image:
                     return image.size if _lies(image) else image.size[::-1]
             except UNREADABLE as error:
@@ -245,7 +212,7 @@ def _open(path):
 
     Of its info, "stored" is how its pixels are stored, "lossy" what has changed them or "".
     """
-    content = _content(path)
+    content = read_bytes(path)
     try:
         with open_picture(io.BytesIO(content)) as image:
             stored = image.tile[0][3] if image.tile else image.mode
@@ -267,21 +234,6 @@ def _lossy(image, content):
     if image.format == "WEBP":
         return "" if b"VP8L" in content else "lossy WebP"
     return "JPEG" if image.format == "JPEG" or image.info.get("compression") in ("jpeg", "tiff_jpeg") else ""
-
-
-def _content(path):
-    """The bytes of a file, or the error that names it."""
-    try:
-        return files.read(path)
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file") from None
-    except PermissionError:
-        raise UsageError(f"{path}: no permission to read it") from None
-    except OSError as error:
-        tries = f", in {1 + len(files.PAUSES)} tries" if files.may_pass(error) else ""
-        raise UsageError(
-            f"{path}: cannot be read ({error.strerror}{tries}); repair disk or network, or replace the file"
-        ) from None
 
 
 def _window(path, image, part):

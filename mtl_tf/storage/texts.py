@@ -1,4 +1,4 @@
-"""Small files of data sets: read, or the error that names the file."""
+"""Files of data sets, as bytes or texts: read, or the error that names the file."""
 
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files
@@ -12,8 +12,15 @@ def read_bytes(path: str) -> bytes:
     """
     try:
         return files.read(path)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file") from None
+    except PermissionError:
+        raise UsageError(f"{path}: no permission to read it") from None
     except OSError as error:
-        raise UsageError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        tries = f", in {1 + len(files.PAUSES)} tries" if files.may_pass(error) else ""
+        raise UsageError(
+            f"{path}: cannot be read ({error.strerror}{tries}); repair disk or network, or replace the file"
+        ) from None
 
 
 def read_text(path: str) -> str:

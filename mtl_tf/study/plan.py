@@ -111,7 +111,8 @@ class Plan:
         if "tasks" not in self.declaration.start:
             chosen.insert(0, self.base.tasks)
         names = dict.fromkeys(name for tasks in chosen for name in tasks or descriptor.chosen(()))
-        return Columns([descriptor[n].task(n, descriptor.name, self.base) for n in names if n in descriptor])
+        alone = [descriptor[name].task(name, descriptor.name, self.base) for name in names if name in descriptor]
+        return Columns([task.beside(alone) for task in alone])
 
     @property
     def figures(self) -> tuple[Figure, ...]:

@@ -11,6 +11,7 @@ from mtl_tf.tasks.classes import ClassLabels, Segmentation
 from mtl_tf.tasks.depth import DEPTH_UNITS, Depth, DepthLabels
 from mtl_tf.tasks.disparity import Disparity, DisparityLabels
 from mtl_tf.tasks.edges import EdgeLabels, Edges
+from mtl_tf.tasks.instances import InstanceLabels, Instances
 from mtl_tf.tasks.normals import NormalLabels, Normals
 from mtl_tf.tasks.regression import Regression, RegressionLabels
 from mtl_tf.tasks.saliency import Saliency, SaliencyLabels
@@ -29,6 +30,8 @@ __all__ = [
     "DisparityLabels",
     "EdgeLabels",
     "Edges",
+    "InstanceLabels",
+    "Instances",
     "Labels",
     "Metric",
     "Move",
@@ -53,6 +56,7 @@ __all__ = [
 
 # A kind of task is known by its labels.
 _BUILT_IN = (ClassLabels, DepthLabels, NormalLabels, EdgeLabels, SaliencyLabels, RegressionLabels, DisparityLabels)
+_BUILT_IN += (InstanceLabels,)
 KINDS: Registry = Registry("kind of task", {kind.kind: kind for kind in _BUILT_IN})
 
 
@@ -66,6 +70,6 @@ def loss_weight(config, task: Task) -> float:
     return dict(config.loss.weights).get(task.name, task.standard_weight)
 
 
-def answers(tasks, raws) -> dict:
-    """What raw heads (B, H, W, channels) by the task's name say: of all tasks (`Task.answers`), (B, H, W)."""
-    return {name: answer for task in tasks for name, answer in task.answers(raws[task.name]).items()}
+def answers(tasks, raws, size=None) -> dict:
+    """What raw heads (B, h, w, channels) by the task's name say: of all tasks (`Task.answers`), (B, H, W)."""
+    return {name: answer for task in tasks for name, answer in task.answers(raws, size).items()}

@@ -133,6 +133,10 @@ class Labels:
         """What the labels of `source` have to be, where these are not that; else empty."""
         return ""
 
+    def misfit(self, others: "Mapping[str, Labels]") -> "tuple[str, str, Any] | None":
+        """An entry that does not go with the labels of the other tasks of a data set: key, what is expected, entry."""
+        return None
+
     def derived(self, label, theirs: "Labels"):
         """The label map that follows from one of the task `source`.
 
@@ -167,6 +171,10 @@ class Labels:
 
     def moved(self, label, move: Move, config: "AugmentConfig"):
         """The values of a label map (H, W), a tensor, after its pixels were moved; as they are by default."""
+        return label
+
+    def pasted(self, label):
+        """The values of a label map, a tensor, that is pasted into one of another picture; as they are by default."""
         return label
 
     def adapting(self, other: "Labels", name: str, their: str, our: str) -> "tuple[Callable, Sequence[str]]":

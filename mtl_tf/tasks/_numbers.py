@@ -236,11 +236,11 @@ class NumberLabels(MapLabels):
 
     def read(self, path, part=None) -> np.ndarray:
         """Numbers, float32 (H, W) or (H, W, channels); `NOTHING` = no label."""
-        from mtl_tf.storage import pixels, windows
+        from mtl_tf.storage import arrays, pixels, windows
 
         expected = f"{self.kind} in {ENCODINGS[self.encoding]}"
         if self.encoding == "npy":
-            stored = pixels.read_numbers(path, expected, self.channels)
+            stored = arrays.read_numbers(path, expected, self.channels)
         elif self.encoding == "rgb8":
             stored = pixels.read_exact_rgb(path, expected)[..., : self.channels]
         else:

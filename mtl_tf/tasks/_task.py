@@ -75,6 +75,7 @@ class Task:
         kind: name of the kind.
         title: the same for people, capitalised.
         standard_weight: of its loss in the total, unless `loss.weights` names the task.
+        of_classes: key of the score of each class in `scores`, and its name in the field; none by default.
         data_ending: of the files in the first of `folders`; .npy where a PNG does not hold the answers.
         name: of the task; of its labels, head and scores.
     """
@@ -88,6 +89,7 @@ class Task:
     kind: ClassVar[str]
     title: ClassVar[str]
     standard_weight: ClassVar[float] = 0.5
+    of_classes: ClassVar[tuple[str, str]] = ("", "")
     data_ending: ClassVar[str] = ".png"
 
     name: str
@@ -114,7 +116,8 @@ class Task:
             target: label map (B, H, W).
 
         Returns:
-            Sum and count, float32 scalars, so that parts of a batch merge exactly; the mean is sum / count. The
+            Sum and count, float32 scalars, so that parts of a batch merge exactly; the mean is sum / count. A loss of
+            several terms that count different things gives both of each, (terms,); it is the sum of their means. The
             gradient of the sum is finite for any mask and target.
         """
         raise NotImplementedError
@@ -129,9 +132,26 @@ class Task:
         """The answer of a raw head (B, H, W, channels)."""
         raise NotImplementedError
 
-    def answers(self, raw) -> dict:
-        """All that a raw head says: the answer under the task's name, and what else there is under NAME_WHAT."""
-        return {self.name: self.decode(raw)}
+    def resized(self, raw, size):
+        """A raw head (B, h, w, channels) for answers of another size (H, W); None = as it is."""
+        if size is None:
+            return raw
+        import tensorflow as tf
+
+        return tf.image.resize(raw, size)
+
+    def answers(self, raws, size=None) -> dict:
+        """All that the network says of this task: its answer under its name, and what else there is under NAME_WHAT.
+
+        Args:
+            raws: the raw heads (B, h, w, channels) of all tasks, by name.
+            size: (H, W) of the answers; None = that of the heads.
+        """
+        return {self.name: self.decode(self.resized(raws[self.name], size))}
+
+    def beside(self, tasks: "Sequence[Task]") -> "Task":
+        """The same task in a network of these tasks, of which it may need another's head and labels."""
+        return self
 
     @property
     def metrics(self) -> Sequence[Metric]:
@@ -141,6 +161,10 @@ class Task:
     def measure(self, raw, target) -> dict:
         """Additive statistics of each image: name -> float64 (B, ...). Whoever merges images adds rows up, exactly."""
         raise NotImplementedError
+
+    def measured(self, raws, labels) -> dict:
+        """What `measure` gives, of the raw heads and the labels of all tasks by name."""
+        return self.measure(raws[self.name], labels[self.name])
 
     def scores(self, statistics: dict[str, np.ndarray]) -> dict:
         """The scores of a sum of statistics over images; None where nothing was counted."""

@@ -121,7 +121,7 @@ class VectorLabels(MapLabels):
         encoding: a key of `VECTOR_ENCODINGS`. rgb8: n = 2 v / 255 - 1; grey and black = no label.
         intrinsics: of the camera, as `_intrinsics` takes them; for labels that are derived, and perspective crops.
         source: the task that they are derived from; "" = they lie in files.
-        fit: `radius` and `spacing` of `surfaces.normals_of_depth`; () = differences where depth has 16 bits, else 4, 2.
+        fit: `radius` and `spacing` of `surfaces.normals_of_depth`; () = differences where depth is fine, else 4, 2.
     """
 
     keys: ClassVar[tuple[str, ...]] = ("axes", "encoding", "intrinsics", "source", "fit")
@@ -176,10 +176,10 @@ class VectorLabels(MapLabels):
 
     def read(self, path, part=None) -> np.ndarray:
         """Unit vectors, float32 (H, W, 3); zero = no label."""
-        from mtl_tf.storage import pixels
+        from mtl_tf.storage import arrays, pixels
 
         if self.encoding == "npy":
-            return codecs.to_camera_axes(pixels.read_floats(path, self.expected, part), self.axes)
+            return codecs.to_camera_axes(arrays.read_floats(path, self.expected, part), self.axes)
         return codecs.decode_directions(pixels.read_exact_rgb(path, self.expected, part), self.axes)
 
     @property

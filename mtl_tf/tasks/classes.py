@@ -37,6 +37,7 @@ class Segmentation(Task):
 
     kind: ClassVar[str] = "classes"
     title: ClassVar[str] = "Segmentation"
+    of_classes: ClassVar[tuple[str, str]] = ("iou", "IoU")
 
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
@@ -57,10 +58,11 @@ class Segmentation(Task):
 
         return kernels.argmax(raw)
 
-    def answers(self, raw) -> dict:
+    def answers(self, raws, size=None) -> dict:
         """The class, and NAME_probability: of that class, 0..1."""
         from keras import ops
 
+        raw = self.resized(raws[self.name], size)
         return {self.name: self.decode(raw), f"{self.name}_probability": ops.max(ops.softmax(raw, -1), -1)}
 
     def loss(self, raw, target) -> tuple:

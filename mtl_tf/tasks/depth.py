@@ -15,6 +15,7 @@ from mtl_tf.tasks._task import Metric, PredictedFile, Task
 
 CODES = {"inverse_uint8": 256, "uint8_scaled": 256, "uint16_scaled": 65536, "disparity": 65536}  # of each encoding
 SCALED = ("uint16_scaled", "uint8_scaled")
+ENCODINGS = (*CODES, "npy")
 
 _BY_IMAGE = (
     Metric("si_log_rmse", "SI-logRMSE", higher=False, main=True),
@@ -265,8 +266,8 @@ class DepthLabels(Labels):
     """How depth is stored; where it says metres, its unit is meant.
 
     Attributes:
-        encoding: one of `CODES`. "disparity" (of a stereo pair) is turned into depth by the reader of a data set that
-            has it.
+        encoding: one of `ENCODINGS`. "disparity" (of a stereo pair) is turned into depth by the reader of a data set
+            that has it; "npy" are metres as numpy.save writes them.
         unit: what the numbers are, a key of `DEPTH_UNITS`.
         scale: metres a unit of `uint16_scaled` and `uint8_scaled`.
         invalid: stored values besides 0 that say that nothing was measured.
@@ -308,14 +309,14 @@ class DepthLabels(Labels):
 
     @classmethod
     def parse(cls, entry) -> "DepthLabels":
-        found = {"encoding": entry.take("encoding", keys.one_of(*CODES))}
+        found = {"encoding": entry.take("encoding", keys.one_of(*ENCODINGS))}
         found["unit"] = entry.take("unit", keys.one_of(*DEPTH_UNITS), default="metres")
         if found["encoding"] == "uint8_scaled":  # whose steps are of no usual size
             found["scale"] = entry.take("scale", keys.positive)
         else:
             found["scale"] = entry.take("scale", keys.positive, default=0.001)
         found["invalid"] = entry.take("invalid", _wholes, default=())
-        largest = CODES[found["encoding"]] - 1
+        largest = CODES.get(found["encoding"], 1) - 1  # of metres only 0, NaN and what is out of range is no depth
         if any(code > largest for code in found["invalid"]):
             entry.fail("invalid", f"a list of stored values, 0..{largest}", max(found["invalid"]))
         found["minimum"], found["maximum"] = entry.take("minimum", keys.positive), entry.take("maximum", keys.positive)
@@ -337,6 +338,7 @@ class DepthLabels(Labels):
             "uint8_scaled": f"8 bits, value x {self.scale:g}",
             "uint16_scaled": f"16 bits, value x {self.scale:g}",
             "disparity": "from disparity",
+            "npy": "floats",
         }
         return f"{name}: {how[self.encoding]}; {unknown} = not measured; valid {low} to {high}"
 
@@ -345,10 +347,16 @@ class DepthLabels(Labels):
         steps = (self.minimum, self.maximum) if self.encoding == "inverse_uint8" else (self.scale,)
         return self.encoding, steps, self.invalid
 
+    @property
+    def endings(self) -> tuple[str, ...]:
+        return (".npy",) if self.encoding == "npy" else super().endings
+
     def read(self, path, part=None) -> np.ndarray:
         """Metres, float32 (H, W); 0 = invalid, as is everything outside the range."""
         from mtl_tf.tasks.reading import depth_files
 
+        if self.encoding == "npy":
+            return depth_files.read_metres(path, self, part)
         return depth_files.table(self).take(depth_files.read_codes(path, self, part))
 
     def emptiness(self, path: str, label: np.ndarray) -> list[str]:
@@ -357,10 +365,10 @@ class DepthLabels(Labels):
         return [f"{path}: no pixel has a valid depth ({self.minimum:g}..{self.maximum:g}{self.symbol})"]
 
     def seen(self, path: str, label=None) -> dict:
-        """Nothing of a label map, whose stored values are not known."""
+        """Nothing of metres, and of a label map, whose stored values are not known."""
         from mtl_tf.tasks.reading import suspect_depths
 
-        return suspect_depths.seen(self, path) if label is None else {}
+        return suspect_depths.seen(self, path) if label is None and self.encoding in CODES else {}
 
     def suspicions(self, name: str, seen, trained):
         from mtl_tf.tasks.reading import suspect_depths

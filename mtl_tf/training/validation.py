@@ -16,7 +16,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.evaluation import Evaluation, Evaluator, finite, strategy_and_batch
 from mtl_tf.objective import total_loss
 from mtl_tf.selection import selection_score
-from mtl_tf.tasks import Task
+from mtl_tf.tasks import Task, answers
 from mtl_tf.training.averaging import Averaging
 from mtl_tf.training.checkpoints import save_weights
 from mtl_tf.training.runtime import Runtime
@@ -190,8 +190,8 @@ class Validation:
 
     def answers(self, images) -> dict[str, np.ndarray]:
         """Decoded answers of the network by task, for images (B, H, W, 3)."""
-        outputs = self._predict(tf.cast(images, tf.float32))
-        return {task.name: task.decode(outputs[task.name]).numpy() for task in self._tasks}
+        found = answers(self._tasks, self._predict(tf.cast(images, tf.float32)))
+        return {task.name: found[task.name].numpy() for task in self._tasks}
 
     @tf.function(reduce_retracing=True, autograph=False)
     def _predict(self, images):

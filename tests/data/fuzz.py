@@ -100,6 +100,24 @@ def camvid_segnet(root):
 
 
 @writer
+def nyud_mt(root):
+    """Numbers in NumPy files, with lists of the splits."""
+    return official.write_nyud_mt(root)
+
+
+@writer
+def nyud_mt_astmt(root):
+    """Numbers in MATLAB files, directions in JPEG files."""
+    return official.write_nyud_mt(root, "astmt")
+
+
+@writer
+def mtan_nyuv2(root):
+    """Pictures in NumPy files."""
+    return official.write_mtan_nyuv2(root)
+
+
+@writer
 def pascal_mt(root):
     """Nested structs and label maps of MATLAB, lists."""
     return official.write_pascal_mt(root)

@@ -22,6 +22,20 @@ def save(path: pathlib.Path, array) -> pathlib.Path:
     return path
 
 
+def save_array(path: pathlib.Path, array) -> pathlib.Path:
+    """Writes a .npy file; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, array)
+    return path
+
+
+def save_mat(path: pathlib.Path, **variables) -> pathlib.Path:
+    """Writes a MATLAB file; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scipy.io.savemat(path, variables, do_compression=True)
+    return path
+
+
 def picture(seed: int = 0) -> np.ndarray:
     """RGB, uint8 (4, 6, 3)."""
     return np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -157,6 +171,71 @@ def write_camvid_segnet(root: pathlib.Path) -> dict:
     return dict(data__name="camvid", data__root=str(root), tasks=("semseg",))
 
 
+# === NYUD-MT ===
+
+NYUD_CODES = [0, 1, 40, 5]  # none, wall, otherprop, chair; the others wall
+NYUD_METRES = [0.0, 0.05, 2.5, 10.5, np.nan]  # the others 3 m
+# As stored, right, up, to the camera: none, a floor, a surface that faces right; the others face the camera.
+NYUD_NORMALS = [(0, 0, 0), (0, 1, 0), (1, 0, 0)]
+NYUD_LISTS = {"train": ("1", "2", "10"), "val": ("3", "4")}
+NYUD_FACING = (128, 128, 255)  # a colour
+
+
+def write_nyud_mt(root: pathlib.Path, layout: str = "vandenhende") -> dict:
+    """The archive in the layout of Vandenhende et al., of "invpt" or of "astmt"; returns the options that read it."""
+    classes, edges = pixels(NYUD_CODES, np.uint8, 1), pixels([1, 0, 1], np.uint8)
+    metres, normals = pixels(NYUD_METRES, np.float32, 3), pixels(NYUD_NORMALS, np.float32, (0, 0, 1))
+    for split, names in NYUD_LISTS.items():
+        (root / "gt_sets").mkdir(parents=True, exist_ok=True)
+        (root / f"gt_sets/{split}.txt").write_text("".join(f"{name}\n" for name in names))
+        for name in names:
+            save(root / f"images/{name}.{'png' if layout == 'invpt' else 'jpg'}", picture(int(name)))
+            if layout == "astmt":
+                save_mat(root / f"segmentation/{name}.mat", segmentation=classes)
+                save_mat(root / f"depth/{name}.mat", depth=metres)
+                save(root / f"normals/{name}.jpg", np.full((HEIGHT, WIDTH, 3), NYUD_FACING, np.uint8))
+            else:
+                save(root / f"segmentation/{name}.png", classes)
+                save_array(root / f"depth/{name}.npy", metres)
+            if layout == "invpt":
+                save(root / f"normals/{name}.png", np.rint(127.5 * (normals + 1)).astype(np.uint8))
+            if layout == "vandenhende":
+                save_array(root / f"normals/{name}.npy", normals)
+                save_array(root / f"edge/{name}.npy", edges)
+            else:
+                save(root / f"edge/{name}.png", 255 * edges)
+    return dict(data__name="nyud_mt", data__root=str(root), tasks=("semseg", "depth", "normals", "edges"))
+
+
+# === The copies of MTAN ===
+
+MTAN_CODES = [-1, 0, 6, 3]
+MTAN_DISPARITIES = [0, 1 / 65535, 32257 / 65535]
+
+
+def write_mtan_nyuv2(root: pathlib.Path, counts=(("train", 3), ("val", 2))) -> dict:
+    """The copy of NYUv2, pictures 0..1; returns the options that read it."""
+    for split, count in counts:
+        for number in range(count):
+            save_array(root / f"{split}/image/{number}.npy", picture(number) / 255)
+            save_array(root / f"{split}/label/{number}.npy", pixels([*MTAN_CODES, 12], np.float32, 11))
+            save_array(root / f"{split}/depth/{number}.npy", pixels(NYUD_METRES, np.float64, 3)[..., None])
+            save_array(root / f"{split}/normal/{number}.npy", pixels(NYUD_NORMALS, np.float64, (0, 0, 1)))
+    return dict(data__name="mtan_nyuv2", data__root=str(root), tasks=("semseg", "depth", "normals"))
+
+
+def write_mtan_cityscapes(root: pathlib.Path, classes=("label_7", "label_19", "label_2")) -> dict:
+    """The copy of Cityscapes, pictures 0..1; returns the options that read it."""
+    most = {"label": 6, "label_7": 6, "label_19": 18, "label_2": 1}
+    for split, count in (("train", 3), ("val", 2)):
+        for number in range(count):
+            save_array(root / f"{split}/image/{number}.npy", (picture(number) / 255).astype(np.float32))
+            save_array(root / f"{split}/depth/{number}.npy", pixels(MTAN_DISPARITIES, np.float32, 0.25)[..., None])
+            for name in classes:
+                save_array(root / f"{split}/{name}/{number}.npy", pixels([-1, 0, most[name]], np.float32, 1))
+    return dict(data__name="mtan_cityscapes", data__root=str(root), tasks=("semseg", "depth"))
+
+
 # === PASCAL for many tasks ===
 
 PASCAL_LISTS = {"train": ("2008_000002", "2008_000007"), "val": ("2008_000003",)}
@@ -193,10 +272,7 @@ def write_annotation(path: pathlib.Path, people: list[dict[str, np.ndarray]]) ->
         }
         for name, number, parts in whole
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"anno": structs([{"imname": path.stem, "objects": structs(objects)}])}
-    scipy.io.savemat(path, content, do_compression=True)
-    return path
+    return save_mat(path, anno=structs([{"imname": path.stem, "objects": structs(objects)}]))
 
 
 PASCAL_PEOPLE = [
@@ -218,9 +294,7 @@ def write_pascal_mt(root: pathlib.Path) -> dict:
             save(root / f"sal_distill/{name}.png", pixels([0, 127, 128, 255], np.uint8))
             people = PASCAL_PEOPLE if (split, number) == ("train", 0) else []
             write_annotation(root / f"human_parts/{name}.mat", people)
-            maps = root / f"pascal-context/trainval/{name}.mat"
-            maps.parent.mkdir(parents=True, exist_ok=True)
-            scipy.io.savemat(maps, {"LabelMap": PASCAL_MAP.astype(np.uint16)})
+            save_mat(root / f"pascal-context/trainval/{name}.mat", LabelMap=PASCAL_MAP.astype(np.uint16))
     return dict(data__name="pascal_mt", data__root=str(root))
 
 

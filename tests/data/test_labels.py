@@ -12,7 +12,8 @@ from mtl_tf.data import descriptors
 from mtl_tf.data.mixture import Part
 from mtl_tf.data.sets import describe, open_split
 from mtl_tf.errors import UsageError
-from tests.helpers import changed, described, tool_module
+from mtl_tf.storage import windows
+from tests.helpers import changed, described, in_this_process, tool_module, write_dataset
 
 TRUTH = np.repeat([[0, 1, 1, 0, 1, 0]], 4, 0)
 COLOURS = np.array([[128, 64, 128], [0, 0, 142]], np.uint8)
@@ -115,6 +116,43 @@ def test_linear_8_bit_depth_and_codes_without_measurement(tmp_path):
     path = saved(tmp_path, np.array([[2000, 65535]], np.uint16))
     np.testing.assert_allclose(scaled["depth"].read(path), [[2, 65.535]])
     np.testing.assert_allclose(changed(scaled, depth_invalid=(65535,))["depth"].read(path), [[2, 0]])
+
+
+def test_metres_in_numpy_files(tmp_path):
+    metres = described("mine", depth_encoding="npy", depth_minimum=0.5, depth_maximum=10.0)
+    stored = np.array([[0.25, 0.5, 2.5, 10, 11], [0, -1, np.nan, np.inf, 3]])
+    for name, values in (("a.npy", stored), ("b.npy", stored[..., None].astype(np.float32))):
+        np.save(tmp_path / name, values)
+        read = metres["depth"].read(str(tmp_path / name))
+        np.testing.assert_array_equal(read, [[0, 0.5, 2.5, 10, 0], [0, 0, 0, 0, 3]])
+        assert read.dtype == np.float32
+    part = windows.Part("a.jpg", (2, 5), windows.Window(0, -1, 1, 4))
+    np.testing.assert_array_equal(metres["depth"].read(str(tmp_path / "a.npy"), part), [[0, 0, 0.5, 2.5]])
+    np.save(tmp_path / "a.npy", stored[0])
+    with pytest.raises(UsageError, match=r"a.npy: expected depth as numbers \(H, W\) in a .npy file"):
+        metres["depth"].read(str(tmp_path / "a.npy"))
+
+
+def test_metres_in_numpy_files_of_a_folder(tmp_path):
+    root = write_dataset(tmp_path / "data", {"train": 2})
+    metres = [np.full((32, 48), 2.0 + number) for number in range(2)]
+    for number in range(2):
+        (root / f"train/depth/{number}.png").unlink()
+        np.save(root / f"train/depth/{number}.npy", metres[number])
+    descriptors.write(root, changed(descriptors.read(root), depth_encoding="npy", depth_scale=0.001))
+    place = f"--data.root={root}"
+    for tool, *options in (
+        ("check_dataset", "--data.name=folder"),
+        ("describe_dataset", "--noask", "--replace"),
+        ("dataset_statistics", "--data.name=folder", "--write"),
+        ("pack_dataset", "--data.name=folder", f"--output={tmp_path}/packed", "--verify"),
+    ):
+        done = in_this_process(tool, place, *options)
+        assert done.returncode == 0, done.stderr
+    assert descriptors.read(root)["depth"].encoding == "npy" and descriptors.read(root)["depth"].mean == 2.5
+    for data in (dict(name="folder", root=str(root)), dict(name="packed", root=f"{tmp_path}/packed")):
+        source = open_split(configuration.Config(data=configuration.DataConfig(**data)), "train")
+        np.testing.assert_array_equal([source.read(number)["depth"] for number in range(2)], metres)
 
 
 DESCRIBED = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from mtl_tf.data.matlab import read_numbers, read_variables
+from mtl_tf.data.matlab import read_map, read_numbers, read_variables
 from mtl_tf.errors import UsageError
 from tests.data.official import structs
 from tests.mutations import mutate, seconds_at_most
@@ -39,6 +39,20 @@ def test_numbers_as_scipy_writes_them(tmp_path, compressed):
         assert found[name].dtype == np.float64
         np.testing.assert_array_equal(found[name], expected[name].ravel(order="F"), err_msg=name)
     assert "cell" not in found
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_map_has_its_rows_and_columns(tmp_path, compressed):
+    path = tmp_path / "m.mat"
+    depth = np.arange(6, dtype=np.float32).reshape(2, 3) / 4
+    path.write_bytes(written(compressed, depth=depth, other=np.zeros((2, 3, 2)), text="x"))
+    np.testing.assert_array_equal(read_map(str(path), "depth"), depth)
+    for name in ("labels", "other", "text"):
+        with pytest.raises(UsageError, match=rf"named '{name}', got depth \[2, 3\], other \[2, 3, 2\]"):
+            read_map(str(path), name)
+    path.write_bytes(written(compressed, depth=np.zeros((0, 3))))
+    with pytest.raises(UsageError, match=r"got depth \[0, 3\]; replace it"):
+        read_map(str(path), "depth")
 
 
 def test_big_endian_by_hand(tmp_path):
@@ -78,6 +92,7 @@ def test_damage_is_an_error_or_harmless(tmp_path, compressed):
         try:
             with seconds_at_most(20):
                 read_numbers(str(path))
+                read_map(str(path), "half")
         except UsageError as error:
             assert "\n" not in str(error)
 

@@ -137,18 +137,28 @@ def test_lists(options, root):
     assert "train.txt: no picture is named" in refusal(options)
 
 
-@pytest.mark.parametrize(("task", "folder"), [("parts", "human_parts"), ("saliency", "sal_distill")])
-def test_what_is_not_unpacked_is_named(options, root, task, folder):
+@pytest.mark.parametrize(
+    ("task", "folder"),
+    [
+        ("semseg", "semseg/pascal-context"),
+        ("parts", "human_parts"),
+        ("normals", "normals_distill"),
+        ("normals", "pascal-context/trainval"),
+        ("saliency", "sal_distill"),
+    ],
+)
+def test_half_of_the_archive(options, root, task, folder):
     shutil.rmtree(root / folder)
-    source = opened(options)
-    assert source.labelled[task] == 0
-    assert source.where[task] == f"unpack {folder} of PASCAL_MT.tgz into {root}"
-    empty = source.descriptor[task].empty((4, 6))
-    np.testing.assert_array_equal(source.read(0)[task], empty)
+    options |= dict(tasks=tuple(name for name in FIVE if name != "edges"))
+    others = ",".join(name for name in options["tasks"] if name != task)
+    assert refusal(options) == (
+        f"{root} has no folder {folder}: unpack PASCAL_MT.tgz again, whole, or leave {task} out (--tasks={others})"
+    )
+    assert len(opened(options | dict(tasks=tuple(others.split(","))))) == 2
 
 
-def test_normals_need_the_label_maps(options, root):
-    shutil.rmtree(root / "pascal-context")
+def test_normals_need_their_label_map(options, root):
+    (root / "pascal-context/trainval/2008_000002.mat").unlink()
     message = refusal(options, index=0)
     assert message.startswith(f"{root}/normals_distill/2008_000002.png: the normals count on some classes only")
     assert "pascal-context/trainval/2008_000002.mat" in message
@@ -182,7 +192,9 @@ def test_files_of_another_kind(options, root):
     assert "LabelMap of 6x2, but 2008_000002.png is 6x4" in refusal(options | dict(tasks=("normals",)), index=0)
     assert "6x2 pixels, but its image 2008_000002.jpg is 6x4" in refusal(options | dict(tasks=("edges",)), index=0)
     scipy.io.savemat(maps, {"other": PASCAL_MAP})
-    assert "expected a matrix LabelMap" in refusal(options | dict(tasks=("edges",)), index=0)
+    assert "expected numbers (H, W) named 'LabelMap', got other [4, 6]" in refusal(
+        options | dict(tasks=("edges",)), index=0
+    )
     save(root / "normals_distill/2008_000002.png", picture()[..., 0])
     assert "expected normals in 8-bit RGB" in refusal(options | dict(tasks=("normals",)), index=0)
 

@@ -247,7 +247,7 @@ def test_each_fault_is_one_line(official, tmp_path, capsys):
         ([f"--mat={tmp_path}/beyond.mat"], "beyond.mat: sample 1 has label"),
         (
             [f"--mat={official}", f"--splits={tmp_path}/none.mat"],
-            "none.mat: no such file or directory; name the official splits",
+            "none.mat: no such file; name the official splits",
         ),
         ([f"--mat={official}", f"--splits={tmp_path}/text.mat"], "text.mat: not a MATLAB file of version 5"),
         ([f"--mat={official}", f"--splits={tmp_path}/other.mat"], "other.mat has no trainNdxs"),

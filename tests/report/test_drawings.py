@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtl_tf import pictures
+from mtl_tf import outlines, panoptic, pictures
 from mtl_tf.report import embedding
 from mtl_tf.report.document import Answer, Document, Picture, write_document
-from mtl_tf.tasks import Depth, Segmentation
+from mtl_tf.tasks import Depth, Instances, Segmentation
 from tests.report.browser import browsing, find, load, named, needed, pixel, point, redrawing, texts
 from tests.report.standins import Chances, Directions, Salience
 
@@ -193,6 +193,41 @@ def test_without_a_label_there_is_no_error(driver, tmp_path):
     load(driver, write_document(tmp_path / "page.html", Document("d", (), pictures=(shown,), tasks=TASKS[2:])))
     assert texts(driver, ".side figcaption") == ["Error, no label"] * 2
     assert not driver.find_elements(By.CSS_SELECTOR, ".controls input"), "nothing lies over the photograph"
+    assert driver.get_log("browser") == []
+
+
+# === Instances ===
+
+
+def test_instances_are_found_missed_or_false(driver, tmp_path):
+    """Columns 0..11 are found under another number; 24..35 are found by a third only; 40..47 are false."""
+    task = Instances(sigma=1.0, thing_names=("car",)).beside(TASKS[:1])
+    columns = np.arange(WIDTH)
+    truth = np.tile(np.select([columns < 12, (columns >= 24) & (columns < 36)], [1, 2]), (HEIGHT, 1))
+    truth[:4] = 65535
+    answer = np.tile(
+        np.select([columns < 12, columns >= 40, (columns >= 32) & (columns < 36)], [1007, 1003, 1009], 2000),
+        (HEIGHT, 1),
+    )
+    answer[-1] = panoptic.VOID
+    image = np.full((*SIZE, 3), 200, np.uint8)
+    shown = Picture("1", "", image, {"instances": truth}, (Answer("a", {"instances": answer}, {}),))
+    load(driver, write_document(tmp_path / "page.html", Document("d", (), pictures=(shown,), tasks=(task,))))
+    error = "[data-task=instances] .side canvas"
+    for x, verdict in ((2, "found"), (26, "missed"), (34, "missed"), (44, "false"), (20, "right")):
+        assert pixel(driver, error, x, 10) == list(pictures.VERDICTS[verdict]), x
+    assert pixel(driver, error, 2, HEIGHT - 1) == list(pictures.VERDICTS["missed"])
+    assert pixel(driver, error, 2, 1) in CHECKERS
+    assert texts(driver, "[data-task=instances] .side figcaption") == ["Error, 1 of 2 found, 2 false", "Image"]
+    first = "[data-task=instances] .compare .stack canvas:nth-of-type(1)"
+    mixed = 0.7 * outlines.colours(np.array(1)) + 0.3 * 200
+    assert pixel(driver, first, 2, 10) == pytest.approx(mixed, abs=1.5)
+    assert pixel(driver, first, 20, 10) == [200] * 3
+    for x, y, told in ((2, 10, "truth instance 1, answer car 7"), (20, 10, "truth no instance, answer sky")):
+        point(driver, "[data-task=instances] .compare .stack", x, y, SIZE)
+        assert find(driver, "[data-task=instances] .readout").text == told
+    point(driver, "[data-task=instances] .compare .stack", 2, HEIGHT - 1, SIZE)
+    assert find(driver, "[data-task=instances] .readout").text == "truth instance 1, answer no label"
     assert driver.get_log("browser") == []
 
 

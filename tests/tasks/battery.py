@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from mtl_tf import panoptic
 from mtl_tf.tasks import (
     ClassLabels,
     Depth,
@@ -14,6 +15,8 @@ from mtl_tf.tasks import (
     DisparityLabels,
     EdgeLabels,
     Edges,
+    InstanceLabels,
+    Instances,
     Labels,
     NormalLabels,
     Normals,
@@ -36,6 +39,7 @@ class Example:
         raw_of: the raw head (B, H, W, channels) that answers label maps; where there is no label, anything finite.
         step: by how much a label may change when it is written to a file and read.
         others: further labels of the kind, for dataset.json.
+        pointwise: whether the answer at a pixel depends on the head there alone.
     """
 
     labels: Labels
@@ -43,6 +47,7 @@ class Example:
     raw_of: Callable[[np.ndarray], np.ndarray]
     step: float = 0.0
     others: tuple[Labels, ...] = ()
+    pointwise: bool = True
 
     def batch(self, size=(5, 7, 8), seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """A raw head and label maps of images: one labelled in part, one not at all, one at a pixel, others wholly."""
@@ -88,6 +93,12 @@ def _standard(mean, std):
     return raw_of
 
 
+def _centred(target):
+    there = (target > 0) & (target != 65535)
+    heat, ways = panoptic.targets(np.where(there, target, 0), 1.0)
+    return np.concatenate([10 * heat[..., None], ways / 4.0, _logits(there)], -1)
+
+
 _CLASSES = ClassLabels(("a", "b", "c"), ((1, 2, 3), (250, 0, 0), (0, 250, 0)))
 _DEPTH = DepthLabels("uint16_scaled", scale=0.01, minimum=1.0, maximum=50.0)
 _NORMALS = NormalLabels("right,up,to_camera")
@@ -107,7 +118,10 @@ EXAMPLES = {
         _depth(),
         _whitened,
         step=0.0051,
-        others=(DepthLabels("inverse_uint8", "metres", invalid=(7,), mean=3.0, std=1.0, log_mean=-1.0, log_std=0.5),),
+        others=(
+            DepthLabels("inverse_uint8", "metres", invalid=(7,), mean=3.0, std=1.0, log_mean=-1.0, log_std=0.5),
+            DepthLabels("npy", minimum=0.1, maximum=10.0),
+        ),
     ),
     "depth by silog": Example(_DEPTH, _depth("silog"), _whitened, step=0.0051),
     "normals": Example(
@@ -139,13 +153,21 @@ EXAMPLES = {
     "disparity": Example(
         DisparityLabels("npy", scale=1.0, invalid=()), Disparity((40.0,), (5.0,)), _standard(40.0, 5.0), step=1e-5
     ),
+    "instances": Example(
+        InstanceLabels(),
+        Instances(sigma=1.0),
+        _centred,
+        others=(InstanceLabels("class_1000", 65535, "semseg", ("a",)), InstanceLabels("rgb24", 0xFFFFFF)),
+        pointwise=False,
+    ),
     "saliency": Example(SaliencyLabels(), Saliency(), _logits, others=(SaliencyLabels("grey", 255),)),
 }
 
 
-def loss_of(task: Task, raw, target) -> tuple[float, float]:
-    """Sum and count of a loss."""
-    return tuple(float(part) for part in task.loss(tf.constant(raw, tf.float32), tf.constant(target)))
+def loss_of(task: Task, raw, target) -> tuple[np.ndarray, np.ndarray]:
+    """Sums and counts of the terms of a loss."""
+    found = task.loss(tf.constant(raw, tf.float32), tf.constant(target))
+    return tuple(np.atleast_1d(part.numpy().astype(np.float64)) for part in found)
 
 
 def statistics_of(task: Task, raw, target) -> dict[str, np.ndarray]:

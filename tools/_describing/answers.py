@@ -4,7 +4,7 @@ import dataclasses
 
 from _describing.classes import segmentation
 from _describing.depth import depth
-from _describing.looking import ASKED, Found
+from _describing.looking import ARRAYS, ASKED, Found
 from _describing.options import Options
 from _describing.questions import Questions, splits_of
 from mtl_tf.data.descriptors import Descriptor
@@ -17,7 +17,8 @@ def answers(found: Found, own: Options, old: Descriptor | None, ask: Questions, 
     name = own.name or ask("Name of the data set?", old.name, str, "name")
     parse, there = splits_of(found.counts), ",".join(found.counts)
     splits = parse(",".join(own.splits)) if own.splits else ask("Splits?", there, parse, "splits")
-    labels = {task: said for task, said in old.labels.items() if task not in ASKED}
+    # Arrays are not looked at.
+    labels = {task: said for task, said in old.labels.items() if task not in ASKED or said.endings == ARRAYS}
     if found.labels:
         labels["semseg"] = segmentation(found, own, old.labels.get("semseg", ClassLabels((), ())), ask)
     if found.depth:

@@ -50,10 +50,11 @@ def splits_of(data: DataConfig) -> list[str]:
 
 
 def known_as(data: DataConfig) -> list[str]:
-    """The names of the known data sets in whose layout the files of data.root lie; the project's own is none."""
+    """The names of the built-in data sets in whose layout the files in data.root lie; the project's own is none."""
     found = []
-    for name, known in DATA_SETS.items():
-        with contextlib.suppress(UsageError):
+    for name in DATA_SETS.built_in:
+        with contextlib.suppress(UsageError):  # which says that it is none of these
+            known = DATA_SETS[name]
             own = known.to_order or known.open is folder.open_split
             if not own and known.splits(dataclasses.replace(data, name=name)):
                 found.append(name)

@@ -129,11 +129,15 @@ def list_files(
     Raises:
         UsageError: two files have one id, or a folder cannot be listed.
     """
+    endings = listing.PICTURES if modality == "rgb" else labels.endings if labels else listing.LABELS
+    return files_below(files.join(folder, modality), (*endings, *more))
+
+
+def files_below(folder: str, endings: tuple[str, ...]) -> tuple[dict[str, str], list[PassedOver]]:
+    """The files of some endings in a folder and in those below it; returns and raises as `list_files`."""
     found: dict[str, str] = {}
-    folder = files.join(folder, modality)
     try:
-        endings = listing.PICTURES if modality == "rgb" else labels.endings if labels else listing.LABELS
-        listed = listing.look_through(folder, (*endings, *more))
+        listed = listing.look_through(folder, endings)
     except FileNotFoundError:
         return {}, []
     except OSError as error:

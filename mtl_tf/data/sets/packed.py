@@ -148,7 +148,8 @@ def _pack(name, label, blank):
     One that is not whole becomes its place in a table of all that occur, unless there are more than two bytes can tell.
     """
     if np.issubdtype(label.dtype, np.integer):
-        kind = next(k for k in ("<u1", "<u2", label.dtype) if (label.astype(k) == label).all())
+        every = np.append(label.ravel(), np.array(blank, label.dtype))  # the blank fills what lies outside of a picture
+        kind = next(k for k in ("<u1", "<u2", label.dtype) if (every.astype(k) == every).all())
         return {name: label.astype(kind).tobytes()}
     # As whole numbers, so that every bit counts. The blank comes first and fills what lies outside of a picture.
     bits = label.astype("<f4").view("<u4")

@@ -13,12 +13,12 @@ from scipy import ndimage
 
 from mtl_tf.boundaries import thinned
 from mtl_tf.data.descriptors import Descriptor
-from mtl_tf.data.matlab import read_variables
+from mtl_tf.data.matlab import read_map, read_variables
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets.colours import voc_colours
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.nyuv2 import NYUV2_NAMES
-from mtl_tf.data.sets.places import files_in, find_place
+from mtl_tf.data.sets.places import demand_parts, files_in, find_place
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import codecs, files
 from mtl_tf.storage.pixels import read_exact_rgb, size_of
@@ -66,6 +66,7 @@ _LISTS, _PICTURES, _MAPS = "ImageSets/Context", "JPEGImages", "pascal-context/tr
 _LAYOUT = f"{_PICTURES}/*.jpg, {_LISTS}/train.txt, beside them semseg, human_parts, normals_distill, sal_distill, ..."
 _ARCHIVE = "PASCAL_MT.tgz"
 _FOLDERS = {
+    "rgb": ((_PICTURES, "jpg"),),
     "semseg": (("semseg/pascal-context", "png"), ("semseg/VOC12", "png")),  # the latter where both have a file
     "parts": (("human_parts", "mat"),),
     "normals": (("normals_distill", "png"),),
@@ -78,14 +79,14 @@ def open_split(config, split, descriptor) -> FileSource:
     """The samples of a split, a list in ImageSets/Context: id = name of the picture."""
     root, passed_over = _find(config.data), []
     names = _listed(root, split)
-    found = {"rgb": _files(root, ((_PICTURES, "jpg"),), passed_over)}
+    _demand_folders(root, config.tasks)
+    found = {part: _files(root, _FOLDERS[part], passed_over) for part in ("rgb", *config.tasks)}
     lacking = [name for name in names if name not in found["rgb"]]
     if lacking:
         raise UsageError(
             f"{_list(root, split)} names {lacking[0]}, which is not in {files.join(root, _PICTURES)} ({len(lacking)} "
             f"such); unpack {_ARCHIVE} again, or correct the list"
         )
-    found |= {task: _files(root, _FOLDERS[task], passed_over) for task in config.tasks}
     found = {part: {name: of[name] for name in names if name in of} for part, of in found.items()}
     picture_of = {path: found["rgb"][name] for name, path in found.get("parts", {}).items()}
     maps = _files(root, _FOLDERS["edges"]) if "normals" in found else {}
@@ -95,10 +96,7 @@ def open_split(config, split, descriptor) -> FileSource:
         "normals": functools.partial(_read_normals, map_of),
         "edges": _read_edges,
     }
-    where = {
-        task: f"unpack {' and '.join(folder for folder, _ in of)} of {_ARCHIVE} into {root}"
-        for task, of in _FOLDERS.items()
-    }
+    where = {task: f"unpack {_ARCHIVE} into {root}" for task in config.tasks}
     return FileSource(descriptor, config.tasks, found, readers, config.data.limit, where, passed_over)
 
 
@@ -107,6 +105,17 @@ def _find(data):
         return files.is_folder(files.join(folder, _PICTURES)) and files.is_folder(files.join(folder, _LISTS))
 
     return find_place(data, _LAYOUT, holds, _ARCHIVE, apart=False)
+
+
+def _demand_folders(root, tasks):
+    """Raises a UsageError if a folder of the archive that some tasks need is not there."""
+    needed = {}
+    for task in tasks:
+        folders = [folder for folder, _ in _FOLDERS[task]]
+        needed[task] = next((folder for folder in folders if files.is_folder(files.join(root, folder))), folders[0])
+    demand_parts(root, needed, _ARCHIVE)
+    if "normals" in tasks:  # which count where the label maps say so
+        demand_parts(root, needed | {"normals": _MAPS}, _ARCHIVE)
 
 
 def _splits(data):
@@ -142,9 +151,7 @@ def _files(root, folders, passed_over=None):
 
 def _label_map(path):
     """The labels of PASCAL-Context, int32 (H, W): 1..459, 0 = none."""
-    labels = read_variables(path).get("LabelMap")
-    if not isinstance(labels, np.ndarray) or labels.ndim != 2 or not labels.size:
-        raise UsageError(f"{path}: expected a matrix LabelMap, numbers of the labels of PASCAL-Context; replace it")
+    labels = read_map(path, "LabelMap")
     if labels.min() < 0 or labels.max() > len(_CONTEXT) or (labels % 1).any():
         raise UsageError(f"{path}: LabelMap should hold 0..{len(_CONTEXT)}, it has {labels.min():g}..{labels.max():g}")
     return labels.astype(np.int32)

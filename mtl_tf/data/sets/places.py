@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from mtl_tf.config import DataConfig
 from mtl_tf.data.sets.folder import find_root, parent_of, shown
@@ -40,6 +40,21 @@ def find_place(data: DataConfig, layout: str, holds: Callable[[str], bool], arch
     if guesses:
         raise UsageError(f"--data.root={root}: expected {layout}; did you mean --data.root={guesses[0]}?")
     raise UsageError(f"--data.root={root}: expected {layout}; it has {shown(root)}: unpack {archive} there")
+
+
+def demand_parts(root: str, parts: Mapping[str, str], archive: str) -> None:
+    """Raises a UsageError if a folder of an archive is not there.
+
+    Args:
+        root: the folder of the data set.
+        parts: "rgb" and the tasks that are read -> folder, below the root.
+        archive: that has them all, for the message.
+    """
+    for part, folder in parts.items():
+        if not files.is_folder(files.join(root, folder)):
+            others = ",".join(name for name in parts if name not in ("rgb", part))
+            without = f", or leave {part} out (--tasks={others})" if part != "rgb" and others else ""
+            raise UsageError(f"{root} has no folder {folder}: unpack {archive} again, whole{without}")
 
 
 def _above(root: str) -> Iterator[str]:

@@ -21,3 +21,5 @@
     MOTORCYCLE,
     BICYCLE,
 ) = range(19)
+
+THINGS = range(PERSON, BICYCLE + 1)  # classes of what can be counted

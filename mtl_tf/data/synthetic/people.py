@@ -26,6 +26,7 @@ def _plain(stage, colour, amplitude=0.12):
 
 def add_person(stage, dice, frame):
     """Add a standing or walking person at `frame`."""
+    stage.begin()
     size = dice.uniform(0.9, 1.06) * (0.72 if dice.chance(0.08) else 1.0)
     shirt, trousers = dice.colour(dice.pick(SHIRTS), 0.25), dice.colour(dice.pick(TROUSERS), 0.25)
     cloth, leg = _plain(stage, shirt), _plain(stage, trousers)
@@ -71,6 +72,7 @@ def _rider(stage, dice, frame, seat, lean):
 
 def add_bicycle(stage, dice, frame, ridden: bool):
     """Add a bicycle, with a rider if `ridden`; ahead is its direction of travel."""
+    stage.begin()
     label, radius = classes.BICYCLE, dice.uniform(0.32, 0.36)
     paint = _plain(stage, dice.colour(dice.pick(_FRAMES), 0.15))
     tyre = _plain(stage, _TYRE)
@@ -98,6 +100,7 @@ def add_bicycle(stage, dice, frame, ridden: bool):
 
 def add_motorcycle(stage, dice, frame, ridden: bool):
     """Add a motorcycle or scooter, with a rider if `ridden`."""
+    stage.begin()
     label, radius = classes.MOTORCYCLE, dice.uniform(0.28, 0.33)
     colour = dice.colour(dice.pick(((0.75, 0.10, 0.08), (0.08, 0.08, 0.09), (0.10, 0.25, 0.62), (0.8, 0.5, 0.1))), 0.15)
     paint, tyre = _plain(stage, colour), _plain(stage, _TYRE)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 import numpy as np
 
 from mtl_tf.data.synthetic import raster, shapes
-from mtl_tf.data.synthetic.classes import SKY
+from mtl_tf.data.synthetic.classes import SKY, THINGS
 from mtl_tf.data.synthetic.normals import normals
 from mtl_tf.data.synthetic.scene import Scene, build_scene
 from mtl_tf.data.synthetic.shade import shade
@@ -71,12 +71,13 @@ def render(
         seed: seed of the split, see `sample_seed`.
         index: number of the scene; the scene does not depend on the image size.
         height, width: image size in pixels.
-        extras: names of further maps that are wanted: "normals"; the others do not depend on it.
+        extras: names of further maps that are wanted: "normals", "instances"; the others do not depend on it.
 
     Returns:
         `image` uint8 (H, W, 3) RGB; `semseg` uint8 (H, W) train ids 0..18; `depth` float32 (H, W) metres along
         the optical axis, 0 (invalid) for the sky and for what is nearer than 4 m or farther than 300 m. If asked for,
-        `normals` float32 (H, W, 3), see `normals.normals`, whatever the distance.
+        `normals` float32 (H, W, 3), see `normals.normals`, whatever the distance; `instances` uint16 (H, W), a number
+        for each vehicle, person and rider that is seen, from 1; 0 elsewhere.
     """
     scene = build_scene(seed, index)
     rays = scene.camera.rays(height, width)
@@ -87,7 +88,20 @@ def render(
     sample = {"image": image, "semseg": labels, "depth": depth.astype(np.float32)}
     if "normals" in extras:
         sample["normals"] = normals(scene, rays, buffers)
+    if "instances" in extras:
+        sample["instances"] = instances(scene, buffers)
     return sample
+
+
+def instances(scene: Scene, buffers: Buffers) -> np.ndarray:
+    """Number what can be counted: uint16 (H, W), from 1; a rider and what they ride are two."""
+    # Of each surface; those of the ground and the sky, -1, are of no thing.
+    of_surface = np.zeros(buffers.strips + len(buffers.faces.owner) + 1, np.int32)
+    pairs = [(scene.things[i], scene.primitives[i].label) for i in buffers.faces.owner]
+    keys = [20 * thing + label if label in THINGS else 0 for thing, label in pairs]
+    of_surface[buffers.strips : -1] = keys
+    seen = of_surface[buffers.surface]
+    return np.searchsorted(np.union1d(seen, [0]), seen).astype(np.uint16)
 
 
 def trace(scene: Scene, rays) -> tuple[Buffers, np.ndarray]:

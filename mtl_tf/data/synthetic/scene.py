@@ -45,13 +45,14 @@ class Light:
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """All that an image shows."""
+    """All that an image shows; `things` numbers the vehicle or person that each primitive with such a label is of."""
 
     camera: Camera
     light: Light
     road: Road
     primitives: list[Primitive]
     materials: list[Material]
+    things: list[int]
 
 
 class Stage:
@@ -61,6 +62,8 @@ class Stage:
         """Start empty."""
         self.primitives: list[Primitive] = []
         self.materials: list[Material] = []
+        self.things: list[int] = []
+        self._thing = 0
 
     def paint(self, material: Material) -> int:
         """Keep a material and return its number."""
@@ -70,6 +73,11 @@ class Stage:
     def add(self, *primitives: Primitive) -> None:
         """Keep primitives."""
         self.primitives.extend(primitives)
+        self.things.extend([self._thing] * len(primitives))
+
+    def begin(self) -> None:
+        """Begin a vehicle or a person: what of its classes is kept from now on belongs to it."""
+        self._thing += 1
 
 
 def sample_seed(seed: int, split: str) -> int:
@@ -99,7 +107,7 @@ def build_scene(seed: int, index: int) -> Scene:
     roadside.fill_sides(stage, dice, plan)
     traffic.fill_walks(stage, dice, plan)
     roadside.fill_horizon(stage, dice, plan)
-    return Scene(camera, light, plan.road, stage.primitives, stage.materials)
+    return Scene(camera, light, plan.road, stage.primitives, stage.materials, stage.things)
 
 
 def _light(dice: Dice) -> Light:

@@ -36,6 +36,7 @@ def _wheels(stage, label, frame, half_width, axles, radius):
 
 def add_car(stage, dice, frame):
     """Add a passenger car or a small van; `frame` is the middle of the car, ahead is its front."""
+    stage.begin()
     colour = dice.colour(dice.pick(CAR_COLOURS), 0.2)
     van = dice.chance(0.15)
     half_width = dice.uniform(0.84, 0.92) + 0.08 * van
@@ -74,6 +75,7 @@ def add_car(stage, dice, frame):
 
 def add_truck(stage, dice, frame):
     """Add a truck with a cab and a box; `frame` is its middle."""
+    stage.begin()
     cab = dice.colour(dice.pick(TRUCK_COLOURS), 0.15)
     cargo, band = dice.colour(dice.pick(TRUCK_COLOURS), 0.12), dice.colour(dice.pick(TRUCK_COLOURS), 0.3)
     half, high, box = dice.uniform(3.4, 5.8), dice.uniform(3.0, 3.8), 1.22
@@ -111,6 +113,7 @@ def add_truck(stage, dice, frame):
 
 def add_bus(stage, dice, frame):
     """Add a city bus; `frame` is its middle."""
+    stage.begin()
     colour = dice.colour(dice.pick(BUS_COLOURS), 0.12)
     stripe = dice.colour(dice.pick(((0.9, 0.9, 0.86), (0.2, 0.2, 0.25))), 0.1)
     half, high = dice.uniform(5.0, 6.2), dice.uniform(2.9, 3.2)
@@ -139,6 +142,7 @@ def add_train(stage, dice, frame_at):
         dice: random numbers.
         frame_at: function that returns the frame of the track at a distance in metres from the near end of the train.
     """
+    stage.begin()
     colour = dice.colour(dice.pick(TRAIN_COLOURS), 0.1)
     stripe = dice.colour(dice.pick(((0.08, 0.42, 0.38), (0.12, 0.22, 0.48), (0.10, 0.5, 0.62))), 0.15)
     roof = stage.paint(Material(textures.PLAIN, (0.45, 0.47, 0.48), (0, 0, 0), (0.15,)))

@@ -108,6 +108,34 @@ def _by_number(path, codes, table, expected):
     return labels
 
 
+def counted(path: str, numbers: np.ndarray, first: int, how: ClassLabels) -> np.ndarray:
+    """Class ids of stored numbers that count the classes; the number before the first class is one without a class.
+
+    Args:
+        path: of the file, for messages.
+        numbers: (H, W), of any type.
+        first: the number of the first class.
+        how: the classes.
+
+    Returns:
+        int32 (H, W).
+
+    Raises:
+        UsageError: a number is of no class.
+    """
+    numbers, last = np.asarray(numbers, np.float64), first + len(how.classes) - 1
+    known = (numbers >= first - 1) & (numbers <= last)  # also False for NaN
+    ids = np.where(known, numbers, first - 1).astype(np.int32)
+    wrong = ~known | (ids != numbers)
+    if wrong.any():
+        values = [f"{value:g}" for value in np.unique(numbers[wrong]).tolist()]
+        raise UsageError(
+            f"{path}: label value {_some(values)} ({wrong.sum()} pixels); expected whole numbers {first - 1}..{last}, "
+            f"{first - 1} = no class"
+        )
+    return np.where(ids < first, how.ignore, ids - first).astype(np.int32)
+
+
 def read_colours(path: str, classes: Mapping[tuple[int, int, int], int], expected: str) -> np.ndarray:
     """Class ids of a colour-coded picture.
 

@@ -1,11 +1,11 @@
-"""Depth as data sets store it: codes of 8 or 16 bits, read as metres by one table a data set."""
+"""Depth as data sets store it: metres, or codes of 8 or 16 bits that are read as metres by one table a data set."""
 
 import functools
 
 import numpy as np
 
-from mtl_tf.storage import codecs, pixels
-from mtl_tf.storage.windows import Part
+from mtl_tf.storage import arrays, codecs, pixels
+from mtl_tf.storage.windows import Part, cut
 from mtl_tf.tasks.depth import CODES, DepthLabels
 
 
@@ -23,6 +23,12 @@ def read_codes(path: str, labels: DepthLabels, part: Part | None = None) -> np.n
     if labels.encoding == "uint8_scaled":
         return pixels.read_codes(path, f"{expected} an 8-bit grey PNG", part)
     return pixels.read_uint16(path, f"{expected} a 16-bit grey PNG", part)
+
+
+def read_metres(path: str, labels: DepthLabels, part: Part | None = None) -> np.ndarray:
+    """The metres of a NumPy file, float32 (H, W), 0 = no label; arguments as of `read_codes`."""
+    metres = arrays.read_numbers(path, "depth as numbers (H, W) in a .npy file", 1)[..., 0]
+    return within_range(cut(metres, part and part.of(path, metres.shape)), labels)
 
 
 @functools.lru_cache(maxsize=8)
@@ -43,6 +49,8 @@ def stored_metres(labels: DepthLabels) -> np.ndarray:
 
 
 def within_range(metres: np.ndarray, labels: DepthLabels) -> np.ndarray:
-    """The same depth, float32 metres; 0 what lies outside the range of the data set."""
+    """The same depth, float32 metres; 0 what lies outside the range of the data set, or is not finite."""
+    with np.errstate(over="ignore"):  # beyond float32 is infinite
+        metres = metres.astype(np.float32, copy=False)
     low, high = np.float32(labels.minimum), np.float32(labels.maximum)
     return np.where((metres >= low) & (metres <= high), metres, np.float32(0.0))
