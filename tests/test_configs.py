@@ -49,6 +49,7 @@ def test_the_page_on_data_sets_names_what_there_is():
     text = (ROOT / "docs/datasets.md").read_text()
     named = set(re.findall(r"--data.name=([a-z0-9_]+)", text))
     downloads = {"cityscapes", "cityscapes7", "kitti", "vkitti2", "camvid", "nyud_mt", "mtan_nyuv2", "mtan_cityscapes"}
+    downloads |= {"pascal_mt", "taskonomy"}
     assert downloads <= named <= set(configuration.DATA_SETS)
     linked = set(re.findall(r"configs/\w+\.flags", text)) - {"configs/FILE.flags"}
     assert linked and all((ROOT / path).is_file() for path in linked)

@@ -23,6 +23,8 @@ DATA_SETS = Registry(
         "nyud_mt": Lazy("data.sets.nyud_mt:DATA_SET"),
         "mtan_nyuv2": Lazy("data.sets.mtan:NYUV2_COPY"),
         "mtan_cityscapes": Lazy("data.sets.mtan:CITYSCAPES_COPY"),
+        "pascal_mt": Lazy("data.sets.pascal_mt:DATA_SET"),
+        "taskonomy": Lazy("data.sets.taskonomy:DATA_SET"),
         "packed": Lazy("data.sets.packed:DATA_SET"),
     },
 )

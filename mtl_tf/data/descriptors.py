@@ -35,6 +35,7 @@ class Descriptor:
         splits: names of the splits; empty = whatever folders there are.
         crop_multiple: where data.image_size is unset, whole pictures are cropped from the top left to multiples of
             this many pixels; 0 = not at all.
+        may_be_blank: tasks of whose label maps many have no labelled pixel by nature: that is no fault.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Descriptor:
     rgb_std: tuple[float, ...] = ()
     splits: tuple[str, ...] = ()
     crop_multiple: int = 0
+    may_be_blank: tuple[str, ...] = ()
 
     def __post_init__(self):
         first = [name for name in usual() if name in self.labels]
@@ -83,14 +85,17 @@ class Descriptor:
     def of(self, tasks: Sequence[str]) -> "Descriptor":
         """The same with the labels of some tasks only, and what is derived from them."""
         kept = {name: labels for name, labels in self.labels.items() if name in tasks or labels.source in tasks}
-        return dataclasses.replace(self, labels=kept)
+        return dataclasses.replace(
+            self, labels=kept, may_be_blank=tuple(name for name in self.may_be_blank if name in kept)
+        )
 
     def says_the_same(self, other: "Descriptor", tasks: Sequence[str]) -> bool:
         """Whether another descriptor is the same, as far as these tasks are concerned; none = all that one has."""
         names = tuple(tasks) or tuple({**self.labels, **other.labels})
         names += tuple(self[name].source for name in names if name in self and self[name].source)
         same = all(name in self and name in other and self[name] == other[name] for name in names)
-        return same and dataclasses.replace(self, labels={}) == dataclasses.replace(other, labels={})
+        rest = dict(labels={}, may_be_blank=())
+        return same and dataclasses.replace(self, **rest) == dataclasses.replace(other, **rest)
 
     def told(self) -> list[str]:
         """How label files are read, a line a task."""
@@ -168,6 +173,8 @@ def write_file(path: str | os.PathLike, descriptor: Descriptor) -> pathlib.Path:
     content: dict = {"name": descriptor.name, "splits": list(descriptor.splits)}
     if descriptor.crop_multiple:
         content["crop_multiple"] = descriptor.crop_multiple
+    if descriptor.may_be_blank:
+        content["may_be_blank"] = list(descriptor.may_be_blank)
     for name, labels in descriptor.labels.items():
         if labels.section(name) == name:
             content[name] = labels.content()
@@ -215,11 +222,13 @@ def read_file(path: str) -> Descriptor:
         ) from None
     except ValueError as error:
         raise UsageError(f"{path} {error}; correct it, or write the file anew with tools/describe_dataset.py") from None
-    top = keys.Keys(path, content, ("name", "splits", "crop_multiple", "tasks", *usual(), "rgb"), examples=_EXAMPLES)
+    known = ("name", "splits", "crop_multiple", "may_be_blank", "tasks", *usual(), "rgb")
+    top = keys.Keys(path, content, known, examples=_EXAMPLES)
     found = dict(
         name=top.take("name", keys.text, default=files.name_of(os.path.dirname(os.path.abspath(path)))),
         splits=top.take("splits", _folders, default=()),
         crop_multiple=top.take("crop_multiple", keys.whole, default=0),
+        may_be_blank=top.take("may_be_blank", keys.names, default=()),
     )
     sections = [kind for kind in KINDS.values() if kind.usual and kind.name in content]
     labels = {kind.name: kind.parse(top.below(kind.name, kind.keys)) for kind in sections}
@@ -234,6 +243,9 @@ def read_file(path: str) -> Descriptor:
         first, *_, last = usual()
         named = " or ".join(f'"{name}"' for name in usual())
         top.fail(first, f'an entry {named}, for example "{last}": {_EXAMPLES[last]}', None)
+    if not set(labels).issuperset(found["may_be_blank"]):
+        known = f"a list of tasks that are described here ({', '.join(labels)})"
+        top.fail("may_be_blank", known, list(found["may_be_blank"]))
     return Descriptor(labels=labels, **found)
 
 

@@ -120,7 +120,7 @@ class FileSource(Source):
                 texts.append(str(error))
                 continue
             sizes[modality] = pixels.shape[:2]
-            if modality != "rgb":
+            if modality not in ("rgb", *self.descriptor.may_be_blank):
                 texts += self.descriptor[modality].emptiness(path, pixels)
             watch(modality, path, pixels, self._own_file(modality, name))
         for modality in sizes.keys() - {"rgb"}:

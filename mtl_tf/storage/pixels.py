@@ -71,6 +71,14 @@ def read_uint16(path: str, expected: str, part: Part | None = None) -> np.ndarra
     return _pixels(image, _window(path, image, part))
 
 
+def read_int32(path: str, expected: str) -> np.ndarray:
+    """The values of a picture of whole numbers of 32 bits, int32 (H, W), a TIFF."""
+    image = _open_exact(path, expected)
+    if image.mode != "I":
+        raise _wrong_mode(path, image, expected)
+    return np.asarray(image)
+
+
 def read_exact_rgb(path: str, expected: str, part: Part | None = None) -> np.ndarray:
     """The values of an 8-bit RGB picture, uint8 (H, W, 3), none of which a compression has changed.
 

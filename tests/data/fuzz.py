@@ -118,6 +118,18 @@ def mtan_nyuv2(root):
 
 
 @writer
+def pascal_mt(root):
+    """Nested structs and label maps of MATLAB, lists."""
+    return official.write_pascal_mt(root)
+
+
+@writer
+def taskonomy(root):
+    """16 bits, masks, a list of buildings."""
+    return official.write_taskonomy(root, tuple(name for name in official.TASKONOMY_FILES if name != "edge_texture"))
+
+
+@writer
 def partly_labelled(root):
     """A folder whose second sample has no labels."""
     options = folder(root)

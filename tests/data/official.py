@@ -82,6 +82,19 @@ def write_cityscapes(root: pathlib.Path, samples: dict[str, list[str]] | None = 
     return dict(data__name="cityscapes", data__root=str(root))
 
 
+# Of the first pixels, the others are road: label ids, instances without parts (class * 1000 + instance), and with parts
+# (class * 100000 + instance * 100 + part).
+CITY_PART_IDS = [0, 99, 24007, 2400001, 2400702, 2500003, 2599904, 2600001, 2700102, 2800203, 2600004, 2600005, 2600006]
+CITY_PART_IDS += [3300001, 2400705]
+
+
+def write_cityscapes_parts(root: pathlib.Path) -> None:
+    """The archive of panoptic parts, of the pictures that there are."""
+    for path in (root / "leftImg8bit").rglob("*.png"):
+        place = str(path.relative_to(root / "leftImg8bit")).replace("leftImg8bit.png", "gtFinePanopticParts.tif")
+        save(root / "gtFinePanopticParts" / place, pixels(CITY_PART_IDS, np.int32, 7))
+
+
 # === KITTI ===
 
 KITTI_CODES = [0, 256, 1024, 25600, 65535]
@@ -221,6 +234,102 @@ def write_mtan_cityscapes(root: pathlib.Path, classes=("label_7", "label_19", "l
             for name in classes:
                 save_array(root / f"{split}/{name}/{number}.npy", pixels([-1, 0, most[name]], np.float32, 1))
     return dict(data__name="mtan_cityscapes", data__root=str(root), tasks=("semseg", "depth"))
+
+
+# === PASCAL for many tasks ===
+
+PASCAL_LISTS = {"train": ("2008_000002", "2008_000007"), "val": ("2008_000003",)}
+# PASCAL-Context: wall, whose normals count, left; sky, whose do not, right.
+PASCAL_MAP = np.where(np.arange(WIDTH) < 3, 440, 360) * np.ones((HEIGHT, 1), int)
+# 8-bit normals: right, up, towards the camera, no direction, then towards the camera.
+PASCAL_NORMALS = [(255, 128, 128), (128, 255, 128), (128, 128, 255), (0, 0, 0)]
+
+
+def mask(*first: int) -> np.ndarray:
+    """A mask (4, 6) of the pixels of these numbers."""
+    return pixels(np.isin(np.arange(HEIGHT * WIDTH), first), np.uint8)
+
+
+def structs(rows: list[dict]) -> np.ndarray:
+    """A struct array (1, N) as MATLAB has it, for scipy.io.savemat; of none an empty matrix."""
+    if not rows:
+        return np.zeros((0, 0))
+    found = np.zeros((1, len(rows)), [(name, object) for name in rows[0]])
+    for place, row in enumerate(rows):
+        found[0, place] = tuple(row.values())
+    return found
+
+
+def write_annotation(path: pathlib.Path, people: list[dict[str, np.ndarray]]) -> pathlib.Path:
+    """A file of PASCAL-Part of a dog, which has a head too, and people: name of a part -> its mask."""
+    whole = [("dog", 12, {"head": mask(23)}), *(("person", 15, parts) for parts in people)]
+    objects = [
+        {
+            "class": name,
+            "class_ind": number,
+            "mask": mask(*range(24)),
+            "parts": structs([{"part_name": part, "mask": of} for part, of in parts.items()]),
+        }
+        for name, number, parts in whole
+    ]
+    return save_mat(path, anno=structs([{"imname": path.stem, "objects": structs(objects)}]))
+
+
+PASCAL_PEOPLE = [
+    {"hair": mask(0, 1, 2), "torso": mask(2, 3), "llarm": mask(4)},
+    {"neck": mask(5), "ruarm": mask(4), "luleg": mask(6), "rfoot": mask(7)},
+]
+
+
+def write_pascal_mt(root: pathlib.Path) -> dict:
+    """The archive; of the first picture two people, of the others nobody. Returns the options that read it."""
+    for split, names in PASCAL_LISTS.items():
+        path = root / f"ImageSets/Context/{split}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{name}\n" for name in names))
+        for number, name in enumerate(names):
+            save(root / f"JPEGImages/{name}.jpg", picture(number))
+            save(root / f"semseg/pascal-context/{name}.png", pixels([0, 20, 255], np.uint8, 15))
+            save(root / f"normals_distill/{name}.png", pixels(PASCAL_NORMALS, np.uint8, (128, 128, 255)))
+            save(root / f"sal_distill/{name}.png", pixels([0, 127, 128, 255], np.uint8))
+            people = PASCAL_PEOPLE if (split, number) == ("train", 0) else []
+            write_annotation(root / f"human_parts/{name}.mat", people)
+            save_mat(root / f"pascal-context/trainval/{name}.mat", LabelMap=PASCAL_MAP.astype(np.uint16))
+    return dict(data__name="pascal_mt", data__root=str(root))
+
+
+# === Taskonomy ===
+
+TASKONOMY_FILES = {  # folder -> domain in names of files, and the picture
+    "rgb": ("rgb", None),
+    "segment_semantic": ("segmentsemantic", pixels([0, 1, 17], np.uint8, 5)),
+    "depth_zbuffer": ("depth_zbuffer", pixels([65535, 1, 512, 5120], np.uint16, 1024)),
+    "depth_euclidean": ("depth_euclidean", pixels([65535, 2, 512], np.uint16, 1024)),
+    "normal": ("normal", pixels([(255, 128, 128), (128, 255, 128), (128, 128, 255)], np.uint8, (127, 127, 127))),
+    "reshading": ("reshading", pixels([0, 51, 255], np.uint8, 102)),
+    "principal_curvature": (
+        "principal_curvature",
+        pixels([(127, 127, 9), (178, 76, 9), (0, 255, 0)], np.uint8, (127, 127, 0)),
+    ),
+    "keypoints2d": ("keypoints2d", pixels([0, 65535, 26214], np.uint16, 13107)),
+    "keypoints3d": ("keypoints3d", pixels([0, 65535, 26214], np.uint16, 13107)),
+    "edge_occlusion": ("edge_occlusion", pixels([0, 65535, 26214], np.uint16, 13107)),
+    "edge_texture": ("edge_texture", pixels([0, 65535, 26214], np.uint16, 13107)),
+    "mask_valid": ("depth_zbuffer", pixels([0, 0, 255], np.uint8, 255)),
+}
+
+
+def write_taskonomy(root: pathlib.Path, folders=tuple(TASKONOMY_FILES), listed="train_val_test_tiny.csv") -> dict:
+    """Two pictures of each of three buildings, and a list of these; returns the options that read them."""
+    for building in ("allensville", "beechwood", "darden"):
+        for folder in folders:
+            domain, content = TASKONOMY_FILES[folder]
+            for view in range(2):
+                path = root / building / folder / f"point_7_view_{view}_domain_{domain}.png"
+                save(path, picture(view) if content is None else content)
+    rows = "id,train,val,test\nallensville,1,0,0\nbeechwood,1,0,0\ndarden,0,1,0\nelsewhere,0,0,0\n"
+    (root / listed).write_text(rows)
+    return dict(data__name="taskonomy", data__root=str(root))
 
 
 # === Use ===

@@ -11,7 +11,17 @@ from mtl_tf.data.pipeline import TrainingData
 from mtl_tf.data.sets import describe, splits_of
 from mtl_tf.errors import UsageError
 from mtl_tf.tasks import CITYSCAPES_CLASSES
-from tests.data.official import configured, opened, picture, pixels, refusal, save, tree, write_cityscapes
+from tests.data.official import (
+    configured,
+    opened,
+    picture,
+    pixels,
+    refusal,
+    save,
+    tree,
+    write_cityscapes,
+    write_cityscapes_parts,
+)
 from tests.helpers import changed
 
 ROADS = [0] * 12
@@ -238,3 +248,33 @@ def test_labels_of_other_cities(options, root):
     message = refusal(options)
     assert message.startswith(f"{root}/gtFine/train/aachen: none of its files belongs to an image: the first image is ")
     assert message.endswith(f"unpack gtFine_trainvaltest.zip into {root} again, whole")
+
+
+def test_parts_of_people_and_vehicles(options, root):
+    parts = options | dict(tasks=("semseg", "parts"))
+    assert opened(parts).labelled == {"semseg": 3, "parts": 0}
+    assert opened(parts).where["parts"] == f"unpack gtFinePanopticParts_trainval.zip into {root}"
+    write_cityscapes_parts(root)
+    source = opened(parts)
+    assert source.labelled == {"semseg": 3, "parts": 3}
+    # void, 99, an instance without parts; torso and head of people, arms (of a rider), legs (of one); windows, wheels,
+    # lights, plate, chassis; part 6 of a car, a bicycle, and part 5 of a person are none
+    expected = [0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 0, 0]
+    assert source.read(0)["parts"].ravel().tolist() == expected + [0] * 9
+    assert describe(configured(options).data)["parts"].classes == (
+        *("no part", "torso", "head", "arms", "legs", "windows", "wheels", "lights", "plate", "chassis"),
+    )
+    # Who names no tasks gets those that there were before.
+    assert opened(options).labelled == {"semseg": 3, "depth": 3}
+
+
+def test_ids_that_are_none_of_panoptic_parts(options, root):
+    write_cityscapes_parts(root)
+    parts = options | dict(tasks=("parts",))
+    path = root / "gtFinePanopticParts/train/aachen/aachen_000000_000019_gtFinePanopticParts.tif"
+    save(path, pixels([-1, 100, 999, 10_000_000], np.int32))
+    assert f"{path}: -1, 100, 999 is no id of panoptic parts" in refusal(parts, index=0)
+    save(path, pixels([7], np.uint8))
+    assert f"{path}: expected ids of panoptic parts in a 32-bit TIFF, got a 8-bit grey picture" in refusal(
+        parts, index=0
+    )

@@ -12,6 +12,7 @@ from PIL import Image
 from mtl_tf.config import Config, replace
 from mtl_tf.data import descriptors
 from mtl_tf.data.sets import open_split
+from tests.data import official
 from tests.field.generator import FOLDERS
 from tests.field.scenes import scenes
 from tests.helpers import ROOT, one_line_error, tool_module
@@ -399,3 +400,22 @@ def test_the_next_commands_are_quoted(tmp_path, capsys):
     root = write_set(tmp_path / "my data", depth=())
     assert run(root, "--noask") == 0
     assert f"  python tools/check_dataset.py --data.name=folder '--data.root={root}'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("write", "named"),
+    [
+        (official.write_cityscapes, "cityscapes and cityscapes7"),
+        (lambda root: official.write_kitti(root, root, root), "kitti"),
+        (official.write_vkitti2, "vkitti2"),
+        (official.write_camvid_segnet, "camvid"),
+        (official.write_pascal_mt, "pascal_mt"),
+        (official.write_taskonomy, "taskonomy"),
+    ],
+)
+def test_a_known_download_is_named(write, named, tmp_path, capsys):
+    write(tmp_path / "data")
+    assert run(tmp_path / "data", "--noask") == 2
+    line = one_line_error(2, capsys.readouterr().err)
+    assert f"is laid out as {named}, whose reader needs no dataset.json: use --data.name={named.split()[0]}" in line
+    assert not (tmp_path / "data/dataset.json").exists()

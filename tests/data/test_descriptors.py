@@ -111,6 +111,16 @@ def test_a_data_set_may_have_one_task_only(tmp_path):
         found.tasks(config_with(tasks=("semseg", "depth")))
 
 
+def test_tasks_whose_label_maps_may_be_blank(tmp_path):
+    found = descriptors.read(put(tmp_path, VALID | {"may_be_blank": ["depth"]}))
+    assert found.may_be_blank == ("depth",)
+    descriptors.write(tmp_path, found)
+    assert descriptors.read(tmp_path) == found
+    assert found.of(("semseg",)).may_be_blank == ()
+    # It is about the check of a data set, not about what a run is trained on.
+    assert found.says_the_same(descriptors.read(put(tmp_path, VALID)), ())
+
+
 def test_depth_without_statistics_cannot_be_trained(tmp_path):
     found = descriptors.read(put(tmp_path, changed("depth.log_std", None)))
     with pytest.raises(UsageError, match=r"lacks the depth statistics log_std.*dataset_statistics.py --write"):
@@ -156,6 +166,12 @@ def test_depth_without_statistics_cannot_be_trained(tmp_path):
         ("name", "", '"name" should be a text'),
         ("splits", "train", '"splits" should be a list of different names'),
         ("crop_multiple", -1, '"crop_multiple" should be a whole number'),
+        ("may_be_blank", "semseg", '"may_be_blank" should be a list of different names'),
+        (
+            "may_be_blank",
+            ["semseg", "lanes"],
+            r'"may_be_blank" should be a list of tasks that are described here .semseg, depth',
+        ),
         ("sizes", 3, 'unknown key "sizes"'),
     ],
 )

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import scipy.io
 
-from mtl_tf.data.matlab import read_map, read_numbers
+from mtl_tf.data.matlab import read_map, read_numbers, read_variables
 from mtl_tf.errors import UsageError
+from tests.data.official import structs
 from tests.mutations import mutate, seconds_at_most
 
 VARIABLES = {
@@ -94,3 +95,82 @@ def test_damage_is_an_error_or_harmless(tmp_path, compressed):
                 read_map(str(path), "half")
         except UsageError as error:
             assert "\n" not in str(error)
+
+
+NESTED = {
+    "anno": structs(
+        [
+            {
+                "name": "2008_000002",
+                "objects": structs(
+                    [
+                        {"class": "person", "mask": np.arange(6, dtype=np.uint8).reshape(2, 3), "parts": structs([])},
+                        {
+                            "class": "Stra\N{LATIN SMALL LETTER SHARP S}e",
+                            "mask": np.eye(2) > 0,
+                            "parts": structs([{"a": 1.5}]),
+                        },
+                    ]
+                ),
+            }
+        ]
+    ),
+    "cells": np.array([["ab", np.array([[1, 2]])]], object),
+    "map": np.arange(459, dtype=np.uint16).reshape(17, 27),
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_structs_and_shapes(tmp_path, compressed):
+    path = tmp_path / "m.mat"
+    path.write_bytes(written(compressed, **NESTED))
+    found = read_variables(str(path))
+    np.testing.assert_array_equal(found["map"], NESTED["map"])
+    assert found["map"].dtype == np.uint16 and found["empty"] == ""
+    assert found["cells"][0] == "ab" and found["cells"][1].tolist() == [[1, 2]]
+    (annotation,) = found["anno"]
+    assert annotation["name"] == "2008_000002"
+    first, second = annotation["objects"]
+    assert first["class"] == "person" and second["class"] == "Stra\N{LATIN SMALL LETTER SHARP S}e"
+    np.testing.assert_array_equal(first["mask"], [[0, 1, 2], [3, 4, 5]])
+    np.testing.assert_array_equal(second["mask"], np.eye(2))
+    assert first["parts"].size == 0
+    assert second["parts"][0]["a"].tolist() == [[1.5]]
+
+
+def test_what_is_nested_without_end(tmp_path):
+    inner = 1.0
+    for _ in range(10):
+        inner = structs([{"a": inner}])
+    path = tmp_path / "m.mat"
+    path.write_bytes(written(False, deep=inner))
+    with pytest.raises(UsageError, match=r"damaged MATLAB file .nested more than 8 deep"):
+        read_variables(str(path))
+
+
+def test_a_struct_that_claims_more_than_there_is(tmp_path):
+    content = bytearray(written(False, many=structs([{"a": 1.0}, {"a": 2.0}])))
+    shape = struct.pack("<ii", 1, 2)
+    assert content.count(shape) == 1
+    path = tmp_path / "m.mat"
+    for claimed in ((2**30, 2**30), (1, 3), (1, -2)):
+        path.write_bytes(content.replace(shape, struct.pack("<ii", *claimed)))
+        with pytest.raises(UsageError, match="damaged MATLAB file"):
+            read_variables(str(path))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_damaged_structs_are_an_error_or_harmless(tmp_path, compressed):
+    random = np.random.default_rng(1)
+    whole = written(compressed, **NESTED)
+    path, errors = tmp_path / "m.mat", 0
+    for _ in range(300):
+        path.write_bytes(mutate(random, whole))
+        try:
+            with seconds_at_most(20):
+                read_variables(str(path))
+        except UsageError as error:
+            assert "\n" not in str(error)
+            errors += 1
+    assert errors > 100  # the damage is real

@@ -86,8 +86,10 @@ def test_pixels_and_rendered_scenes(root, tmp_path):
         official.write_camvid_segnet,
         official.write_nyud_mt,
         official.write_mtan_nyuv2,
+        official.write_pascal_mt,
+        lambda root: official.write_taskonomy(root, listed="all.csv"),  # which is packed before what is damaged
     ],
-    ids=["kitti", "vkitti2", "camvid", "camvid of SegNet", "nyud_mt", "mtan_nyuv2"],
+    ids=["kitti", "vkitti2", "camvid", "camvid of SegNet", "nyud_mt", "mtan_nyuv2", "pascal_mt", "taskonomy"],
 )
 def test_official_layouts(write, tmp_path):
     (tmp_path / "data").mkdir()

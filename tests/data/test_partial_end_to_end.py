@@ -12,7 +12,14 @@ import pytest
 
 from mtl_tf.commands import main
 from mtl_tf.data import descriptors
-from tests.data.official import write_camvid_segnet, write_cityscapes, write_kitti, write_vkitti2
+from tests.data.official import (
+    write_camvid_segnet,
+    write_cityscapes,
+    write_kitti,
+    write_pascal_mt,
+    write_taskonomy,
+    write_vkitti2,
+)
 from tests.helpers import ROOT, TINY, one_line_error, write_dataset
 
 OPTIONS = tuple(option for option in TINY if not option.startswith(("--data.name", "--train.epochs")))
@@ -102,11 +109,36 @@ def test_statistics_of_one_data_set_are_not_taken_for_another(tmp_path, capfd):
     assert "is not of the project's own layout" in one_line_error(done.returncode, done.stderr)
 
 
+@pytest.mark.slow
+def test_five_tasks_of_pascal_from_the_files_to_the_scores(tmp_path):
+    write_pascal_mt(tmp_path / "data")
+    tasks = ("semseg", "parts", "normals", "saliency", "edges")
+    _, evaluation = train(tmp_path / "run", tmp_path / "data", f"--tasks={','.join(tasks)}", name="pascal_mt")
+    assert evaluation["parts"]["miou"] is None  # there is nobody in the picture of this split
+    scores = (("semseg", "miou"), ("normals", "mean"), ("saliency", "sal_miou"), ("edges", "f_distance"))
+    assert all(evaluation[task][score] is not None for task, score in scores)
+
+
+@pytest.mark.slow
+def test_taskonomy_with_the_tasks_of_another_data_set(tmp_path):
+    root, other = tmp_path / "data", tmp_path / "pascal"
+    write_taskonomy(root)
+    write_pascal_mt(other)
+    assert tool("dataset_statistics", "--data.name=taskonomy", f"--data.root={root}", "--write").returncode == 0
+    mix = ("--data.mix_names=pascal_mt", f"--data.mix_roots={other}")
+    tasks = "--tasks=depth,normals,principal_curvature,parts"
+    row, evaluation = train(tmp_path / "run", root, tasks, *mix, name="taskonomy")
+    assert math.isfinite(float(row["train_loss_parts"])) and evaluation["parts"]["miou"] is None
+    assert evaluation["principal_curvature"]["mae"] is not None and evaluation["depth"]["rmse"] is not None
+
+
 WRITERS = {
     "cityscapes": lambda root: write_cityscapes(root),
     "kitti": lambda root: write_kitti(root, root, root),
     "vkitti2": lambda root: write_vkitti2(root),
     "camvid": lambda root: write_camvid_segnet(root),
+    "pascal_mt": lambda root: write_pascal_mt(root),
+    "taskonomy": lambda root: write_taskonomy(root),
 }
 
 

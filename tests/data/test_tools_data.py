@@ -12,7 +12,7 @@ from PIL import Image
 
 from mtl_tf.data import descriptors
 from mtl_tf.data.sets.nyuv2 import NYUV2
-from tests.helpers import ROOT, changed, described, one_line_error, tool_module, write_dataset
+from tests.helpers import ROOT, changed, described, in_this_process, one_line_error, tool_module, write_dataset
 
 
 @pytest.fixture
@@ -78,6 +78,22 @@ def test_every_fault_is_found_in_one_pass(root):
     assert len(lines) == len(expected)
     for text in expected:
         assert any(text in line for line in lines), text
+
+
+@pytest.mark.parametrize("content", ["files", "pixels"])
+def test_label_maps_that_are_blank_by_nature_are_no_fault(root, tmp_path, content):
+    Image.fromarray(np.zeros((32, 48), np.uint16)).save(root / "train/depth/1.png")
+    path = root / "dataset.json"
+    for blank, faults in (([], 1), (["depth"], 0)):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"may_be_blank": blank}))
+        packed = tmp_path / f"packed{faults}"
+        done = in_this_process(
+            "pack_dataset", "--data.name=folder", f"--data.root={root}", f"--output={packed}", f"--content={content}"
+        )
+        assert done.returncode == 0, done.stderr
+        for where in (("--data.name=folder", f"--data.root={root}"), ("--data.name=packed", f"--data.root={packed}")):
+            done = in_this_process("check_dataset", *where)
+            assert (done.returncode, done.stdout.count("no pixel has")) == (2 * faults, faults), done.stdout
 
 
 def test_splits_limit_and_tasks_of_the_check(root):

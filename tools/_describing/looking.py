@@ -56,11 +56,7 @@ def look(config: Config, encoding: str = "") -> Found:
         )
     splits = splits_in(root) if root and files.is_folder(root) else []
     if not splits:
-        if known := known_as(config.data):
-            raise UsageError(
-                f"--data.root={root} is laid out as {' and '.join(known)}, whose reader needs no "
-                f"{descriptors.FILE_NAME}: use --data.name={known[0]} (docs/datasets.md)"
-            )
+        _demand_not_known(config.data)
         find_split(replace(config, data__name="folder").data, "train")  # says what is wrong and guesses what was meant
     lists, passed_over, others = {}, {}, {}
     for split in splits:
@@ -68,6 +64,8 @@ def look(config: Config, encoding: str = "") -> Found:
         for name, paths in _others(files.join(root, split), lists[split]["rgb"]):
             others.setdefault(name, []).extend(paths)
     counts = {split: {kind: len(found) for kind, found in kinds.items()} for split, kinds in lists.items()}
+    if not any(of[kind] for of in counts.values() for kind in ASKED):
+        _demand_not_known(config.data)
     for split, of in counts.items():
         print(f"{split}: {of['rgb']} images, {of['semseg']} semseg labels, {of['depth']} depth labels")
         if told := listing.told(passed_over[split]):
@@ -80,6 +78,15 @@ def look(config: Config, encoding: str = "") -> Found:
     complete = {kind for kind, paths in found.items() if len(chosen[kind]) == len(paths)}
     names = files.join(root, NAMES_FILE)
     return Found(counts, chosen, complete, labels, depth, names if files.is_file(names) else "")
+
+
+def _demand_not_known(data):
+    """Raises a UsageError if the folder is a known download, which is read without a description."""
+    if known := known_as(data):
+        raise UsageError(
+            f"--data.root={data.root} is laid out as {' and '.join(known)}, whose reader needs no "
+            f"{descriptors.FILE_NAME}: use --data.name={known[0]} (docs/datasets.md)"
+        )
 
 
 def _list(folder):

@@ -6,6 +6,7 @@ import dataclasses
 from mtl_tf.config import DATA_SETS, Config, DataConfig
 from mtl_tf.data import derived, mixture, share
 from mtl_tf.data.descriptors import FILE_NAME, Descriptor, read, with_statistics
+from mtl_tf.data.sets import folder
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files
 
@@ -49,12 +50,13 @@ def splits_of(data: DataConfig) -> list[str]:
 
 
 def known_as(data: DataConfig) -> list[str]:
-    """The names of the built-in data sets in whose layout the files in data.root lie."""
+    """The names of the built-in data sets in whose layout the files in data.root lie; the project's own is none."""
     found = []
     for name in DATA_SETS.built_in:
         with contextlib.suppress(UsageError):  # which says that it is none of these
             known = DATA_SETS[name]
-            if not known.to_order and known.splits(dataclasses.replace(data, name=name)):
+            own = known.to_order or known.open is folder.open_split
+            if not own and known.splits(dataclasses.replace(data, name=name)):
                 found.append(name)
     return found
 

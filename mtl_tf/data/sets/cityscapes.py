@@ -1,12 +1,14 @@
-"""Cityscapes (Cordts et al., CVPR 2016) as it is downloaded: 19 classes and metres, or 7 classes and disparity."""
+"""Cityscapes (Cordts et al., CVPR 2016) as it is downloaded: 19 classes, metres, parts; or 7 classes, disparity."""
 
 import functools
+import itertools
 
 import numpy as np
 
 from mtl_tf.data import cityscapes_ids, stereo
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.samples import FileSource
+from mtl_tf.data.sets.colours import voc_colours
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.places import files_in, find_place, folders_in, parts
 from mtl_tf.errors import UsageError
@@ -14,11 +16,14 @@ from mtl_tf.storage import files
 from mtl_tf.tasks import CITYSCAPES_CLASSES, ClassLabels, DepthLabels
 from mtl_tf.tasks.reading.depth_files import within_range
 
+_PARTS = ("no part", *itertools.chain(*cityscapes_ids.PARTS.values()))
+
 CITYSCAPES = Descriptor(
     name="cityscapes",
     labels={
         "semseg": ClassLabels(tuple(CITYSCAPES_CLASSES), tuple(CITYSCAPES_CLASSES.values())),
         "depth": DepthLabels("disparity", minimum=3.0, maximum=300.0),
+        "parts": ClassLabels(_PARTS, voc_colours(len(_PARTS))),
     },
     splits=("train", "val"),
 )
@@ -42,6 +47,7 @@ _ARCHIVE = "leftImg8bit_trainvaltest.zip"
 _SOURCES = {
     "semseg": "gtFine_trainvaltest.zip",
     "depth": "disparity_trainvaltest.zip (in metres also camera_trainvaltest.zip)",
+    "parts": "gtFinePanopticParts_trainval.zip",
 }
 
 
@@ -65,8 +71,11 @@ def open_split(groups, config, split, descriptor) -> FileSource:
         found["semseg"] = _files(root, "gtFine", split, "gtFine_labelIds.png", passed_over)
     if "depth" in config.tasks:
         found["depth"] = _files(root, "disparity", split, "disparity.png", passed_over)
+    if "parts" in config.tasks:
+        found["parts"] = _files(root, "gtFinePanopticParts", split, "gtFinePanopticParts.tif", passed_over)
     table = cityscapes_ids.table(groups)
     readers = {"semseg": functools.partial(cityscapes_ids.read_classes, table), "depth": _read_normalised}
+    readers["parts"] = cityscapes_ids.read_parts
     if found.get("depth") and descriptor["depth"].unit == "metres":
         cameras = _files(root, "camera", split, "camera.json")
         if not cameras:

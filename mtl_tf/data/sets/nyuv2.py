@@ -60,6 +60,7 @@ DATA_SET = laid_out(NYUV2)
 # === From the 894 official labels ===
 
 _FORTY = tomllib.loads((pathlib.Path(__file__).parent / "nyuv2_classes.toml").read_text(encoding="utf-8"))
+NYUV2_NAMES = frozenset(name for entry in _FORTY.values() for name in entry["names"])
 
 NYUV2_40 = dataclasses.replace(NYUV2, name="nyuv2_40").with_labels(
     semseg=ClassLabels(tuple(_FORTY), tuple(tuple(entry["colour"]) for entry in _FORTY.values()))

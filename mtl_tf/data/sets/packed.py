@@ -88,7 +88,8 @@ class PackedSource(Source):
         watch("rgb", self.path(index), sample["image"], None)
         for task in self.tasks:
             if self.has(task, index):
-                texts += self.descriptor[task].emptiness(self.path(index), sample[task])
+                if task not in self.descriptor.may_be_blank:
+                    texts += self.descriptor[task].emptiness(self.path(index), sample[task])
                 watch(task, self.path(index), sample[task], self.label_file(task, index))
             elif self.labelled[task]:
                 texts.append(f"{self.path(index)}: no {task} label, though other samples of the split have one")
