@@ -10,6 +10,7 @@ from keras import KerasTensor as Tensor
 from keras import ops
 
 SILOG_LAMBDA = 0.5  # Eigen et al. 2014, eq. 4
+GRADIENT_STEPS = (1, 2, 4, 8)  # pixels, the four scales of Ranftl et al. 2022
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
@@ -28,7 +29,7 @@ def over_pixels(losses: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         losses: of pixels, finite, float32 (B, H, W).
-        valid: bool (B, H, W).
+        valid: bool (B, H, W); or weights, float32, 0 where a pixel does not count: then the weighted sum, and theirs.
     """
     weights = ops.cast(valid, "float32")
     return ops.sum(losses * weights), ops.sum(weights)
@@ -42,23 +43,69 @@ def mean_by_image(losses: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         valid: bool (B, H, W).
     """
     weights = ops.cast(valid, "float32")
-    pixels = ops.sum(weights, [1, 2])
-    means = ops.sum(losses * weights, [1, 2]) / ops.maximum(pixels, 1.0)
+    means = ops.sum(losses * weights, [1, 2]) / ops.maximum(ops.sum(weights, [1, 2]), 1.0)
+    return over_images(means, valid)
+
+
+# What a mean is over: the valid pixels of all images together, or of each image and then the images.
+REDUCTIONS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+    "pixels": over_pixels,
+    "images": mean_by_image,
+}
+
+
+def over_images(means: Tensor, valid: Tensor, reduction: str = "images") -> tuple[Tensor, Tensor]:
+    """The sum over the images that have a valid pixel, and their number; by "pixels" each counts as often as it has.
+
+    Args:
+        means: of each image, 0 where it has no valid pixel, float32 (B,).
+        valid: bool (B, H, W).
+        reduction: a key of `REDUCTIONS`.
+    """
+    pixels = ops.sum(ops.cast(valid, "float32"), [1, 2])
+    if reduction == "pixels":
+        return ops.sum(means * pixels), ops.sum(pixels)
     return ops.sum(means), ops.sum(ops.cast(pixels > 0, "float32"))
 
 
-def scale_invariant(error: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale-invariant log loss, mean(d^2) - 0.5 mean(d)^2 of each image (Eigen et al. 2014, eq. 4), and the images.
+def scale_invariant(error: Tensor, valid: Tensor, reduction: str = "images") -> tuple[Tensor, Tensor]:
+    """Scale-invariant log loss: mean(d^2) - 0.5 mean(d)^2 of each image (Eigen et al. 2014, eq. 4), then `over_images`.
 
     Args:
         error: d = ln z_pred - ln z, float32 (B, H, W), 0 where it is not valid.
         valid: bool (B, H, W).
+        reduction: a key of `REDUCTIONS`.
     """
     pixels = ops.maximum(ops.sum(ops.cast(valid, "float32"), [1, 2]), 1.0)
     mean_square = ops.sum(ops.square(error), [1, 2]) / pixels
     mean = ops.sum(error, [1, 2]) / pixels
-    images = ops.sum(ops.cast(ops.any(valid, [1, 2]), "float32"))
-    return ops.sum(mean_square - SILOG_LAMBDA * ops.square(mean)), images
+    return over_images(mean_square - SILOG_LAMBDA * ops.square(mean), valid, reduction)
+
+
+def gradient_matching(error: Tensor, valid: Tensor, reduction: str = "images") -> tuple[Tensor, Tensor]:
+    """How far the gradients of an answer are from those of the truth, at several scales.
+
+    Li and Snavely, CVPR 2018 (MegaDepth), as the code of Ranftl et al., TPAMI 2022 (MiDaS), divides it: for each image
+    the sum over the scales s = 1, 2, 4, 8 of sum(|R(y + s, x) - R(y, x)| + |R(y, x + s) - R(y, x)|) / M_s over every
+    s-th row and column, where R is the error and M_s the number of valid pixels among those. Then `over_images`. A
+    difference counts only where all pixels from one end to the other are valid: none crosses what has no label.
+
+    Args:
+        error: answer minus truth, float32 (B, H, W), finite where it is not valid.
+        valid: bool (B, H, W).
+        reduction: a key of `REDUCTIONS`.
+    """
+    total = 0.0
+    across, down = valid, valid  # whether all pixels are valid from one end of a difference to the other
+    for step, shift in zip(GRADIENT_STEPS, (1, *GRADIENT_STEPS), strict=False):
+        across = across[:, :, :-shift] & across[:, :, shift:]
+        down = down[:, :-shift] & down[:, shift:]
+        rises = ops.where(across, ops.abs(error[:, :, step:] - error[:, :, :-step]), 0.0)
+        falls = ops.where(down, ops.abs(error[:, step:] - error[:, :-step]), 0.0)
+        sums = (ops.sum(each[:, ::step, ::step], [1, 2]) for each in (rises, falls))
+        pixels = ops.sum(ops.cast(valid[:, ::step, ::step], "float32"), [1, 2])
+        total += sum(sums) / ops.maximum(pixels, 1.0)
+    return over_images(total, valid, reduction)
 
 
 def balanced_cross_entropy(logits: Tensor, positive: Tensor, valid: Tensor, weight: float) -> tuple[Tensor, Tensor]:

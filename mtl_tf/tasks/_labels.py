@@ -259,6 +259,11 @@ class Labels:
                 "and train with --data.statistics=FILE"
             )
 
+    def said(self, config: "Config", *names: str) -> dict[str, Any]:
+        """Options of the kind, by name, but for those that the `Options` of a plugin lack."""
+        options = config.task[self.kind]
+        return {name: getattr(options, name) for name in names if hasattr(options, name)}
+
     def task(self, name: str, data_set: str, config: "Config") -> "Task":
         """The task of these labels.
 

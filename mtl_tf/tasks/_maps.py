@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from mtl_tf import keys
+from mtl_tf.options import option
 from mtl_tf.tasks._labels import Labels
 from mtl_tf.tasks._task import Task
 
@@ -18,6 +19,16 @@ def named(task: Task, truth, answer, colour) -> list[tuple[str, np.ndarray]]:
 def encoding(entry, known: tuple[str, ...]) -> str:
     """The entry "encoding" of a section, the first of those known where it is missing."""
     return entry.take("encoding", keys.one_of(*known), default=known[0])
+
+
+def reduction_option(default: str):
+    """The option "reduction" of a kind: a key of `losses.REDUCTIONS`."""
+    return option(
+        default,
+        "What the loss is the mean over: the valid pixels of the batch, or those of each image and then the images.",
+        choices=("pixels", "images"),
+        before=default,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

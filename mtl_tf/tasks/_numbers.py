@@ -35,6 +35,7 @@ class NumberMap(Task):
         mean, std: of each channel over the training split; the head predicts the whitened numbers.
         objective: what is minimised of their error, "l1" or "l2", the mean over pixels and channels.
         unit: stands after a number.
+        reduction: what the mean is over, a key of `losses.REDUCTIONS`.
         least: the smallest answer; None = any.
     """
 
@@ -42,6 +43,7 @@ class NumberMap(Task):
     std: tuple[float, ...]
     objective: str = "l1"
     unit: str = ""
+    reduction: str = "pixels"
     name: str = "numbers"
 
     least: ClassVar[float | None] = None
@@ -72,14 +74,15 @@ class NumberMap(Task):
         return _flat(numbers, self.channels)
 
     def loss(self, raw, target) -> tuple:
-        """The objective over the valid pixels, of whitened numbers; counts pixels."""
+        """The objective over the valid pixels, of whitened numbers; counts pixels, or images."""
         from keras import ops
 
         from mtl_tf import losses
 
         valid = self.valid(target)
         error = ops.where(valid[..., None], raw - (self._deep(target) - self.mean) / self.std, 0.0)
-        return losses.over_pixels(ops.mean(losses.PIXEL_LOSSES[self.objective](error), -1), valid)
+        costs = ops.mean(losses.PIXEL_LOSSES[self.objective](error), -1)
+        return losses.REDUCTIONS[self.reduction](costs, valid)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -292,4 +295,5 @@ class NumberLabels(MapLabels):
                 f"under std, those above 0; it has {list(self.mean)} and {list(self.std)}: measure them with "
                 "tools/dataset_statistics.py --write"
             )
-        return self.task_type(self.mean, self.std, config.task[self.kind].loss, self.unit, name=name)
+        said = self.said(config, "reduction")
+        return self.task_type(self.mean, self.std, config.task[self.kind].loss, self.unit, **said, name=name)

@@ -11,6 +11,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.storage import codecs
 from mtl_tf.tasks._labels import Labels
+from mtl_tf.tasks._maps import reduction_option
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
 
 CODES = {"inverse_uint8": 256, "uint8_scaled": 256, "uint16_scaled": 65536, "disparity": 65536}  # of each encoding
@@ -73,6 +74,8 @@ class Depth(Task):
         log_mean, log_std: of its natural logarithm.
         space: "linear": the head predicts whitened metres; "log": whitened log metres.
         objective: what is minimised, a key of `losses.PIXEL_LOSSES` or "silog".
+        reduction: what the mean is over, a key of `losses.REDUCTIONS`.
+        gradient_weight: of `losses.gradient_matching` beside it, of the same error.
         codec: "inverse_uint8" where predictions are also exchanged in the Miniscapes codec.
         unit: a key of `DEPTH_UNITS`.
     """
@@ -88,6 +91,8 @@ class Depth(Task):
     log_std: float
     space: str = "linear"
     objective: str = "l2"
+    reduction: str = "images"
+    gradient_weight: float = 0.0
     codec: str = "metres"
     unit: str = "metres"
     name: str = "depth"
@@ -122,7 +127,7 @@ class Depth(Task):
         return ops.clip(metres, self.minimum, self.maximum)
 
     def loss(self, raw, target) -> tuple:
-        """The objective over the valid pixels of each image, then summed over the images that have any; counts images.
+        """The objective over the valid pixels of each image, and then over images or as many pixels; counts these.
 
         Invalid pixels are replaced before anything is computed of them: masking afterwards would leave NaN gradients
         (0 * inf).
@@ -135,9 +140,13 @@ class Depth(Task):
         metres = ops.where(valid, target, self.mean)
         if self.objective == "silog":
             error = ops.where(valid, self._log_metres(raw) - ops.log(metres), 0.0)
-            return losses.scale_invariant(error, valid)
-        error = ops.where(valid, raw[..., 0] - self.encode(metres), 0.0)
-        return losses.mean_by_image(losses.PIXEL_LOSSES[self.objective](error), valid)
+            total, count = losses.scale_invariant(error, valid, self.reduction)
+        else:
+            error = ops.where(valid, raw[..., 0] - self.encode(metres), 0.0)
+            total, count = losses.REDUCTIONS[self.reduction](losses.PIXEL_LOSSES[self.objective](error), valid)
+        if self.gradient_weight:
+            total += self.gradient_weight * losses.gradient_matching(error, valid, self.reduction)[0]
+        return total, count
 
     def _log_metres(self, raw):
         from keras import ops
@@ -258,6 +267,13 @@ class DepthOptions(Section):
     loss: str = option("l2", "Depth loss.", choices=("l2", "l1", "berhu", "silog"))
     space: str = option(
         "linear", "What the depth head predicts: whitened metres or whitened log metres.", choices=("linear", "log")
+    )
+    reduction: str = reduction_option("images")
+    gradient_weight: float = option(
+        0.0,
+        "Weight of a term beside the loss: the L1 error of the gradients at four scales (0.5 in MiDaS); 0 = none.",
+        minimum=0.0,
+        before=0.0,
     )
 
 
@@ -438,6 +454,7 @@ class DepthLabels(Labels):
             **self.statistics,
             space=config.task[self.kind].space,
             objective=config.task[self.kind].loss,
+            **self.said(config, "reduction", "gradient_weight"),
             codec="inverse_uint8" if self.encoding == "inverse_uint8" else "metres",
             unit=self.unit,
             name=name,

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section
+from mtl_tf.tasks._maps import reduction_option
 from mtl_tf.tasks._numbers import NOTHING, NumberLabels, NumberMap, loss_option
 from mtl_tf.tasks._task import Metric
 
@@ -56,6 +57,7 @@ class DisparityLabels(NumberLabels):
         """How disparity is learnt."""
 
         loss: str = loss_option("disparity")
+        reduction: str = reduction_option("pixels")
 
     def moved(self, label, move, config):
         """Over the factor by which a window is larger: what is s times as far away has 1 / s of the disparity."""

@@ -4,6 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from mtl_tf.options import Section
+from mtl_tf.tasks._maps import reduction_option
 from mtl_tf.tasks._numbers import NumberLabels, NumberMap, loss_option
 
 
@@ -30,3 +31,4 @@ class RegressionLabels(NumberLabels):
         """How any quantity is learnt."""
 
         loss: str = loss_option("maps of numbers")
+        reduction: str = reduction_option("pixels")

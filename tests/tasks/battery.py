@@ -65,8 +65,8 @@ class Example:
         return (target != self.labels.blank).any(axis=tuple(range(3, target.ndim)), keepdims=True)
 
 
-def _depth(objective="l2", space="linear"):
-    return Depth(1.0, 50.0, mean=10.0, std=5.0, log_mean=2.0, log_std=0.5, objective=objective, space=space)
+def _depth(objective="l2", **options):
+    return Depth(1.0, 50.0, mean=10.0, std=5.0, log_mean=2.0, log_std=0.5, objective=objective, **options)
 
 
 def _one_hot(target):
@@ -124,6 +124,11 @@ EXAMPLES = {
         ),
     ),
     "depth by silog": Example(_DEPTH, _depth("silog"), _whitened, step=0.0051),
+    "depth by silog and gradients, over pixels": Example(
+        _DEPTH, _depth("silog", reduction="pixels", gradient_weight=0.5), _whitened, step=0.0051
+    ),
+    "depth by berhu and gradients": Example(_DEPTH, _depth("berhu", gradient_weight=0.3), _whitened, step=0.0051),
+    "depth by l1 over pixels": Example(_DEPTH, _depth("l1", reduction="pixels"), _whitened, step=0.0051),
     "normals": Example(
         _NORMALS,
         Normals(),
@@ -143,6 +148,9 @@ EXAMPLES = {
         _standard(2.0, 0.5),
         step=1e-6,
         others=(RegressionLabels("grey", 1, 0.01, -5.0, (65535.0,), " K", (1.0,), (2.0,)), RegressionLabels("rgb8", 3)),
+    ),
+    "regression over images": Example(
+        RegressionLabels("npy"), Regression((2.0,), (0.5,), reduction="images"), _standard(2.0, 0.5), step=1e-6
     ),
     "regression of three by l2": Example(
         RegressionLabels("npy", 3),
