@@ -35,6 +35,7 @@ def mean_losses(
     losses = {}
     for task in tasks:
         sums = [task.loss(raw, labels[task.name])[0] for raw in raws_of(task, outputs)]
+        count = counts[task.name]  # of weighted pixels it may be below 1
         # Of a loss of several terms the sum of their means.
-        losses[task.name] = ops.sum(sum(sums) / len(sums) / ops.maximum(counts[task.name], 1.0))
+        losses[task.name] = ops.sum(sum(sums) / len(sums) / ops.where(count > 0, count, 1.0))
     return losses

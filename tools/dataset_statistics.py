@@ -168,9 +168,9 @@ def table(sums, descriptor, count):
     lines = [f"{count} samples", "", f"{'':<24}{'mean':>12}{'std':>12}"]
     mean, std = mean_std(sums["rgb"]["moments"])
     lines += [row(f"{name} (0..255)", *pair) for name, *pair in zip("RGB", mean, std, strict=True)]
-    labels = {name: descriptor[name] for name in sums if name != "rgb"}
-    for name in sorted(labels, key=lambda name: not labels[name].measured):  # those that go on with this table first
-        lines += labels[name].listed(name, sums[name])
+    tasks = [descriptor[name].listed(name, of) for name, of in sums.items() if name != "rgb"]
+    for listed in sorted(tasks, key=lambda listed: listed[:1] == [""]):  # those that go on with this table first
+        lines += listed
     return "\n".join(lines)
 
 

@@ -90,10 +90,13 @@ class Descriptor:
         )
 
     def says_the_same(self, other: "Descriptor", tasks: Sequence[str]) -> bool:
-        """Whether another descriptor is the same, as far as these tasks are concerned; none = all that one has."""
+        """Whether another descriptor is the same, as far as these tasks are concerned; none = all that one has.
+
+        Statistics of labels that only one of them has are no difference: then no task was trained with them.
+        """
         names = tuple(tasks) or tuple({**self.labels, **other.labels})
         names += tuple(self[name].source for name in names if name in self and self[name].source)
-        same = all(name in self and name in other and self[name] == other[name] for name in names)
+        same = all(name in self and name in other and _agree(self[name], other[name]) for name in names)
         rest = dict(labels={}, may_be_blank=())
         return same and dataclasses.replace(self, **rest) == dataclasses.replace(other, **rest)
 
@@ -151,6 +154,12 @@ class Descriptor:
                 use = f'use --tasks={",".join(self.labels)}, or describe them under "{key}" in {FILE_NAME}'
                 hint = did_you_mean(name, [*self.labels, *self._implied], use)
                 raise UsageError(f"data set {self.name} has no {name} labels; {hint}")
+
+
+def _agree(one, other):
+    if one.missing or other.missing:
+        return one.unmeasured == other.unmeasured
+    return one == other
 
 
 # === dataset.json ===
@@ -315,11 +324,10 @@ def _with_measured(descriptor, found, path):
     labels = dict(descriptor.labels)
     differing = [("name", found.name, descriptor.name)] if found.name != descriptor.name else []
     for name, own in descriptor.labels.items():
-        if not own.measured:
-            continue
         other = found.labels.get(name)
-        none = dict.fromkeys(own.measured)
-        if other is None or dataclasses.replace(other, **none) != dataclasses.replace(own, **none):
+        if not own.measured or (not own.needs_measured and (other is None or other.missing)):
+            continue
+        if other is None or other.unmeasured != own.unmeasured:
             differing.append((name, other.told(name) if other else "missing", own.told(name)))
         else:
             labels[name] = dataclasses.replace(own, **{key: getattr(other, key) for key in own.measured})

@@ -1,5 +1,6 @@
 """What a data set says of the labels of a task: how they are stored, and what they mean."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -52,6 +53,7 @@ class Labels:
         dtype: of a label map in memory.
         shape: of the label of a pixel.
         measured: entries that tools/dataset_statistics.py measures.
+        needs_measured: whether no task can be trained without them; else an option may ask for them.
         source: the task whose labels these are derived from; "" = they lie in files.
         late: whether they are derived after augmentation, in the graph, instead of after reading.
         Options: of the kind (`--task.KIND.NAME`), a frozen dataclass; None = it has none.
@@ -72,6 +74,7 @@ class Labels:
     dtype: ClassVar[type]
     shape: ClassVar[tuple[int, ...]] = ()
     measured: ClassVar[tuple[str, ...]] = ()
+    needs_measured: ClassVar[bool] = True
     source: ClassVar[str] = ""
     noun: ClassVar[str] = "a label"
     eigen: ClassVar[bool] = False
@@ -239,24 +242,33 @@ class Labels:
         return {"pixels": int(sums["pixels"])}
 
     def listed(self, name: str, sums: Mapping[str, np.ndarray]) -> list[str]:
-        """The same for people, in lines: of what is `measured` each is a `moments.row`."""
+        """The same for people, in lines: each a `moments.row`, or those of a table of its own, the first empty."""
         return []
 
     # === Tasks ===
 
     @property
+    def missing(self) -> tuple[str, ...]:
+        """Those of the entries `measured` that have not been measured."""
+        return tuple(key for key in self.measured if getattr(self, key) is None)
+
+    @property
     def lacks_statistics(self) -> bool:
         """Whether statistics of the labels that the task is trained with have not been measured."""
-        return any(getattr(self, key) is None for key in self.measured)
+        return self.needs_measured and bool(self.missing)
+
+    @property
+    def unmeasured(self) -> "Labels":
+        """The same without the entries `measured`."""
+        return dataclasses.replace(self, **dict.fromkeys(self.measured))
 
     def check_measured(self, name: str, data_set: str) -> None:
         """Raises a UsageError if the statistics of a task, whose name is given, have not been measured."""
-        if self.lacks_statistics:
-            missing = ", ".join(key for key in self.measured if getattr(self, key) is None)
+        if self.missing:
             raise UsageError(
-                f"data set {data_set} lacks the {name} statistics {missing}, which depend on your files: measure them "
-                "once with tools/dataset_statistics.py --write (into dataset.json in data.root), or with --output=FILE "
-                "and train with --data.statistics=FILE"
+                f"data set {data_set} lacks the {name} statistics {', '.join(self.missing)}, which depend on your "
+                "files: measure them once with tools/dataset_statistics.py --write (into dataset.json in data.root), "
+                "or with --output=FILE and train with --data.statistics=FILE"
             )
 
     def said(self, config: "Config", *names: str) -> dict[str, Any]:

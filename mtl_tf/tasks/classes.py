@@ -7,6 +7,8 @@ import numpy as np
 
 from mtl_tf import keys
 from mtl_tf.errors import UsageError
+from mtl_tf.options import Section
+from mtl_tf.tasks._class_options import ClassOptions
 from mtl_tf.tasks._labels import Labels
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
 
@@ -33,6 +35,11 @@ class Segmentation(Task):
         classes: the names, in the order of their ids.
         palette: their colours, RGB.
         ignore: the label value that no loss or metric counts.
+        objective: what is minimised, one of `_class_options.LOSSES`.
+        gamma: of the focal loss.
+        weights: of each class in the loss, 0 = its pixels do not count; () = equal.
+        smoothing: of the labels in cross-entropy.
+        hardest: the share of each image's pixels that the loss of pixels is the mean of, those that cost most.
     """
 
     kind: ClassVar[str] = "classes"
@@ -42,6 +49,11 @@ class Segmentation(Task):
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     ignore: int = 255
+    objective: str = "cross_entropy"
+    gamma: float = 2.0
+    weights: tuple[float, ...] = ()
+    smoothing: float = 0.0
+    hardest: float = 1.0
     name: str = "semseg"
 
     @property
@@ -66,13 +78,37 @@ class Segmentation(Task):
         return {self.name: self.decode(raw), f"{self.name}_probability": ops.max(ops.softmax(raw, -1), -1)}
 
     def loss(self, raw, target) -> tuple:
-        """Softmax cross-entropy over the pixels that are not ignored; counts pixels."""
+        """The objective over the pixels that are not ignored.
+
+        Cross-entropy and focal count pixels, by the weights of their classes. What is of an image (its hardest pixels,
+        how regions overlap) counts images; beside such a term the loss of pixels is the mean of each image.
+        """
         from keras import ops
 
-        from mtl_tf import losses
+        from mtl_tf import class_losses, losses
 
-        valid = self.valid(target)
-        return losses.cross_entropy(raw, ops.where(valid, target, 0), valid)
+        known = self.valid(target)
+        labels, weights = ops.where(known, target, 0), ops.cast(known, "float32")
+        if self.weights:
+            weights *= ops.take(ops.convert_to_tensor(self.weights, "float32"), labels, 0)
+        valid, means = weights > 0, []
+        for term in self.objective.split("+"):
+            if term in class_losses.REGION_LOSSES:
+                means.append(class_losses.REGION_LOSSES[term](raw, labels, valid))
+                continue
+            costs = self._costs(term, raw, labels)
+            if term == self.objective and self.hardest == 1:
+                return losses.over_pixels(costs, weights)
+            means.append(class_losses.hardest_mean(costs, weights, self.hardest))
+        return losses.over_images(sum(means), valid)
+
+    def _costs(self, term, raw, labels):
+        """Of pixels, (B, H, W)."""
+        from mtl_tf import class_losses
+
+        if term == "focal":
+            return class_losses.focal(raw, labels, self.gamma)
+        return class_losses.cross_entropy(raw, labels, self.smoothing)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -142,15 +178,23 @@ class ClassLabels(Labels):
         values: pairs of a stored value and what it means, a class or `IGNORE`; "R,G,B" stands for a colour, `OTHER` for
             every value that is not listed. Empty = a number is its class or `ignore`. A stored number that is not
             listed is an error; a colour may also be one of `palette`.
+        frequency: share of each class in the pixels of the training split that have one; None = not measured yet.
+        frequency_where_present: the pixels of each class over all pixels of the label maps that it occurs in.
     """
 
     kind: ClassVar[str] = "classes"
     name: ClassVar[str] = "semseg"
-    keys: ClassVar[tuple[str, ...]] = ("classes", "palette", "ignore", "encoding", "values")
+    keys: ClassVar[tuple[str, ...]] = (
+        *("classes", "palette", "ignore", "encoding", "values"),
+        *("frequency", "frequency_where_present"),
+    )
     example: ClassVar[str] = '{"classes": ["road", "car"], "palette": [[128, 64, 128], [0, 0, 142]], "ignore": 255}'
     task_type: ClassVar[type[Task]] = Segmentation
     usual: ClassVar[bool] = True
+    Options: ClassVar[type[Section]] = ClassOptions
     dtype: ClassVar[type] = np.int32
+    measured: ClassVar[tuple[str, ...]] = ("frequency", "frequency_where_present")
+    needs_measured: ClassVar[bool] = False
     noun: ClassVar[str] = "a class"
 
     classes: tuple[str, ...]
@@ -158,6 +202,8 @@ class ClassLabels(Labels):
     ignore: int = 255
     encoding: str = "index"
     values: tuple[tuple[str, str], ...] = ()
+    frequency: tuple[float, ...] | None = None
+    frequency_where_present: tuple[float, ...] | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -189,7 +235,11 @@ class ClassLabels(Labels):
                 entry.fail("values", f'an object whose values are names of classes, or "{IGNORE}"', name)
         if values and IGNORE in classes:
             entry.fail("classes", f'names other than "{IGNORE}", which means no class in {entry.prefix}values', IGNORE)
-        return cls(classes, palette, ignore, encoding, values)
+        measured = {key: entry.take(key, _shares, default=None) for key in cls.measured}
+        for key, shares in measured.items():
+            if shares and len(shares) != len(classes):
+                entry.fail(key, f"one share for each of the {len(classes)} classes", f"{len(shares)} shares")
+        return cls(classes, palette, ignore, encoding, values, **measured)
 
     def content(self) -> dict:
         found = {
@@ -198,7 +248,8 @@ class ClassLabels(Labels):
             "ignore": self.ignore,
         }
         found |= {"encoding": self.encoding} if self.encoding != "index" else {}
-        return found | ({"values": dict(self.values)} if self.values else {})
+        found |= {"values": dict(self.values)} if self.values else {}
+        return found | {key: list(shares) for key in self.measured if (shares := getattr(self, key))}
 
     def told(self, name: str) -> str:
         named = [*map(str, range(len(self.classes)))]
@@ -239,10 +290,20 @@ class ClassLabels(Labels):
         return suspect_classes.suspicions(self, name, seen, trained)
 
     def sums(self, label) -> dict:
-        """The pixels of each label value, (256,)."""
+        """The pixels of each label value, and those of the maps that it occurs in, (256,)."""
         if (label == self.ignore).all():
             return {}
-        return {"counts": np.bincount(label.ravel(), minlength=256).astype(np.float64)}
+        counts = np.bincount(label.ravel(), minlength=256).astype(np.float64)
+        return {"counts": counts, "where_present": np.where(counts > 0, label.size, 0.0)}
+
+    def measured_from(self, sums) -> "ClassLabels":
+        from mtl_tf.tasks.reading.moments import digits
+
+        counts, where_present = (sums[key][: len(self.classes)] for key in ("counts", "where_present"))
+        shares = (counts / max(counts.sum(), 1), counts / np.maximum(where_present, 1))
+        return dataclasses.replace(
+            self, **{key: tuple(map(digits, found)) for key, found in zip(self.measured, shares, strict=True)}
+        )
 
     def figures(self, sums) -> dict:
         """Percentages of all pixels of the label maps."""
@@ -273,7 +334,21 @@ class ClassLabels(Labels):
         return lambda label: ids[label], strangers
 
     def task(self, name: str, data_set: str, config) -> Segmentation:
-        return self.task_type(self.classes, self.palette, self.ignore, name=name)
+        options = config.task[self.kind] if self.Options else None
+        if not isinstance(options, ClassOptions):  # a kind of its own, which is learnt as it says itself
+            return self.task_type(self.classes, self.palette, self.ignore, name=name)
+        options.check(self.kind)
+        return self.task_type(
+            self.classes,
+            self.palette,
+            self.ignore,
+            objective=options.loss,
+            gamma=options.gamma,
+            weights=options.weights_of(self, name, data_set),
+            smoothing=options.label_smoothing,
+            hardest=options.hardest,
+            name=name,
+        )
 
 
 def some(names) -> str:
@@ -286,6 +361,14 @@ def _is_stored(value, encoding):
     parts = value.split(",") if encoding == "colour" else [value]
     most, count = (255, 3) if encoding == "colour" else (65535, 1)
     return len(parts) == count and all(part in map(str, range(most + 1)) for part in parts)
+
+
+def _shares(value):
+    """a list of shares, 0..1, not all 0"""
+    found = keys.numbers(value)
+    if not all(0 <= share <= 1 for share in found) or not any(found):
+        raise ValueError
+    return found
 
 
 def _named(value):

@@ -98,7 +98,12 @@ def test_statistics_are_those_counted_by_hand(tmp_path):
     ]
     assert lines[lines.index(["lanes", "class", "%", "of", "pixels"]) + 2] == ["lane", "75.000"]
     written = json.loads((root / "dataset.json").read_text())
-    assert written["tasks"]["lanes"] == CONTENT["tasks"]["lanes"] and written["semseg"] == CONTENT["semseg"]
+    # Of 6 and 7 pixels that have a class, in two maps of 4 pixels.
+    shares = {"frequency": [0.5, 0.5], "frequency_where_present": [3 / 8, 3 / 8]}
+    assert written["semseg"] == CONTENT["semseg"] | shares
+    shares = {"frequency": [pytest.approx(1 / 7, rel=1e-4), pytest.approx(6 / 7, rel=1e-4)]}
+    shares["frequency_where_present"] = [0.25, 0.75]
+    assert written["tasks"]["lanes"] == CONTENT["tasks"]["lanes"] | shares
 
 
 def test_one_task_is_measured(tmp_path):
@@ -107,7 +112,9 @@ def test_one_task_is_measured(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "found.json").read_text())
     assert set(found) == {"name", "split", "samples", "pixels", "rgb", "lanes"}
-    assert json.loads((root / "dataset.json").read_text())["tasks"] == CONTENT["tasks"]
+    written = json.loads((root / "dataset.json").read_text())
+    assert written["tasks"]["lanes"].pop("frequency") and written["tasks"]["lanes"].pop("frequency_where_present")
+    assert {key: written[key] for key in ("semseg", "tasks")} == {key: CONTENT[key] for key in ("semseg", "tasks")}
 
 
 def test_labels_without_a_valid_pixel_are_named(tmp_path):

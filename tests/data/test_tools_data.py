@@ -155,6 +155,10 @@ def test_statistics_are_written_where_told(root):
     np.testing.assert_allclose([found["depth"].log_mean, found["depth"].log_std], [logs.mean(), logs.std()], rtol=1e-3)
     old = json.loads(before)
     new = json.loads((root / "dataset.json").read_text())
+    labels = np.stack([np.asarray(Image.open(root / f"train/semseg/{index}.png")) for index in range(4)])
+    counts = np.array([(labels == number).sum() for number in range(3)])
+    assert new["semseg"].pop("frequency") == pytest.approx(counts / counts.sum(), rel=1e-4)
+    assert new["semseg"].pop("frequency_where_present") == pytest.approx(counts / labels.size, rel=1e-4)
     assert new["semseg"] == old["semseg"] and new["splits"] == old["splits"]
 
 

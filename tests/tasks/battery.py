@@ -37,6 +37,7 @@ class Example:
         labels: how they are stored.
         task: of those labels.
         raw_of: the raw head (B, H, W, channels) that answers label maps; where there is no label, anything finite.
+        every_pixel: whether each labelled pixel has a gradient of its own.
         step: by how much a label may change when it is written to a file and read.
         others: further labels of the kind, for dataset.json.
         pointwise: whether the answer at a pixel depends on the head there alone.
@@ -45,6 +46,7 @@ class Example:
     labels: Labels
     task: Task
     raw_of: Callable[[np.ndarray], np.ndarray]
+    every_pixel: bool = True
     step: float = 0.0
     others: tuple[Labels, ...] = ()
     pointwise: bool = True
@@ -99,6 +101,11 @@ def _centred(target):
     return np.concatenate([10 * heat[..., None], ways / 4.0, _logits(there)], -1)
 
 
+def _classes(objective="cross_entropy", every_pixel=True, **options):
+    task = Segmentation(_CLASSES.classes, _CLASSES.palette, objective=objective, **options)
+    return Example(_CLASSES, task, _one_hot, every_pixel)
+
+
 _CLASSES = ClassLabels(("a", "b", "c"), ((1, 2, 3), (250, 0, 0), (0, 250, 0)))
 _DEPTH = DepthLabels("uint16_scaled", scale=0.01, minimum=1.0, maximum=50.0)
 _NORMALS = NormalLabels("right,up,to_camera")
@@ -107,12 +114,22 @@ _CODE = 2 / 255
 _DERIVED = NormalLabels(intrinsics=(500.0, 500.0, -0.5, 119.5, 320.0, 240.0), source="depth")
 
 EXAMPLES = {
-    "classes": Example(
-        _CLASSES,
-        Segmentation(_CLASSES.classes, _CLASSES.palette),
-        _one_hot,
-        others=(ClassLabels(("a",), ((1, 2, 3),), encoding="colour", values=(("9,9,9", "a"), ("other", "ignore"))),),
+    "classes": dataclasses.replace(
+        _classes(),
+        others=(
+            ClassLabels(("a",), ((1, 2, 3),), encoding="colour", values=(("9,9,9", "a"), ("other", "ignore"))),
+            dataclasses.replace(_CLASSES, frequency=(0.5, 0.5, 0.0), frequency_where_present=(0.25, 0.5, 0.0)),
+        ),
     ),
+    "weighted classes": _classes(weights=(0.25, 1.0, 4.0)),
+    "classes by focal loss": _classes("focal"),
+    "classes by focal loss below 1": _classes("focal", gamma=0.5, weights=(0.25, 1.0, 4.0)),
+    "classes by their hardest pixels": _classes(every_pixel=False, hardest=0.2),
+    "weighted classes by their hardest pixels": _classes("focal", False, hardest=0.5, weights=(0.25, 1.0, 4.0)),
+    "classes by dice": _classes("dice"),
+    "classes by lovasz": _classes("lovasz"),
+    "classes by cross_entropy+dice": _classes("cross_entropy+dice"),
+    "classes by cross_entropy+lovasz": _classes("cross_entropy+lovasz", False, hardest=0.2),
     "depth": Example(
         _DEPTH,
         _depth(),

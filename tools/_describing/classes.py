@@ -18,7 +18,8 @@ def segmentation(found: Found, own: Options, old: ClassLabels, ask: Questions) -
     Raises:
         UsageError: an option or answer does not fit the files.
     """
-    return ClassLabels(**(_by_colour if found.labels.encoding == "colour" else _by_number)(found, own, old, ask))
+    found = ClassLabels(**(_by_colour if found.labels.encoding == "colour" else _by_number)(found, own, old, ask))
+    return old if found == old.unmeasured else found  # with its statistics, which are of the same classes
 
 
 # === By number ===

@@ -45,7 +45,7 @@ def depth(found: DepthValues, own: Options, old: DepthLabels | None, ask: Questi
     kept = dataclasses.replace(old, **dataclasses.asdict(found) | {"unit": old.unit, **old.statistics})
     if encoding == "inverse_uint8":
         kept = dataclasses.replace(kept, scale=old.scale)
-    return kept if kept == old else dataclasses.replace(kept, **dict.fromkeys(old.measured))
+    return kept if kept == old else kept.unmeasured
 
 
 def _encoding(found, own, old, ask):

@@ -24,7 +24,8 @@ def describe(data: DataConfig) -> Descriptor:
     if data.statistics:
         return with_statistics(descriptor, data.statistics)
     path = files.join(data.root, FILE_NAME)
-    known = data.name != "folder" and descriptor.lacks_statistics and data.root and files.is_file(path)
+    lacks = any(labels.missing for labels in descriptor.labels.values())
+    known = data.name != "folder" and lacks and data.root and files.is_file(path)
     if known and read(data.root).name == descriptor.name:
         return with_statistics(descriptor, path)
     return descriptor

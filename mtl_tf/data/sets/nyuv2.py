@@ -33,7 +33,18 @@ _NYU_CLASSES = {
 NYUV2 = Descriptor(
     name="nyuv2",
     labels={
-        "semseg": ClassLabels(tuple(_NYU_CLASSES), tuple(_NYU_CLASSES.values())),
+        "semseg": ClassLabels(
+            tuple(_NYU_CLASSES),
+            tuple(_NYU_CLASSES.values()),
+            frequency=(
+                *(0.051326, 0.0076708, 0.018494, 0.03447, 0.11827, 0.19727, 0.11567),
+                *(0.023395, 0.025971, 0.034054, 0.0069738, 0.309, 0.057433),
+            ),
+            frequency_where_present=(
+                *(0.17026, 0.032604, 0.054682, 0.062303, 0.10814, 0.17451, 0.095784),
+                *(0.035954, 0.11775, 0.060348, 0.055794, 0.24578, 0.095553),
+            ),
+        ),
         "depth": DepthLabels(
             "uint16_scaled",
             scale=0.001,

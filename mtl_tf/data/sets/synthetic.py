@@ -29,6 +29,17 @@ SYNTHETIC = dataclasses.replace(
     splits=("train", "val"),
     crop_multiple=0,
 ).with_labels(
+    semseg=dataclasses.replace(
+        MINISCAPES["semseg"],
+        frequency=(
+            *(0.31844, 0.033387, 0.1193, 0.010004, 0.0042623, 0.010157, 0.00090139, 0.0049699, 0.11775, 0.035402),
+            *(0.27811, 0.0030627, 0.0010888, 0.046512, 0.0047964, 0.0044636, 0.0054855, 0.0011335, 0.00077438),
+        ),
+        frequency_where_present=(
+            *(0.31844, 0.041734, 0.13712, 0.030013, 0.011624, 0.010329, 0.0021126, 0.0059402, 0.12266, 0.039046),
+            *(0.27811, 0.0050209, 0.0019677, 0.049306, 0.017548, 0.020601, 0.056747, 0.0036963, 0.00176),
+        ),
+    ),
     depth=dataclasses.replace(MINISCAPES["depth"], mean=20.96, std=28.98, log_mean=2.580, log_std=0.867),
     normals=NormalLabels(axes="right,down,forward"),  # as they are in memory
     instances=InstanceLabels(things=tuple(name for number, name in enumerate(CITYSCAPES_CLASSES) if number in THINGS)),
