@@ -20,6 +20,7 @@ from mtl_tf.losses import PIXEL_LOSSES
 from mtl_tf.models import build_model
 from mtl_tf.models.costs import multiply_adds
 from mtl_tf.tasks import cityscapes_tasks
+from mtl_tf.tasks._class_options import LOSSES
 from tests.models.common import pictures, randomise
 
 SIZE = (3, 24, 40)
@@ -59,10 +60,15 @@ def step_of(model, tasks, config):
 
 
 def all_losses(tasks, outputs, batch):
-    """The sums of every loss of the registry, of the answers of a network."""
+    """The sums of every loss there is, of the answers of a network."""
+    semseg, depth = tasks
+    kinds = {name: dataclasses.replace(semseg, objective=name) for name in LOSSES}
+    weights = tuple(np.linspace(0, 2, semseg.channels).tolist())
+    kinds["hardest"] = dataclasses.replace(semseg, hardest=0.2, smoothing=0.1, weights=weights)
+    kinds |= {name: dataclasses.replace(depth, objective=name) for name in (*PIXEL_LOSSES, "silog")}
+    kinds["gradients"] = dataclasses.replace(depth, reduction="pixels", gradient_weight=0.5)
     found = {}
-    for name in ("cross_entropy", *PIXEL_LOSSES, "silog"):
-        task = tasks[0] if name == "cross_entropy" else dataclasses.replace(tasks[1], objective=name)
+    for name, task in kinds.items():
         value, counted = task.loss(outputs[task.name], batch[task.name])
         assert float(counted) == float(task.count(batch[task.name]))
         found[name] = np.asarray(keras.ops.convert_to_numpy(value))
