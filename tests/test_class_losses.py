@@ -340,7 +340,7 @@ def test_rendered_scenes_come_with_their_frequencies():
             ["class_weights=1,2"],
             "has 2 numbers, but semseg of data set mine has 3 classes: give 3, or one of none, med",
         ),
-        (["class_weights=1,2,-1"], "class_weights=1,2,-1 has a negative number; weights are 0"),
+        (["class_weights=1,2,-1"], "class_weights=1,2,-1 has a negative number: give 0 (the class"),
         (["class_weights=0,0,0"], "has no number above 0"),
         (["class_weights=median"], "should be none, median_frequency, log_inverse, or 3 numbers with commas, one a"),
         (["class_weights=1,nan,1"], "or 3 numbers with commas"),

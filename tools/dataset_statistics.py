@@ -2,8 +2,8 @@
 
 Over all pixels of the training split (--data.train_split) at the size they have on disk: mean and standard deviation of
 RGB, of depth and of its natural logarithm (valid pixels), and how often each class occurs. Training whitens its inputs
-and targets with them: --write puts them into <data.root>/dataset.json, --output=FILE into a file elsewhere, which
-training reads with --data.statistics=FILE.
+and targets with them, and weighs classes where it is told to: --write puts them into <data.root>/dataset.json,
+--output=FILE into a file elsewhere, which training reads with --data.statistics=FILE.
 """
 
 import concurrent.futures

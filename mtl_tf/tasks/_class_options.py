@@ -111,7 +111,7 @@ class ClassOptions(Section):
             )
         if min(weights) < 0 or max(weights) == 0:
             raise UsageError(
-                f"{option} has {'a negative number' if min(weights) < 0 else 'no number above 0'}; weights are 0 (the "
-                "class does not count) or more, and one at least is more"
+                f"{option} has {'a negative number' if min(weights) < 0 else 'no number above 0'}: give 0 (the "
+                "class does not count) or more, and at least one above 0"
             )
         return weights

@@ -43,8 +43,8 @@ class NumberMap(Task):
     std: tuple[float, ...]
     objective: str = "l1"
     unit: str = ""
-    reduction: str = "pixels"
     name: str = "numbers"
+    reduction: str = "pixels"
 
     least: ClassVar[float | None] = None
     data_ending: ClassVar[str] = ".npy"
@@ -296,4 +296,4 @@ class NumberLabels(MapLabels):
                 "tools/dataset_statistics.py --write"
             )
         said = self.said(config, "reduction")
-        return self.task_type(self.mean, self.std, config.task[self.kind].loss, self.unit, **said, name=name)
+        return self.task_type(self.mean, self.std, config.task[self.kind].loss, self.unit, name=name, **said)

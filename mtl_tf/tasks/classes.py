@@ -49,12 +49,12 @@ class Segmentation(Task):
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     ignore: int = 255
+    name: str = "semseg"
     objective: str = "cross_entropy"
     gamma: float = 2.0
     weights: tuple[float, ...] = ()
     smoothing: float = 0.0
     hardest: float = 1.0
-    name: str = "semseg"
 
     @property
     def channels(self) -> int:

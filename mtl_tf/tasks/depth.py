@@ -74,10 +74,10 @@ class Depth(Task):
         log_mean, log_std: of its natural logarithm.
         space: "linear": the head predicts whitened metres; "log": whitened log metres.
         objective: what is minimised, a key of `losses.PIXEL_LOSSES` or "silog".
-        reduction: what the mean is over, a key of `losses.REDUCTIONS`.
-        gradient_weight: of `losses.gradient_matching` beside it, of the same error.
         codec: "inverse_uint8" where predictions are also exchanged in the Miniscapes codec.
         unit: a key of `DEPTH_UNITS`.
+        reduction: what the mean is over, a key of `losses.REDUCTIONS`.
+        gradient_weight: of `losses.gradient_matching` beside the objective, of the same error.
     """
 
     kind: ClassVar[str] = "depth"
@@ -91,11 +91,11 @@ class Depth(Task):
     log_std: float
     space: str = "linear"
     objective: str = "l2"
-    reduction: str = "images"
-    gradient_weight: float = 0.0
     codec: str = "metres"
     unit: str = "metres"
     name: str = "depth"
+    reduction: str = "images"
+    gradient_weight: float = 0.0
 
     @property
     def channels(self) -> int:
@@ -454,10 +454,10 @@ class DepthLabels(Labels):
             **self.statistics,
             space=config.task[self.kind].space,
             objective=config.task[self.kind].loss,
-            **self.said(config, "reduction", "gradient_weight"),
             codec="inverse_uint8" if self.encoding == "inverse_uint8" else "metres",
             unit=self.unit,
             name=name,
+            **self.said(config, "reduction", "gradient_weight"),
         )
 
 

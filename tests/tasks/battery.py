@@ -37,19 +37,19 @@ class Example:
         labels: how they are stored.
         task: of those labels.
         raw_of: the raw head (B, H, W, channels) that answers label maps; where there is no label, anything finite.
-        every_pixel: whether each labelled pixel has a gradient of its own.
         step: by how much a label may change when it is written to a file and read.
         others: further labels of the kind, for dataset.json.
         pointwise: whether the answer at a pixel depends on the head there alone.
+        every_pixel: whether each labelled pixel has a gradient of its own.
     """
 
     labels: Labels
     task: Task
     raw_of: Callable[[np.ndarray], np.ndarray]
-    every_pixel: bool = True
     step: float = 0.0
     others: tuple[Labels, ...] = ()
     pointwise: bool = True
+    every_pixel: bool = True
 
     def batch(self, size=(5, 7, 8), seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """A raw head and label maps of images: one labelled in part, one not at all, one at a pixel, others wholly."""
@@ -103,7 +103,7 @@ def _centred(target):
 
 def _classes(objective="cross_entropy", every_pixel=True, **options):
     task = Segmentation(_CLASSES.classes, _CLASSES.palette, objective=objective, **options)
-    return Example(_CLASSES, task, _one_hot, every_pixel)
+    return Example(_CLASSES, task, _one_hot, every_pixel=every_pixel)
 
 
 _CLASSES = ClassLabels(("a", "b", "c"), ((1, 2, 3), (250, 0, 0), (0, 250, 0)))
