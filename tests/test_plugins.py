@@ -1,5 +1,6 @@
 """What a person adds from outside: the examples of docs/extending.md from end to end, and what is wrong of others."""
 
+import dataclasses
 import inspect
 import json
 import os
@@ -15,7 +16,7 @@ import mtl_tf
 from mtl_tf import flags, plugins
 from mtl_tf.errors import UsageError
 from mtl_tf.models.encoders import ENCODERS
-from mtl_tf.tasks import KINDS, Depth, Edges
+from mtl_tf.tasks import KINDS, Depth, DepthLabels, Edges
 from tests.helpers import ROOT, as_built_in, in_this_process, one_line_error, write_dataset
 from tests.tasks import test_battery
 from tests.tasks.battery import EXAMPLES, Example, loss_of, scores_of
@@ -237,6 +238,33 @@ def test_own_kinds_do_what_every_kind_has_to(tmp_path, file, kind, like, of_task
     for check in BATTERY:
         check(found, **({"tmp_path": tmp_path} if "tmp_path" in inspect.signature(check).parameters else {}))
     test_battery.test_gradients_are_finite_for_every_mask(found, "all", 1.0)
+
+
+def test_a_kind_whose_options_lack_those_of_the_loss_is_learnt_by_the_defaults():
+    """Its `Options` are its own, so that built-in kinds may get more of them."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Options(mtl_tf.Section):
+        loss: str = mtl_tf.option("l1", "Loss.", choices=("l1", "l2"))
+        space: str = mtl_tf.option("linear", "Space.", choices=("linear", "log"))
+
+    statistics = {
+        "depth": dict(zip(DepthLabels.measured, (10.0, 5.0, 2.0, 0.5), strict=True), encoding="uint16_scaled")
+    }
+    statistics |= {
+        "regression": {"mean": (1.0,), "std": (1.0,)},
+        "classes": {"classes": ("a",), "palette": ((1, 2, 3),)},
+    }
+    for kind, given in statistics.items():
+        base = KINDS[kind]
+        task = dataclasses.make_dataclass(
+            "T", [], bases=(base.task_type,), frozen=True, namespace={"kind": f"bare_{kind}"}
+        )
+        own = {"kind": f"bare_{kind}", "name": f"bare_{kind}", "task_type": task, "usual": False, "Options": Options}
+        labels = mtl_tf.register(dataclasses.make_dataclass("L", [], bases=(base,), frozen=True, namespace=own))
+        found = labels(**given).task("it", "data", mtl_tf.Config())
+        assert getattr(found, "reduction", "") == getattr(base.task_type, "reduction", "")
+        assert type(found) is task and not getattr(found, "weights", ())
 
 
 def test_the_huber_loss_by_hand():
