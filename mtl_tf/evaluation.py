@@ -117,7 +117,7 @@ def _loss_sums(task, outputs, target):
 
 def _mean(total, count):
     """The sum of the means of the terms of a loss; None where none of them counted anything."""
-    return float(np.sum(total / np.maximum(count, 1))) if np.any(count) else None
+    return float(np.sum(total / np.where(count > 0, count, 1))) if np.any(count) else None
 
 
 def _add_image_scores(task, statistics, rows):

@@ -48,7 +48,7 @@ def test_over_pixels_an_image_counts_as_often_as_it_has_pixels(objective, space)
     total, count = loss_of(by_pixel, raw, target)
     alone = [loss_of(by_image, raw[[index]], target[[index]])[0] for index in range(4)]
     pixels = (target > 0).sum((1, 2))
-    assert (total, count) == (pytest.approx(np.dot(alone, pixels), rel=1e-5), pixels.sum())
+    assert (total, count) == (pytest.approx(np.dot(np.ravel(alone), pixels), rel=1e-5), pixels.sum())
 
 
 # === Gradients ===
