@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import scipy.io
 from PIL import Image
 
 from mtl_tf import boundaries
@@ -117,6 +118,35 @@ def test_stored_lines_are_a_truth_too(data):
     assert found["curve"][0]["true"] == sum(truth)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.uint8, np.int64, bool])
+def test_arrays_are_a_truth_as_pictures_are(data, kind):
+    """The edges of the NYUD archive of Vandenhende et al. are 0 and 1 in .npy files."""
+    assert run(data, holds="lines", output="pictures") == 0
+    for number, path in enumerate((data / "lines").rglob("*.png")):
+        lines = (np.asarray(Image.open(path)) > 0).astype(kind)
+        np.save(path.with_suffix(".npy"), lines[..., None] if number else lines)
+        path.unlink()
+    assert run(data, holds="lines", output="arrays") == 0
+    assert results(data, "arrays")["curve"] == results(data, "pictures")["curve"]
+
+
+def test_matrices_of_classes_are_a_truth(data, capsys):
+    """The label maps of PASCAL-Context: one matrix of ids up to 459, none of which is ignored; 255 is a class."""
+    for path in (data / "classes").rglob("*.png"):
+        save(path, np.array([0, 255, 459], np.uint16)[np.asarray(Image.open(path))])
+    line = one_line_error(run(data), capsys.readouterr().err)
+    assert "classes/0.png: ids up to 459, of which 255 may be one like all others; say by --ignore" in line
+    assert run(data, "--ignore=-1", output="pictures") == 0
+    for path in (data / "classes").rglob("*.png"):
+        scipy.io.savemat(path.with_suffix(".mat"), {"LabelMap": np.asarray(Image.open(path))}, do_compression=True)
+        path.unlink()
+    assert run(data, "--ignore=-1", output="matrices") == 0
+    assert results(data, "matrices")["curve"] == results(data, "pictures")["curve"]
+    assert "ids up to 459" in one_line_error(run(data, output="unsaid"), capsys.readouterr().err)
+    assert not (data / "unsaid").exists()
+    assert run(data, "--ignore=255", output="said") == 0
+
+
 def test_some_only_by_their_names(data):
     (data / "some.txt").write_text("town/2\n\n0\n")
     (data / "predicted/1.png").unlink()
@@ -227,7 +257,41 @@ def twice(data):
     shutil.copy(data / "classes/1.png", data / "classes/1.tif")
 
 
+def an_array(values):
+    def spoil(data):
+        (data / "classes/1.png").unlink()
+        np.save(data / "classes/1.npy", values, allow_pickle=False)
+
+    return spoil
+
+
+def matrices(**variables):
+    def spoil(data):
+        (data / "classes/1.png").unlink()
+        scipy.io.savemat(data / "classes/1.mat", variables)
+
+    return spoil
+
+
+def a_file(name, content):
+    def spoil(data):
+        (data / "classes/1.png").unlink()
+        (data / "classes" / name).write_bytes(content)
+
+    return spoil
+
+
 BAD = {
+    "an array of another size": (an_array(np.zeros((30, 43))), "its truth 30x43; predict at the size of the truth"),
+    "not whole": (an_array(np.full((30, 44), 0.5)), "classes/1.npy: expected edges or class ids, whole numbers 0"),
+    "negative": (an_array(np.full((30, 44), -1)), "classes/1.npy: expected edges or class ids, whole numbers 0"),
+    "no number": (an_array(np.full((30, 44), np.nan)), "classes/1.npy: expected edges or class ids, whole numbers 0"),
+    "three numbers": (an_array(np.zeros((30, 44, 3))), "expected a number for every pixel, channels = 1, got float64"),
+    "nothing": (an_array(np.zeros((0, 0))), "classes/1.npy: expected edges or class ids"),
+    "two matrices": (matrices(a=np.eye(3), b=np.eye(3)), "classes/1.mat: expected one matrix of edges or class ids"),
+    "no matrix": (matrices(a="text", b=7), "found none; store it alone, or as PNG"),
+    "a damaged array": (a_file("1.npy", b"\x93NUMPY\1\0none"), "1.npy: expected a number for every pixel, channels"),
+    "a damaged matrix": (a_file("1.mat", b"MATLAB 5.0".ljust(124) + b"\0\1IM123"), "1.mat: a damaged MATLAB file"),
     "no truth of one": (
         lambda data: (data / "classes/1.png").unlink(),
         "classes has no 1 (of 1 that are missing there)",

@@ -190,7 +190,7 @@ def read_splits(own, count: int) -> dict[str, list[int]]:
     """
     path = own.splits or str(pathlib.Path(own.mat).parent / "splits.mat")
     try:
-        content = matlab.read_numbers(path)
+        content = {name: numbers.ravel() for name, numbers in matlab.read_numbers(path).items()}
     except UsageError as error:
         raise UsageError(f"{error}; name the official splits.mat (--splits=FILE)") from None
     for name in ("trainNdxs", "testNdxs"):

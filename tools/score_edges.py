@@ -2,20 +2,21 @@
 
 Scores as the Berkeley benchmark does (mtl_tf/boundaries.py). --predicted holds 8-bit grey pictures, 255 times the
 probability, rounded down, at the size of the truth, as `main.py predict` writes them; --truth the files of the same
-names, with any folders between. Scores are computed at nine thresholds, then at those around the best of them. They are
-printed, and written to OUTPUT/READER_DISTANCE.json with all counts. OUTPUT/counts.jsonl keeps what was counted of each
-picture: a stopped scoring continues, and pictures that have changed are counted anew.
+names, with any folders between: pictures, .npy, or .mat with one matrix. Scores are computed at nine thresholds, then
+at those around the best of them. They are printed, and written to OUTPUT/READER_DISTANCE.json with all counts.
+OUTPUT/counts.jsonl keeps what was counted of each picture: a stopped scoring continues, and pictures that have changed
+are counted anew.
 """
 
 import dataclasses
 import functools
 import hashlib
 import json
-import os
 import pathlib
 import sys
 
 import numpy as np
+from _edge_files import CLASSES, LINES, Truth, pairs_of, read_predicted
 from _tool import run_tool
 from _writing import output_folder, process_pool, write_all
 
@@ -24,12 +25,9 @@ from mtl_tf.atomic import write_json
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.parsing import parse_json
-from mtl_tf.storage import files, listing, pixels
+from mtl_tf.storage import files
 
 USES = ("output",)  # of the options of main.py
-
-# How the truth is stored.
-LINES, CLASSES = "lines", "classes"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +43,8 @@ class Options(Section):
     )
     ignore: int = option(
         255,
-        "The id of pixels without a class; they and their neighbours do not count. -1 = there are none.",
+        "The id of pixels without a class; they and their neighbours do not count. -1 = there are none. Has to be "
+        "given where ids go beyond 255.",
         minimum=-1,
         maximum=65535,
     )
@@ -87,7 +86,9 @@ def score(parsed):
     ignore = own.ignore if own.truth_holds == CLASSES and own.ignore >= 0 else None
     rules = Rules(own.reader, _distance(own.distance), own.truth_holds, ignore)
     reader = boundaries.READERS[own.reader]
-    counts = Counts(output / "counts.jsonl", rules, pairs_of(own), own.processes)
+    truth = Truth(own.truth_holds) if "ignore" in parsed.given else Truth(own.truth_holds, most=own.ignore)
+    pairs = pairs_of(own.predicted, own.truth, own.names, truth)
+    counts = Counts(output / "counts.jsonl", rules, truth, pairs, own.processes)
     thresholds = reader.thresholds if own.all_thresholds else reader.coarse
     found = counts.at(thresholds)
     if not own.all_thresholds:
@@ -126,87 +127,6 @@ def _distance(text):
     return value
 
 
-# === Files ===
-
-
-def pairs_of(own: Options) -> dict[str, tuple[str, str]]:
-    """The predicted and the true file by name, in order.
-
-    Raises:
-        UsageError: there are none, one has no partner, or the sizes of two differ.
-    """
-    predicted, truth = (_files_in(getattr(own, name), f"--{name}") for name in ("predicted", "truth"))
-    wanted = _names_in(own.names) if own.names else sorted({*predicted, *truth})
-    for found, folder in ((predicted, own.predicted), (truth, own.truth)):
-        if missing := [name for name in wanted if name not in found]:
-            hint = "" if own.names else "; --names=FILE scores some only"
-            raise UsageError(f"{folder} has no {missing[0]} (of {len(missing)} that are missing there){hint}")
-    pairs = {name: (predicted[name], truth[name]) for name in wanted}
-    for pair in pairs.values():
-        (height, width), (true_height, true_width) = map(_size, pair)
-        if (height, width) != (true_height, true_width):
-            raise UsageError(
-                f"{pair[0]} has {height}x{width} pixels, its truth {true_height}x{true_width}; predict at the size of "
-                "the truth"
-            )
-    return pairs
-
-
-def _files_in(folder, flag):
-    """The pictures of a folder by their paths without ending."""
-    if not folder:
-        raise UsageError(f"{flag}=FOLDER is missing")
-    if not files.is_folder(folder):
-        raise UsageError(f"{flag}={folder} is no folder")
-    found = {}
-    for path in listing.look_through(folder, listing.LABELS).paths:
-        name = os.path.splitext(path)[0]
-        if name in found:
-            raise UsageError(f"{flag}={folder} has two files of one name, {name}; remove one")
-        found[name] = files.join(folder, path)
-    if not found:
-        raise UsageError(f"{flag}={folder} has no pictures ({', '.join(listing.LABELS)})")
-    return found
-
-
-def _names_in(path):
-    try:
-        lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--names={path} cannot be read: {getattr(error, 'strerror', error)}") from None
-    names = sorted({line.strip() for line in lines if line.strip()})
-    if not names:
-        raise UsageError(f"--names={path} has no names in it")
-    return names
-
-
-def _size(path):
-    size = pixels.size_of(path)
-    if size is None:
-        raise UsageError(f"{path}: not a picture, or damaged; replace it")
-    return size
-
-
-def read_predicted(path: str) -> np.ndarray:
-    """Predicted edges, uint8 (H, W)."""
-    expected = "edges in 8-bit grey, 255 times the probability"
-    if pixels.palette_of(path):
-        raise UsageError(f"{path}: expected {expected}, got a palette picture")
-    return pixels.read_codes(path, expected)
-
-
-def read_truth(path: str, holds: str) -> np.ndarray:
-    """What the truth holds, uint8 or uint16 (H, W)."""
-    labels = pixels.read_label_codes(path, "edges or class ids in one channel")
-    values = set(np.unique(labels).tolist())
-    if holds == LINES and not (values <= {0, 1} or values <= {0, 255}):
-        raise UsageError(
-            f"{path}: expected edges as 0 and 1, or 0 and 255, got {len(values)} values up to {max(values)}; of class "
-            f"ids say --truth_holds={CLASSES}"
-        )
-    return labels
-
-
 # === Counting ===
 
 
@@ -216,12 +136,16 @@ class Counts:
     Args:
         path: of the file.
         rules: by which is counted.
+        truth: reads the true files.
         pairs: what `pairs_of` found.
         processes: how many count; 0 = one a core.
     """
 
-    def __init__(self, path: pathlib.Path, rules: Rules, pairs: dict[str, tuple[str, str]], processes: int):
-        self._path, self._rules, self._processes = path, rules, processes
+    def __init__(
+        self, path: pathlib.Path, rules: Rules, truth: Truth, pairs: dict[str, tuple[str, str]], processes: int
+    ):
+        self._path, self._processes = path, processes
+        self._count = functools.partial(count_picture, path, rules, truth)
         keys = {name: _key(rules, pair) for name, pair in pairs.items()}
         self._pictures = {name: (name, keys[name], pair) for name, pair in pairs.items()}
         self._known = {name: {} for name in pairs}
@@ -242,10 +166,9 @@ class Counts:
                 tasks.append((*picture, missing))
         self._path.parent.mkdir(parents=True, exist_ok=True)
         pool = process_pool(self._processes, len(tasks))
-        count = functools.partial(count_picture, self._path, self._rules)
         bad = []
         label = f"counting at {len(thresholds)} thresholds"
-        for (name, *_), found in zip(tasks, write_all(label, count, tasks, pool), strict=True):
+        for (name, *_), found in zip(tasks, write_all(label, self._count, tasks, pool), strict=True):
             if isinstance(found, str):
                 bad.append(found)
             else:
@@ -258,25 +181,26 @@ class Counts:
         return np.array([[known[each] for each in thresholds] for known in self._known.values()], np.int64)
 
 
-def count_picture(path: pathlib.Path, rules: Rules, task) -> dict[float, list[int]] | str:
+def count_picture(path: pathlib.Path, rules: Rules, truth: Truth, task) -> dict[float, list[int]] | str:
     """Counts one picture and adds its line to the file; several processes may do so at once.
 
     Args:
         path: of the file.
         rules: by which is counted.
+        truth: reads the true file.
         task: name, key, predicted and true file, and thresholds.
 
     Returns:
         The counts by threshold; a text that says what is wrong with the picture where something is.
     """
-    name, key, (predicted, truth), thresholds = task
+    name, key, (predicted, true), thresholds = task
     try:
-        answered, labels = read_predicted(predicted), read_truth(truth, rules.truth_holds)
+        answered, labels = read_predicted(predicted), truth.read(true)
     except UsageError as error:
         return str(error)
-    true, known = boundaries.truth_of(labels, rules.ignore)
+    edges, known = boundaries.truth_of(labels, rules.ignore)
     reader = boundaries.READERS[rules.reader]
-    found = boundaries.count(answered, true, known, reader, thresholds, rules.distance).tolist()
+    found = boundaries.count(answered, edges, known, reader, thresholds, rules.distance).tolist()
     rows = [[threshold, *counts] for threshold, counts in zip(thresholds, found, strict=True)]
     line = json.dumps({"name": name, "key": key, "counts": rows})
     with open(path, "ab", buffering=0) as file:

@@ -20,13 +20,13 @@ _DEEPEST = 8
 
 
 def read_numbers(path: str) -> dict[str, np.ndarray]:
-    """The numeric variables of a file, each flat, float64; others are left out.
+    """The numeric variables of a file, float64 arrays of the shape that they have in MATLAB; others are left out.
 
     Raises:
         UsageError: the file is missing, damaged or of another kind.
     """
-    found = {name: value for name, value in read_variables(path).items() if isinstance(value, np.ndarray)}
-    return {name: value.ravel(order="F").astype(np.float64) for name, value in found.items()}
+    found = read_variables(path)
+    return {name: value.astype(np.float64) for name, value in found.items() if isinstance(value, np.ndarray)}
 
 
 def read_map(path: str, name: str) -> np.ndarray:
@@ -39,11 +39,11 @@ def read_map(path: str, name: str) -> np.ndarray:
     Raises:
         UsageError: as of `read_numbers`, or there is no such variable.
     """
-    found = {key: value for key, value in read_variables(path).items() if isinstance(value, np.ndarray)}
+    found = read_numbers(path)
     if name not in found or found[name].ndim != 2 or not found[name].size:
         there = ", ".join(f"{key} {list(value.shape)}" for key, value in found.items()) or "no numbers"
         raise UsageError(f"{path}: expected numbers (H, W) named {name!r}, got {there}; replace it")
-    return found[name].astype(np.float64)
+    return found[name]
 
 
 def read_variables(path: str) -> dict:

@@ -42,7 +42,7 @@ def read_numbers(path: str, expected: str, channels: int) -> np.ndarray:
     array, came = _load(path)
     if array is not None and channels == 1 and array.ndim == 2:
         array = array[..., None]
-    if array is None or array.dtype.kind not in "fiu" or array.ndim != 3 or array.shape[2] != channels:
+    if array is None or array.dtype.kind not in "fiub" or array.ndim != 3 or array.shape[2] != channels:
         raise UsageError(f"{path}: expected {expected}, channels = {channels}, got {came}")
     return array
 

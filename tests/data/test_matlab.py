@@ -18,8 +18,12 @@ VARIABLES = {
     "small": np.array([[7]], np.uint8),
     "half": np.array([[0.5, -2.25]], np.float32),
     "negative": np.array([[-(2**40), 5]], np.int64),
+    "map": np.arange(6, dtype=np.uint16).reshape(2, 3),
+    "deep": np.arange(24.0).reshape(2, 3, 4),
+    "logical": np.array([[True, False]]),
     "text": "no numbers",
     "cell": np.array(["a", "bc"], object),
+    "struct": {"field": np.eye(2)},
 }
 
 
@@ -35,10 +39,10 @@ def test_numbers_as_scipy_writes_them(tmp_path, compressed):
     path.write_bytes(written(compressed))
     found = read_numbers(str(path))
     expected = scipy.io.loadmat(path)
-    for name in ("trainNdxs", "testNdxs", "small", "half", "negative"):
-        assert found[name].dtype == np.float64
-        np.testing.assert_array_equal(found[name], expected[name].ravel(order="F"), err_msg=name)
-    assert "cell" not in found
+    assert set(found) == set(VARIABLES) - {"text", "cell", "struct"}
+    for name, numbers in found.items():
+        assert numbers.dtype == np.float64
+        np.testing.assert_array_equal(numbers, expected[name], err_msg=name)
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -59,19 +63,26 @@ def test_big_endian_by_hand(tmp_path):
     def element(kind, content):
         return struct.pack(">II", kind, len(content)) + content + bytes(-len(content) % 8)
 
-    matrix = element(6, struct.pack(">II", 6, 0)) + element(5, struct.pack(">ii", 1, 2))
+    def matrix_of(*shape):
+        return element(6, struct.pack(">II", 6, 0)) + element(5, struct.pack(f">{len(shape)}i", *shape)) + named
+
     # the name in a small element: length and type share four bytes
-    matrix += struct.pack(">HH", 1, 1) + b"x\0\0\0" + element(9, struct.pack(">dd", 1.5, 795))
+    named = struct.pack(">HH", 1, 1) + b"x\0\0\0" + element(9, struct.pack(">dd", 1.5, 795))
     header = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack(">H", 0x0100) + b"MI"
-    (tmp_path / "m.mat").write_bytes(header + element(14, matrix))
-    assert {name: values.tolist() for name, values in read_numbers(str(tmp_path / "m.mat")).items()} == {
-        "x": [1.5, 795.0]
-    }
+    path = tmp_path / "m.mat"
+    for shape, expected in {(1, 2): [[1.5, 795.0]], (2, 1): [[1.5], [795.0]]}.items():
+        path.write_bytes(header + element(14, matrix_of(*shape)))
+        assert {name: values.tolist() for name, values in read_numbers(str(path)).items()} == {"x": expected}
+    for shape in ((2, 2), (2,), (-1, -2), (1 << 30, 1 << 30)):
+        path.write_bytes(header + element(14, matrix_of(*shape)))
+        with pytest.raises(UsageError, match=r"damaged MATLAB file .(2 numbers for )?a shape of"):
+            read_numbers(str(path))
 
 
 def test_what_is_no_such_file(tmp_path):
     path = tmp_path / "m.mat"
-    for content, expected in ((b"", "not a MATLAB file"), (b"x" * 300, "not a MATLAB file")):
+    newer = b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM" + bytes(384) + b"\x89HDF"
+    for content, expected in ((b"", "not a MATLAB file"), (b"x" * 300, "not a MATLAB file"), (newer, "with -v7")):
         path.write_bytes(content)
         with pytest.raises(UsageError, match=expected):
             read_numbers(str(path))
