@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import scipy.io
 from PIL import Image
 
 from mtl_tf import boundaries
-from tests.helpers import one_line_error, tool_module
+from tests.helpers import ROOT, one_line_error, tool_module
 
 tool = tool_module("score_edges")
 
@@ -201,6 +203,14 @@ def test_two_processes_count_as_one(tmp_path):
     assert run(data, "--processes=2", output="two") == 0
     assert results(data, "one") == results(data, "two")
     assert sorted(lines_of(data, "one")) == sorted(lines_of(data, "two"))
+
+
+def test_it_is_a_program_of_its_own(data):
+    """Its modules find the package, which need not be installed."""
+    command = [sys.executable, str(ROOT / "tools/score_edges.py"), *arguments(data)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=data, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "odsF" in done.stdout and results(data)["scored"]["pictures"] == 3
 
 
 # === Bad input ===

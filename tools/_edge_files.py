@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pathlib
 
+import _tool  # noqa: F401 (which makes the package importable)
 import numpy as np
 
 from mtl_tf.data import matlab
