@@ -8,21 +8,19 @@ import numpy as np
 
 from mtl_tf.data import descriptors, packing, shards
 from mtl_tf.data.sets.synthetic import SYNTHETIC
+from mtl_tf.data.source import Source
 
 SIZE = (16, 16)  # pixels
 DIFFERENT = 1000  # samples that come again and again
 
 
-class RandomSource:
+class RandomSource(Source):
     """Samples of random pixels."""
 
     tasks = ("semseg", "depth")
 
     def __init__(self, count: int):
         self.ids = NumberTexts(count)
-
-    def __len__(self):
-        return len(self.ids)
 
     def path(self, index):
         """The name of a sample."""

@@ -1,6 +1,7 @@
 """tools/make_synthetic.py --output=FOLDER --train=N --val=N --test=N: rendered road scenes in Miniscapes' layout.
 
-Makes FOLDER/SPLIT/rgb/I.jpg, semseg/I.png (train ids) and depth/I.png (inverse depth in a byte, see storage/codecs.py).
+Makes FOLDER/SPLIT/rgb/I.jpg, semseg/I.png (train ids) and depth/I.png (inverse depth in a byte, see storage/codecs.py),
+and FOLDER/dataset.json, which says what Miniscapes is but for its camera: that of each scene is another.
 A stopped run continues where it ended; equal settings give equal files. One core renders about 10 scenes of 360x720
 pixels a second. Of the options of main.py it takes --output and --seed.
 """
@@ -13,6 +14,8 @@ import numpy as np
 from _tool import run_tool
 from _writing import claim, output_folder, process_pool, write_all, write_picture
 
+from mtl_tf.data import descriptors
+from mtl_tf.data.sets.miniscapes import MINISCAPES
 from mtl_tf.data.synthetic import render, sample_seed
 from mtl_tf.options import Section, option
 from mtl_tf.storage import codecs
@@ -73,6 +76,9 @@ def make(parsed):
     ]
     write = functools.partial(write_sample, output, settings["seed"], settings["height"], settings["width"])
     write_all("rendering", write, samples, process_pool(own.workers, len(samples)))
+    if not (output / descriptors.FILE_NAME).exists():
+        stored = {task: MINISCAPES[task] for task in MINISCAPES.task_names}
+        descriptors.write(output, dataclasses.replace(MINISCAPES, labels=stored))
     total = sum(counts.values())
     print(f"{total} samples in {output} ({len(samples)} new, {total - len(samples)} found)")
 

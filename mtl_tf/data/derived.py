@@ -76,6 +76,6 @@ class Derived(Around):
             return {name: value for name, value in sample.items() if name in ("image", *self.reads)}
         for task in self._early:
             labels, origin = self._target[task], self._origin[task]
-            sample[task] = labels.derived(sample[origin], self._target[origin])
+            sample[task] = labels.derived(sample[origin], self._target[origin], self.source.camera(index))
         sample = {name: value for name, value in sample.items() if name in ("image", *self.reads)}
         return cut_sample(sample, window, {task: self._target[task].blank for task in self.reads})

@@ -16,7 +16,7 @@ import numpy as np
 from mtl_tf.atomic import below, leads_out, replacing, write_bytes, write_json
 from mtl_tf.data import records, shards
 from mtl_tf.data.descriptors import Descriptor
-from mtl_tf.data.sets.packed import pack_pixels, packed_files, unpack_pixels
+from mtl_tf.data.sets.packed import pack_camera, pack_pixels, packed_files, unpack_camera, unpack_pixels
 from mtl_tf.errors import UsageError
 from mtl_tf.progress import Progress
 from mtl_tf.storage import files
@@ -180,7 +180,7 @@ def file_features(source, root: str, index: int) -> dict:
 def pixel_features(
     source, descriptor: Descriptor, labelled: Callable[[int], tuple[str, ...]], skip_bad: bool, index: int
 ) -> dict:
-    """The decoded pixels of a sample.
+    """The decoded pixels of a sample, and its camera where each picture has its own.
 
     Args:
         source: of the samples.
@@ -193,7 +193,8 @@ def pixel_features(
         UsageError: the sample cannot be read.
     """
     try:
-        return pack_pixels(source.read(index), labelled(index), descriptor.blanks)
+        found = pack_pixels(source.read(index), labelled(index), descriptor.blanks)
+        return found | pack_camera(source.camera(index))
     except UsageError as error:
         if not skip_bad:
             raise
@@ -295,7 +296,7 @@ def same_pixels(source, descriptor: Descriptor, split: shards.Split, index: int)
     if "fault" in features:
         return False
     found = unpack_pixels(features, source.tasks, descriptor)
-    return all(
+    return unpack_camera(features) == source.camera(index) and all(
         found[name].shape == value.shape and found[name].tobytes() == value.tobytes() for name, value in sample.items()
     )
 

@@ -14,6 +14,7 @@ from mtl_tf.storage import files
 from mtl_tf.storage.listing import NO_IMAGE, PassedOver
 from mtl_tf.storage.pixels import read_part, read_rgb, size_of
 from mtl_tf.storage.windows import Choose, Part, cut
+from mtl_tf.surfaces import Intrinsics
 
 
 class FileSource(Source):
@@ -33,6 +34,7 @@ class FileSource(Source):
         limit: int = 0,
         where: Mapping[str, str] | None = None,
         passed_over: Iterable[PassedOver] = (),
+        camera: Callable[[str], Intrinsics | None] | None = None,
     ):
         """Reads nothing yet.
 
@@ -45,6 +47,7 @@ class FileSource(Source):
             limit: the first so many samples only; 0 = all.
             where: task name -> what to do to get its labels; None = put them into folders, as the project's layout has.
             passed_over: the files that are in none of them.
+            camera: from an id to the camera of its picture, where they have their own.
 
         Raises:
             UsageError: the data set has no such labels, or none of its labels belongs to a picture.
@@ -56,7 +59,7 @@ class FileSource(Source):
         self.files |= {task: by_image(found.get(task, {}), self.files["rgb"]) for task in self.tasks}
         self.readers = dict(readers or {})
         self.where = {task: f"put the labels into its folder {task}" for task in self.tasks} | dict(where or {})
-        self._limit = limit
+        self._limit, self._camera = limit, camera
         images = self.files["rgb"]
         self.ids = sorted(images, key=natural_order)[: limit or None]
         self.labelled, self.passed_over = {}, list(passed_over)
@@ -79,6 +82,9 @@ class FileSource(Source):
 
     def label_file(self, task: str, index: int) -> str | None:
         return self._own_file(task, self.ids[index])
+
+    def camera(self, index: int) -> Intrinsics | None:
+        return self._camera(self.ids[index]) if self._camera else None
 
     def _own_file(self, modality, name):
         return self.files[modality][name] if modality not in self.readers else None

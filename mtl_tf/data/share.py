@@ -7,6 +7,7 @@ import numpy as np
 
 from mtl_tf.data.source import Around, Source
 from mtl_tf.storage.windows import Choose
+from mtl_tf.surfaces import Intrinsics
 
 
 def divide(source: Source, share: float, seed: int) -> tuple["Some", "Some"]:
@@ -57,6 +58,9 @@ class Some(Around):
 
     def label_file(self, task: str, index: int) -> str | None:
         return self.source.label_file(task, self._chosen[index])
+
+    def camera(self, index: int) -> Intrinsics | None:
+        return self.source.camera(self._chosen[index])
 
     def read(self, index: int, window: Choose | None = None) -> dict[str, np.ndarray]:
         return self.source.read(self._chosen[index], window)

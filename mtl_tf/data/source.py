@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mtl_tf.storage.windows import Choose
+from mtl_tf.surfaces import Intrinsics
 
 if TYPE_CHECKING:
     from mtl_tf.data.descriptors import Descriptor
@@ -88,6 +89,14 @@ class Source:
         """The file of a label that a sample has; None where it is not in one of the project's own encodings."""
         return None
 
+    def camera(self, index: int) -> Intrinsics | None:
+        """The own camera of a picture; None = it has that of the data set, if it is known.
+
+        Raises:
+            UsageError: its file cannot be read.
+        """
+        return None
+
     def sizes(self, index: int) -> dict[str, int]:
         """The bytes of each file of a sample."""
         return {}
@@ -145,6 +154,9 @@ class Around(Source):
 
     def label_file(self, task: str, index: int) -> str | None:
         return self.source.label_file(task, index)
+
+    def camera(self, index: int) -> Intrinsics | None:
+        return self.source.camera(index)
 
     def sizes(self, index: int) -> dict[str, int]:
         return self.source.sizes(index)

@@ -8,7 +8,10 @@ from mtl_tf.errors import UsageError
 from mtl_tf.parsing import parse_json
 from mtl_tf.storage.pixels import read_uint16
 from mtl_tf.storage.texts import read_text
+from mtl_tf.surfaces import Intrinsics
 from mtl_tf.tasks.reading.depth_files import within_range
+
+CITYSCAPES_SIZE = (1024, 2048)  # height and width of its pictures, pixels
 
 
 def metres(disparity: np.ndarray, baseline_times_focal: float) -> np.ndarray:
@@ -56,23 +59,44 @@ def depth_reader(
     return read
 
 
+def camera_of(cameras: Mapping[str, str], read: Callable[[str], Intrinsics], name: str) -> Intrinsics | None:
+    """The camera of a picture, as `samples.FileSource` takes it; None where it has no camera file.
+
+    Args:
+        cameras: id -> camera file.
+        read: camera file -> camera.
+        name: id of the picture.
+    """
+    return read(cameras[name]) if name in cameras else None
+
+
 def cityscapes_camera(path: str) -> float:
     """Baseline times focal length, metres * pixels, of a camera file of Cityscapes (JSON).
 
     Raises:
         UsageError: the file cannot be read, or a number is not there or not positive.
     """
+    baseline, focal = _cityscapes_numbers(path, "extrinsic.baseline", "intrinsic.fx")
+    return baseline * focal
+
+
+def cityscapes_intrinsics(path: str) -> Intrinsics:
+    """The left camera of a camera file of Cityscapes, for pictures of 1024x2048. Raises as `cityscapes_camera`."""
+    names = ("fx", "fy", "u0", "v0")
+    return Intrinsics(*_cityscapes_numbers(path, *(f"intrinsic.{name}" for name in names)), CITYSCAPES_SIZE)
+
+
+def _cityscapes_numbers(path, *names):
+    """Positive numbers of a camera file by SECTION.KEY."""
     text = read_text(path)
     try:
         content = parse_json(text)
     except ValueError as error:
         raise UsageError(f"{path}: not JSON ({' '.join(str(error).split())}); replace it") from None
-    product = 1.0
-    for section, key in (("extrinsic", "baseline"), ("intrinsic", "fx")):
+    for name in names:
+        section, _, key = name.partition(".")
         part = content.get(section) if isinstance(content, dict) else None
-        value = part.get(key) if isinstance(part, dict) else None
-        product *= _positive(value, path, f"{section}.{key}")
-    return product
+        yield _positive(part.get(key) if isinstance(part, dict) else None, path, name)
 
 
 def kitti_camera(path: str) -> float:
@@ -85,17 +109,33 @@ def kitti_camera(path: str) -> float:
     Raises:
         UsageError: the file cannot be read, a matrix is not in it, or the product is not positive.
     """
+    left, right = _kitti_rows(path, P_rect_02=12, P_rect_03=12)
+    return _positive(left[3] - right[3], path, "P_rect_02[3] - P_rect_03[3]")
+
+
+def kitti_intrinsics(path: str) -> Intrinsics:
+    """The left colour camera of a calib_cam_to_cam file of KITTI, for the rectified picture.
+
+    Raises:
+        UsageError: the file cannot be read, or a number is not there or not positive.
+    """
+    projection, size = _kitti_rows(path, P_rect_02=12, S_rect_02=2)
+    numbers = (*(projection[place] for place in (0, 5, 2, 6)), size[1], size[0])
+    fx, fy, cx, cy, height, width = (_positive(value, path, "a number in P_rect_02 or S_rect_02") for value in numbers)
+    return Intrinsics(fx, fy, cx, cy, (height, width))
+
+
+def _kitti_rows(path, **lengths):
+    """The numbers of some lines of a calibration file, which have to be so many."""
     rows = dict(line.split(":", 1) for line in read_text(path).splitlines() if ":" in line)
-    shifts = []
-    for name in ("P_rect_02", "P_rect_03"):
+    for name, length in lengths.items():
         try:
-            matrix = [float(number) for number in rows[name].split()]
+            found = [float(number) for number in rows[name].split()]
         except (KeyError, ValueError):
-            matrix = []
-        if len(matrix) != 12:
-            raise UsageError(f"{path}: expected a line {name}: with 12 numbers; replace the file")
-        shifts.append(matrix[3])
-    return _positive(shifts[0] - shifts[1], path, "P_rect_02[3] - P_rect_03[3]")
+            found = []
+        if len(found) != length:
+            raise UsageError(f"{path}: expected a line {name}: with {length} numbers; replace the file")
+        yield found
 
 
 def _positive(value, path, name):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mtl_tf.config import AugmentConfig, Config
     from mtl_tf.keys import Keys
     from mtl_tf.storage.windows import Part
+    from mtl_tf.surfaces import Intrinsics
     from mtl_tf.tasks._task import Task
 
 
@@ -140,12 +141,13 @@ class Labels:
         """An entry that does not go with the labels of the other tasks of a data set: key, what is expected, entry."""
         return None
 
-    def derived(self, label, theirs: "Labels"):
+    def derived(self, label, theirs: "Labels", camera: "Intrinsics | None" = None):
         """The label map that follows from one of the task `source`.
 
         Args:
             label: of that task, (H, W); a tensor where this is `late`.
             theirs: its labels.
+            camera: of this picture, where it has one of its own; never where this is `late`.
         """
         raise NotImplementedError
 

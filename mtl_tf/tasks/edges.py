@@ -67,5 +67,5 @@ class EdgeLabels(BinaryLabels):
         found = [name for name, theirs in labels.items() if isinstance(theirs, ClassLabels)]
         return cls(source=found[0]) if found else None
 
-    def derived(self, label, theirs):
+    def derived(self, label, theirs, camera=None):
         return class_edges(label, theirs.blank)

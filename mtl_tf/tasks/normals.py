@@ -49,12 +49,12 @@ class NormalLabels(VectorLabels):
         suited = isinstance(theirs, DepthLabels) and theirs.unit == "metres"
         return "" if suited else "the name of a task of kind depth, in metres"
 
-    def derived(self, label, theirs):
+    def derived(self, label, theirs, camera=None):
         """Of depth, metres (H, W); codes of 8 bits and of disparity are steps that planes are fitted through."""
         from mtl_tf import surfaces
 
         radius, spacing = self.fit or ((0, 1) if theirs.encoding in ("uint16_scaled", "npy") else (4, 2))
-        return surfaces.normals_of_depth(label, self.camera, radius, spacing)
+        return surfaces.normals_of_depth(label, camera or self.camera, radius, spacing)
 
     def task(self, name: str, data_set: str, config) -> Normals:
         self.check_turns(name, data_set, config)

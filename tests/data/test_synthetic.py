@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mtl_tf.config import Config, replace
+from mtl_tf.data.sets import describe
+from mtl_tf.data.sets.miniscapes import MINISCAPES
 from mtl_tf.data.synthetic import build_scene, classes, raster, render, sample_seed, shapes
 from mtl_tf.storage import codecs
 from tests.data.ray_caster import HIT, cast, to_local, world_ray
@@ -169,13 +172,26 @@ def test_tool_writes_the_layout_of_miniscapes(made):
         for index in range(count)
         for name, suffix in (("rgb", ".jpg"), ("semseg", ".png"), ("depth", ".png"))
     }
-    assert set(contents(made)) == names | {"synthetic.json"}
+    assert set(contents(made)) == names | {"synthetic.json", "dataset.json"}
     scene = render(sample_seed(9, "val"), 1, 32, 48)
     assert (np.asarray(Image.open(made / "val/semseg/1.png")) == scene["semseg"]).all()
     code = np.asarray(Image.open(made / "val/depth/1.png"))
     assert code.dtype == np.uint8 and (code == codecs.encode_inverse_uint8(scene["depth"])).all()
     picture = np.asarray(Image.open(made / "val/rgb/1.jpg"), np.float32)
     assert np.abs(picture - scene["image"]).mean() < 8
+
+
+def test_made_scenes_are_miniscapes_without_its_camera(made):
+    """Normals by the camera of Synscapes would be wrong; a description that is there already stays."""
+    data = replace(Config(), data__name="miniscapes", data__root=str(made)).data
+    found = describe(data)
+    assert "normals" in MINISCAPES and "normals" not in found
+    assert found.labels == {task: MINISCAPES[task] for task in ("semseg", "depth")}
+    description = made / "dataset.json"
+    written = description.read_bytes()
+    description.write_bytes(written + b"\n")
+    assert run_tool(made, *COUNTS).returncode == 0 and description.read_bytes() == written + b"\n"
+    description.write_bytes(written)
 
 
 def test_tool_continues_and_repeats_byte_for_byte(made):

@@ -13,7 +13,7 @@ from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.places import files_in, find_place, folders_in, parts
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files
-from mtl_tf.tasks import CITYSCAPES_CLASSES, ClassLabels, DepthLabels
+from mtl_tf.tasks import CITYSCAPES_CLASSES, ClassLabels, DepthLabels, NormalLabels
 from mtl_tf.tasks.reading.depth_files import within_range
 
 _PARTS = ("no part", *itertools.chain(*cityscapes_ids.PARTS.values()))
@@ -24,6 +24,10 @@ CITYSCAPES = Descriptor(
         "semseg": ClassLabels(tuple(CITYSCAPES_CLASSES), tuple(CITYSCAPES_CLASSES.values())),
         "depth": DepthLabels("disparity", minimum=3.0, maximum=300.0),
         "parts": ClassLabels(_PARTS, voc_colours(len(_PARTS))),
+        # One of its cameras, where a picture's own is not known.
+        "normals": NormalLabels(
+            source="depth", intrinsics=(2262.52, 2265.3017905988554, 1096.98, 513.137, 2048, 1024), fit=(4, 2)
+        ),
     },
     splits=("train", "val"),
 )
@@ -76,6 +80,7 @@ def open_split(groups, config, split, descriptor) -> FileSource:
     table = cityscapes_ids.table(groups)
     readers = {"semseg": functools.partial(cityscapes_ids.read_classes, table), "depth": _read_normalised}
     readers["parts"] = cityscapes_ids.read_parts
+    cameras = {}
     if found.get("depth") and descriptor["depth"].unit == "metres":
         cameras = _files(root, "camera", split, "camera.json")
         if not cameras:
@@ -87,7 +92,8 @@ def open_split(groups, config, split, descriptor) -> FileSource:
             found["depth"], cameras, stereo.cityscapes_camera, _disparity, "camera_trainvaltest.zip"
         )
     where = {task: f"unpack {archive} into {root}" for task, archive in _SOURCES.items()}
-    return FileSource(descriptor, config.tasks, found, readers, config.data.limit, where, passed_over)
+    camera = functools.partial(stereo.camera_of, cameras, stereo.cityscapes_intrinsics)
+    return FileSource(descriptor, config.tasks, found, readers, config.data.limit, where, passed_over, camera)
 
 
 def _splits_in(root):

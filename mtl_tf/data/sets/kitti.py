@@ -9,13 +9,17 @@ from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.places import files_in, find_place, parts
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files
-from mtl_tf.tasks import CITYSCAPES_CLASSES, ClassLabels, DepthLabels
+from mtl_tf.tasks import CITYSCAPES_CLASSES, ClassLabels, DepthLabels, NormalLabels
 
 KITTI = Descriptor(
     name="kitti",
     labels={
         "semseg": ClassLabels(tuple(CITYSCAPES_CLASSES), tuple(CITYSCAPES_CLASSES.values())),
         "depth": DepthLabels("disparity", minimum=1.0, maximum=100.0),
+        # One of its cameras, where a picture's own is not known.
+        "normals": NormalLabels(
+            source="depth", intrinsics=(721.5377, 721.5377, 609.5593, 172.854, 1242, 375), fit=(4, 2)
+        ),
     },
     splits=("train", "val"),
 )
@@ -47,6 +51,7 @@ def open_split(config, split, descriptor) -> FileSource:
         found["depth"] = found["depth"] or _files(root, "training/disp_noc_0", _FRAME)
         found = {part: _of_split(numbered, split) for part, numbered in found.items()}
     readers = {"semseg": functools.partial(cityscapes_ids.read_classes, _CLASSES)}
+    cameras = {}
     if found.get("depth") and "depth" in config.tasks:
         cameras = _files(root, "training/calib_cam_to_cam", r"(\d{6})[.]txt")
         if not cameras:
@@ -60,7 +65,8 @@ def open_split(config, split, descriptor) -> FileSource:
     if not found["rgb"]:
         raise UsageError(f"{root}: no pictures of split {split!r}; expected {_LAYOUT}; unpack {_ARCHIVE} there")
     where = {task: f"unpack {archive} into {root}" for task, archive in _SOURCES.items()}
-    return FileSource(descriptor, config.tasks, found, readers, config.data.limit, where, passed_over)
+    camera = functools.partial(stereo.camera_of, cameras, stereo.kitti_intrinsics)
+    return FileSource(descriptor, config.tasks, found, readers, config.data.limit, where, passed_over, camera)
 
 
 def _of_split(numbered, split):

@@ -16,6 +16,7 @@ from mtl_tf.data.source import Source, watch_nothing
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files
 from mtl_tf.storage.windows import Choose, cut
+from mtl_tf.surfaces import Intrinsics
 
 _LAYOUT = f"{shards.MARK}, {descriptors.FILE_NAME} and a folder of shards a split, as tools/pack_dataset.py writes them"
 
@@ -64,6 +65,9 @@ class PackedSource(Source):
         except UsageError:
             return None
         return found.get(task)
+
+    def camera(self, index: int) -> Intrinsics | None:
+        return unpack_camera(self.split.features(index))
 
     def sizes(self, index: int) -> dict[str, int]:
         return {"record": int(self.split.index["length"][index])}
@@ -140,6 +144,22 @@ def unpack_pixels(features, tasks, descriptor: Descriptor, window: Choose | None
         else:
             sample[task] = _unpack(features, task, (*size, *labels.shape), labels, chosen)
     return sample
+
+
+_CAMERA = "rgb/camera"
+
+
+def pack_camera(camera: Intrinsics | None) -> dict:
+    """The feature of a picture's own camera; none where there is none."""
+    return {_CAMERA: np.array([*camera[:4], *camera.size], "<f8").tobytes()} if camera else {}
+
+
+def unpack_camera(features) -> Intrinsics | None:
+    """What `pack_camera` was given."""
+    if _CAMERA not in features:
+        return None
+    *focal_and_centre, height, width = np.frombuffer(features[_CAMERA], "<f8").tolist()
+    return Intrinsics(*focal_and_centre, (int(height), int(width)))
 
 
 def _pack(name, label, blank):

@@ -10,7 +10,7 @@ from mtl_tf.data.sets.places import files_in, find_place, folders_in
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files
 from mtl_tf.storage.texts import read_colour_names
-from mtl_tf.tasks import ClassLabels, DepthLabels
+from mtl_tf.tasks import ClassLabels, DepthLabels, NormalLabels
 from mtl_tf.tasks.reading import class_files
 
 CLASSES = {
@@ -36,6 +36,8 @@ VKITTI2 = Descriptor(
     labels={
         "semseg": ClassLabels(tuple(CLASSES), tuple(CLASSES.values())),
         "depth": DepthLabels("uint16_scaled", scale=0.01, minimum=1.0, maximum=300.0),
+        # As the authors give them, of both cameras.
+        "normals": NormalLabels(source="depth", intrinsics=(725.0087, 725.0087, 620.5, 187, 1242, 375), fit=(3, 1)),
     },
     splits=("train", "val"),
 )
