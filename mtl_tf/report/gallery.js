@@ -8,10 +8,14 @@ class Gallery {
     this.painters = [];
     this.drawings = GALLERY.tasks.map((task) => new KINDS[task.kind](task));
     this.thumbs.forEach((thumb, i) => thumb.addEventListener("click", () => this.show({ picture: i })));
-    const labels = [...new Set(GALLERY.pictures.flatMap(({ answers }) => answers.map(({ label }) => label)))];
-    this.label = labels[0];
+    const answers = GALLERY.pictures.flatMap((picture) => picture.answers);
+    const labels = [...new Set(answers.map(({ label }) => label))];
+    // A network of one task would leave the others empty: the first of those with the most.
+    const tasks = ({ maps }) => Object.keys(maps).length;
+    this.label = answers.sort((a, b) => tasks(b) - tasks(a))[0]?.label;
     this.select = element("select", { onchange: () => this.show({ label: this.select.value }) },
       ...labels.map((label) => element("option", { value: label }, label)));
+    this.select.value = this.label;
     const opacity = element("input", { type: "range", min: 0, max: 100, value: 100 * this.opacity,
       oninput: (event) => {
         this.opacity = event.target.value / 100;

@@ -1,5 +1,6 @@
 """The page in a browser: what is clicked, dragged and typed does what it says, as wide as a desk or a telephone."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -283,6 +284,17 @@ def test_all_runs_side_by_side(page):
     with redrawing(page):
         named(page, ".controls button", "One run").click()
     assert not page.find_elements(By.CSS_SELECTOR, ".viewer .row")
+
+
+def test_the_run_with_the_most_tasks_is_shown_first(driver, tmp_path):
+    whole = sample()
+    picture = whole.pictures[0]
+    picture = dataclasses.replace(picture, answers=picture.answers[::-1])  # run 3, of depth alone, is the first
+    load(driver, write_document(tmp_path / "page.html", dataclasses.replace(whole, pictures=(picture,))))
+    assert Select(find(driver, ".controls select")).first_selected_option.text == "run 2"
+    assert texts(driver, ".viewer tbody th") == ["run 3", "run 2", "run 1", "run 0"]
+    assert find(driver, ".viewer tr.chosen").text.startswith("run 2")
+    assert len(driver.find_elements(By.CSS_SELECTOR, "[data-task=semseg] .compare canvas")) == 2
 
 
 # === Layout ===
