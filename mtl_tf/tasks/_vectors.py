@@ -85,8 +85,14 @@ class VectorMap(Task):
         return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
 
     def columns(self, truth, answer) -> list[tuple[str, np.ndarray]]:
-        """The colours of `codecs.USUAL_AXES`; black where there is no label."""
-        return named(self, truth, answer, codecs.encode_directions)
+        """The colours of `codecs.USUAL_AXES`, checkered where there is no label."""
+        from mtl_tf import pictures
+
+        def colour(values):
+            known = self.valid(values)[..., None]
+            return np.where(known, codecs.encode_directions(values), pictures.checker(values.shape[:2]))
+
+        return named(self, truth, answer, colour)
 
     def page(self) -> dict:
         """Of colours in `codecs.USUAL_AXES`; (0, 0, 0) = no label."""

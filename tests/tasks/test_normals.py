@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from mtl_tf import pictures
 from mtl_tf.config import AugmentConfig, Config, replace
 from mtl_tf.data import descriptors
 from mtl_tf.data.plausibility import Evidence
@@ -402,9 +403,12 @@ def test_directions_turn_with_the_camera_and_are_mirrored_last():
 
 
 def test_colours_are_the_usual_ones():
-    """To the right reddish, up greenish, to the camera bluish; black without a label."""
+    """To the right reddish, up greenish, to the camera bluish; without a label black, in panels checkered."""
     map = np.array([[[1, 0, 0], [0, -1, 0], [0, 0, -1], [0, 0, 0]]], np.float32)
     expected = [[[255, 128, 128], [128, 255, 128], [128, 128, 255], [0, 0, 0]]]
     task = Normals()
-    for pixels in (task.page_map(map)["pixels"], task.columns(map, None)[0][1], task.files(None, map)[0].pixels):
+    for pixels in (task.page_map(map)["pixels"], task.files(None, map)[0].pixels):
         np.testing.assert_array_equal(pixels, expected)
+    expected[0][3] = pictures.checker((1, 4))[0, 3]
+    for columns in (task.columns(map, None), task.columns(None, tf.constant(map))):
+        np.testing.assert_array_equal(columns[0][1], expected)
