@@ -78,12 +78,15 @@ def benchmark(parsed):
         raise UsageError(f"--turns is there for --part=train, inference and data, not for --part={own.part}")
     if own.task_count and (own.part != "train" or real):
         raise UsageError("--task_count is there for --part=train on random data (without --data.name)")
+    if own.part == "run" and own.backend != "tensorflow":
+        raise UsageError("--part=run trains with --backend=tensorflow only")
     if own.part == "all":
         parts = measure_all(parsed)
         _tell(own, {"part": "all", "parts": parts}, table_of_parts(parts))
         return
-    tasks = as_many(describe_training(config.data).tasks(config), own.task_count)
-    measured = _measured(config, own, real)
+    config = settled(config) if real else config
+    tasks = () if own.export else as_many(describe_training(config.data).tasks(config), own.task_count)
+    measured = _measured(config, tasks, own, real)
     if measured is None:
         return
     result = {
@@ -93,7 +96,7 @@ def benchmark(parsed):
         "encoder": config.model.encoder,
         "precision": config.train.precision,
         "export": own.export,
-        "tasks": [] if own.export else [task.name for task in tasks],
+        "tasks": [task.name for task in tasks],
         "data": config.data.name if real else "random",
         "size": config.data.crop_size or config.data.image_size or (() if real else SIZE),
         "batch_size": config.train.batch_size,
@@ -110,24 +113,21 @@ def _tell(own, result, text):
         print(f"written to {own.json}")
 
 
-def _measured(config, own, real):
+def _measured(config, tasks, own, real):
     """What the part gives; None where the windows of --turns are all there is."""
     if own.part == "run":
-        if own.backend != "tensorflow":
-            raise UsageError("--part=run trains with --backend=tensorflow only")
         from _benchmark.whole_run import measure_run
 
         return {**measure_run(config), "devices": ("main.py train",)}
     backend = _start(own.backend)
-    config = settled(config) if real else config
     if own.part == "latency":
-        answer, model, devices = backend.answering(config, own.export)
+        answer, model, devices = backend.answering(config, tasks, own.export)
         found = measure_latency(answer, own.seconds, lambda: backend.peak_memory(devices))
         return {"parameters": parameters_of(model) if model else 0, "latency": found, "devices": devices}
     if own.part not in backend.PARTS:
         raise UsageError(f"--part={own.part} is not there for --backend={own.backend}, only {', '.join(backend.PARTS)}")
     begun = time.perf_counter()
-    work = backend.PARTS[own.part](config, real, own)
+    work = backend.PARTS[own.part](config, real, tasks, own.export)
     with work.naming_errors:
         if own.turns:
             take_turns(work, own.seconds)

@@ -7,9 +7,8 @@ import sys
 import jax
 import keras
 
-from _benchmark.work import TRAINING_PASSES, Work, as_many, parameters_of, random_batch, size_of
+from _benchmark.work import TRAINING_PASSES, Work, parameters_of, random_batch, size_of
 from mtl_tf.config import Config, replace
-from mtl_tf.data.sets import describe, describe_training
 from mtl_tf.errors import UsageError
 from mtl_tf.models import build_model
 from mtl_tf.models.costs import multiply_adds
@@ -18,11 +17,10 @@ from mtl_tf.tasks import answers
 from mtl_tf.training.jax_step import JaxStep
 
 
-def training(config: Config, real: bool, own) -> Work:
+def training(config: Config, real: bool, tasks, export: str) -> Work:
     """Training steps."""
     _refuse_data(real)
     devices = _start(config)
-    tasks = as_many(describe_training(config.data).tasks(config), own.task_count)
     model = build_model(config.model, tasks)
     step = JaxStep(model, tasks, config)
 
@@ -36,10 +34,10 @@ def training(config: Config, real: bool, own) -> Work:
     return Work(batches, use, config.train.batch_size, devices, parameters_of(model), cost)
 
 
-def inference(config: Config, real: bool, own) -> Work:
+def inference(config: Config, real: bool, tasks, export: str) -> Work:
     """Answers of the network."""
     _refuse_data(real)
-    answer, model, devices = answering(config, own.export)
+    answer, model, devices = answering(config, tasks, export)
     images = itertools.repeat(jax.device_put(random_batch(config, ())["image"].astype("uint8")))
     cost = multiply_adds(model, size_of(config))
     return Work(images, answer, config.train.batch_size, devices, parameters_of(model), cost)
@@ -48,12 +46,11 @@ def inference(config: Config, real: bool, own) -> Work:
 PARTS = {"train": training, "inference": inference}
 
 
-def answering(config: Config, export: str):
+def answering(config: Config, tasks, export: str):
     """Of the network that the options describe, batch norm folded."""
     if export:
         raise UsageError("--export names a SavedModel, which only --backend=tensorflow reads")
     devices = _start(config)
-    tasks = describe(config.data).tasks(config)
     model = fold_batch_norm(build_model(replace(config, model__recompute=False).model, tasks))
 
     @jax.jit

@@ -5,7 +5,7 @@ import pathlib
 
 import tensorflow as tf
 
-from _benchmark.work import TRAINING_PASSES, Work, as_many, parameters_of, random_batch, size_of
+from _benchmark.work import TRAINING_PASSES, Work, parameters_of, random_batch, size_of
 from mtl_tf.config import Config, replace
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
 from mtl_tf.data.sets import describe, describe_training, open_split, open_training
@@ -24,9 +24,8 @@ IDLE = 12  # batches that a pipeline can have prepared while it was not its turn
 peak_memory = runtime.peak_memory
 
 
-def training(config: Config, real: bool, own) -> Work:
+def training(config: Config, real: bool, tasks, export: str) -> Work:
     """Training steps."""
-    tasks = as_many(describe_training(config.data).tasks(config), own.task_count)
     machine = runtime.start(config)
     with machine.strategy.scope():
         model = build_model(config.model, tasks)
@@ -52,9 +51,9 @@ def training(config: Config, real: bool, own) -> Work:
     )
 
 
-def inference(config: Config, real: bool, own) -> Work:
+def inference(config: Config, real: bool, tasks, export: str) -> Work:
     """Answers of the network, on one device."""
-    answer, model, devices = answering(config, own.export)
+    answer, model, devices = answering(config, tasks, export)
     batch_size, naming_errors = config.train.batch_size, contextlib.nullcontext()
     if real:
         data = EvaluationData(open_split(config, config.data.val_split), config, describe(config.data))
@@ -75,7 +74,7 @@ def inference(config: Config, real: bool, own) -> Work:
     )
 
 
-def answering(config: Config, export: str):
+def answering(config: Config, tasks, export: str):
     """Of the network that the options describe, as it would be exported, or of a SavedModel."""
     machine = runtime.start(replace(config, train__devices=1), training=False)
     if export:
@@ -83,7 +82,6 @@ def answering(config: Config, export: str):
             raise UsageError(f"--export={export} is no SavedModel; main.py export --run_dir=RUN writes one")
         module, model = tf.saved_model.load(plain_path(export)), None
     else:
-        tasks = describe(config.data).tasks(config)
         model = fold_batch_norm(build_model(replace(config, model__recompute=False).model, tasks))
         module = AnswerModule(model, tasks, config.data.image_size)
 
@@ -93,7 +91,7 @@ def answering(config: Config, export: str):
     return answer, model, machine.devices
 
 
-def preparing(config: Config, real: bool, own) -> Work:
+def preparing(config: Config, real: bool, tasks, export: str) -> Work:
     """Training batches; there is nothing random to measure."""
     dataset, naming_errors = training_batches(config)
     batches = iter(dataset)

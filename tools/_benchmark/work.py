@@ -32,9 +32,9 @@ class Work:
 class Backend(Protocol):
     """The modules `on_tensorflow` and `on_jax`."""
 
-    PARTS: dict[str, Callable[..., Work]]  # (config, real, own) -> Work; `own`: the tool's options
+    PARTS: dict[str, Callable[..., Work]]  # (config, real, tasks, export) -> Work
 
-    def answering(self, config, export: str) -> tuple[Callable, Any, tuple[str, ...]]:
+    def answering(self, config, tasks, export: str) -> tuple[Callable, Any, tuple[str, ...]]:
         """A function that answers for uint8 (B, H, W, 3) and returns when it has; the network; the devices."""
 
     def compiled(self, function: Callable) -> Callable:
