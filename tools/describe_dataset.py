@@ -2,9 +2,10 @@
 
 FOLDER/SPLIT/rgb/ID.jpg, beside it semseg/ID.png and depth/ID.png (one of them may lack). The tool looks at the files,
 asks a few questions, each with a guess that Enter takes, writes FOLDER/dataset.json and tries it. What an option says
-is not asked; --noask asks nothing. Run again, it takes the present dataset.json for its guesses. Labels of other tasks
-it does not ask about: it names their folders, and keeps what dataset.json says of them. Of the options of main.py it
-takes --data.root.
+is not asked; --noask asks nothing. Run again, it takes the present dataset.json for its guesses. Of other folders it
+describes, after asking, those that are called like a kind of task and hold what only that does: normals (unit vectors),
+edges and saliency (masks), regression (.npy). It names the others, and keeps what dataset.json says of them. Of the
+options of main.py it takes --data.root.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from collections.abc import Iterable
 from _describing.answers import answers
 from _describing.looking import ASKED, Found, look
 from _describing.options import Options
+from _describing.others import fitting_others
 from _describing.questions import Questions, yes_or_no
 from _tool import run_tool
 
@@ -50,8 +52,12 @@ def describe(parsed):
             old = descriptors.read(root)
         except UsageError as error:
             print(f"what is there cannot serve for guesses: {error}")
-    demand_labels(root, found, old)
-    described = answers(found, own, old, ask, pathlib.Path(root).absolute().name)
+    fitting = fitting_others(found, old) if own.ask or own.others == "yes" else {}
+    if not fitting:
+        demand_labels(root, found, old)
+    described = answers(found, fitting, own, old, ask, pathlib.Path(root).absolute().name)
+    if not described.labels:
+        demand_labels(root, found, old)
     print(f"\nwritten to {descriptors.write(root, described)}")
     print(*described.told(), sep="\n")
     for text in implausible(found, described):

@@ -25,7 +25,7 @@ def read_floats(path: str, expected: str, part: Part | None = None) -> np.ndarra
         expected: what it should hold, for the message.
         part: of its picture that is wanted, 0 outside; None = all.
     """
-    array, came = _load(path)
+    array, came = array_of(path)
     if array is None or array.dtype.kind != "f" or array.ndim != 3 or array.shape[2] != 3:
         raise UsageError(f"{path}: expected {expected}, got {came}")
     return cut(array, part and part.of(path, array.shape[:2]))
@@ -39,7 +39,7 @@ def read_numbers(path: str, expected: str, channels: int) -> np.ndarray:
         expected: what it should hold, for the message.
         channels: how many numbers each pixel has.
     """
-    array, came = _load(path)
+    array, came = array_of(path)
     if array is not None and channels == 1 and array.ndim == 2:
         array = array[..., None]
     if array is None or array.dtype.kind not in "fiub" or array.ndim != 3 or array.shape[2] != channels:
@@ -52,7 +52,7 @@ def read_picture(path: str) -> np.ndarray:
 
     Floats that are 1 at the most are shares of the full colour, all other numbers its 255ths; both are rounded.
     """
-    array, came = _load(path)
+    array, came = array_of(path)
     if array is not None and array.ndim == 3 and array.shape[0] == 3 and array.shape[2] != 3:
         array = array.transpose(1, 2, 0)
     if array is None or array.dtype.kind not in "fiu" or array.ndim != 3 or array.shape[2] != 3 or not array.size:
@@ -85,7 +85,7 @@ def size_in(file: BinaryIO) -> tuple[int, int] | None:
     return tuple(shape[:2]) if shape[2] == 3 else tuple(shape[1:])
 
 
-def _load(path):
+def array_of(path: str) -> tuple[np.ndarray | None, str]:
     """The array in a file, None where there is none; what it is, for messages."""
     try:
         array = np.load(io.BytesIO(read_bytes(path)), allow_pickle=False)

@@ -11,6 +11,7 @@ from mtl_tf.options import option
 from mtl_tf.tasks._maps import MapLabels, encoding, named
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
 
+MOST_CHANNELS = 1024  # of numbers in .npy files
 NOTHING = -1e38  # of a pixel without a label: a number, so that comparing works as for every other kind
 ENCODINGS = {
     "grey": "grey PNG of 8 or 16 bits",
@@ -210,7 +211,7 @@ class NumberLabels(MapLabels):
             "encoding": encoding(entry, tuple(ENCODINGS)),
             "channels": entry.take("channels", keys.whole, default=1),
         }
-        most = {"grey": 1, "rgb8": 3, "npy": 1024}[found["encoding"]]
+        most = {"grey": 1, "rgb8": 3, "npy": MOST_CHANNELS}[found["encoding"]]
         if not 1 <= found["channels"] <= most:
             entry.fail("channels", f"1 to {most} of {ENCODINGS[found['encoding']]}", found["channels"])
         return cls(

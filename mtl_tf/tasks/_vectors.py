@@ -123,7 +123,7 @@ class VectorLabels(MapLabels):
     """How unit vectors are stored; in memory their axes are x right, y down, z forward.
 
     Attributes:
-        axes: what the stored components are, as `_axes` takes them.
+        axes: what the stored components are, as `axes_of` takes them.
         encoding: a key of `VECTOR_ENCODINGS`. rgb8: n = 2 v / 255 - 1; grey and black = no label.
         intrinsics: of the camera, as `_intrinsics` takes them; for labels that are derived, and perspective crops.
         source: the task that they are derived from; "" = they lie in files.
@@ -163,7 +163,7 @@ class VectorLabels(MapLabels):
         source = entry.take("source", keys.text, default="")
         axes, intrinsics = ({"default": ""}, {}) if source else ({}, {"default": ()})
         return cls(
-            entry.take("axes", _axes, **axes),
+            entry.take("axes", axes_of, **axes),
             encoding(entry, tuple(VECTOR_ENCODINGS)),
             entry.take("intrinsics", _intrinsics, **intrinsics),
             source,
@@ -215,7 +215,7 @@ class VectorLabels(MapLabels):
 # === Kinds of values ===
 
 
-def _axes(value):
+def axes_of(value):
     """what x, y and z are, such as "right,up,to_camera": one each of right or left, up or down, to_camera or forward"""
     names = [name.strip() for name in keys.text(value).split(",")]
     if len(names) != 3 or {codecs.AXES[name][0] for name in names} != {0, 1, 2}:

@@ -12,6 +12,7 @@ from PIL import Image
 from mtl_tf.config import Config, replace
 from mtl_tf.data import descriptors
 from mtl_tf.data.sets import open_split
+from mtl_tf.storage import codecs
 from tests.data import official
 from tests.field.generator import FOLDERS
 from tests.field.scenes import scenes
@@ -419,3 +420,107 @@ def test_a_known_download_is_named(write, named, tmp_path, capsys):
     line = one_line_error(2, capsys.readouterr().err)
     assert f"is laid out as {named}, whose reader needs no dataset.json: use --data.name={named.split()[0]}" in line
     assert not (tmp_path / "data/dataset.json").exists()
+
+
+# === Labels of other tasks ===
+
+
+def write_others(root):
+    """One folder for each kind whose files show it, and some that show none or several."""
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(4, 6, 3)) - [0, 0, 3]
+    vectors = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+    mask = 255 * random.integers(0, 2, (4, 6)).astype(np.uint8)
+    files = {
+        "normals": codecs.encode_directions(vectors),
+        "edges": mask,
+        "saliency": random.integers(0, 256, (4, 6), np.uint8),  # probabilities
+        "regression": random.normal(size=(4, 6, 2)),
+        "disparity": random.integers(0, 9000, (4, 6), np.uint16),  # in an unknown unit
+        "lanes": mask,  # a name that says nothing
+    }
+    for split, count in (("train", 3), ("val", 2)):
+        for name, values in files.items():
+            folder = root / split / name
+            folder.mkdir(parents=True, exist_ok=True)
+            for index in range(count):
+                if values.dtype == np.float64:
+                    np.save(folder / f"{index}.npy", values)
+                else:
+                    Image.fromarray(values).save(folder / f"{index}.png")
+    return vectors
+
+
+def test_folders_that_fit_a_kind_are_asked_about(tmp_path, capsys, monkeypatch):
+    root = write_set(tmp_path, depth=())
+    vectors = write_others(root)
+    # Name, splits, ignore and classes; then edges, normals with their axes, and numbers.
+    answers = "\n" * 4 + "no\n" + "\nright,up\nright,up,to_camera\n" + "yes\n"
+    assert run(root, answers=answers, monkeypatch=monkeypatch) == 0
+    told = capsys.readouterr().out
+    assert "edges: masks of 0 and 255. Describe them as labels of kind edges? [yes]" in told
+    assert "normals: unit vectors in 8-bit RGB. Describe them as labels of kind normals? [yes]" in told
+    assert "one each of right or left, up or down, to_camera or forward, not 'right,up'" in told
+    assert "regression: numbers (H, W, 2) in .npy files. Describe them" in told
+    assert content(root)["tasks"] == {
+        "normals": {"kind": "normals", "axes": "right,up,to_camera"},
+        "regression": {"kind": "regression", "encoding": "npy", "channels": 2},
+    }
+    # The others are named, as before.
+    for name in ("edges", "saliency", "disparity", "lanes"):
+        assert f"\n{name}: its files belong to pictures as labels do" in told
+    assert "no faults in the samples tried" in told
+    config = replace(Config(), data__name="folder", data__root=str(root), tasks=("normals",))
+    np.testing.assert_allclose(open_split(config, "train").read(0)["normals"], vectors, atol=0.01)
+
+
+def test_without_questions_they_are_left_out_with_a_word(tmp_path, capsys):
+    root = write_set(tmp_path, depth=())
+    write_others(root)
+    assert run(root, "--noask") == 0
+    assert "tasks" not in content(root)
+    assert (
+        "normals: its files belong to pictures as labels do; to train on them, describe them" in capsys.readouterr().out
+    )
+
+
+def test_options_say_what_is_not_asked(tmp_path, capsys):
+    root = write_set(tmp_path, depth=())
+    write_others(root)
+    line = one_line_error(run(root, "--noask", "--others=yes"), capsys.readouterr().err)
+    assert "not to be guessed: What are x, y and z of the normals" in line and "Give --axes" in line
+    line = one_line_error(run(root, "--noask", "--others=yes", "--axes=up"), capsys.readouterr().err)
+    assert line.startswith("error: --axes: what x, y and z are") and line.endswith("not 'up'")
+    assert run(root, "--noask", "--others=yes", "--axes=left,down,forward") == 0
+    found = content(root)["tasks"]
+    assert found["normals"]["axes"] == "left,down,forward" and found["edges"] == {"kind": "edges"}
+    # What is described is not asked about again, and stays.
+    assert run(root, "--noask", "--replace") == 0 and content(root)["tasks"] == found
+
+
+def test_such_labels_alone_are_enough(tmp_path, capsys):
+    root = write_set(tmp_path, labels=(), depth=())
+    write_others(root)
+    assert "has images but no labels" in one_line_error(run(root, "--noask"), capsys.readouterr().err)
+    assert run(root, "--noask", "--others=yes", "--axes=right,up,to_camera") == 0
+    assert sorted(content(root)["tasks"]) == ["edges", "normals", "regression"]
+    assert "no faults in the samples tried" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("normals", lambda folder: Image.fromarray(np.full((4, 6, 3), 3, np.uint8)).save(folder / "0.png")),
+        ("normals", lambda folder: Image.fromarray(np.full((4, 6), 3, np.uint8)).save(folder / "0.png")),
+        ("edges", lambda folder: Image.fromarray(np.full((4, 6), 7, np.uint8)).save(folder / "0.png")),
+        ("edges", lambda folder: (folder / "0.png").write_bytes(b"none")),
+        ("regression", lambda folder: np.save(folder / "0.npy", np.zeros((4, 6)))),
+        ("regression", lambda folder: (folder / "0.npy").write_bytes(b"none")),
+    ],
+)
+def test_one_file_of_another_kind_leaves_its_folder_out(tmp_path, name, spoil):
+    root = write_set(tmp_path, depth=())
+    write_others(root)
+    spoil(root / "train" / name)
+    assert run(root, "--noask", "--others=yes", "--axes=right,up,to_camera") == 0
+    assert sorted(content(root)["tasks"]) == sorted({"edges", "normals", "regression"} - {name})

@@ -6,12 +6,15 @@ from _describing.classes import segmentation
 from _describing.depth import depth
 from _describing.looking import ARRAYS, ASKED, Found
 from _describing.options import Options
+from _describing.others import Fitting, others
 from _describing.questions import Questions, splits_of
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.tasks import ClassLabels
 
 
-def answers(found: Found, own: Options, old: Descriptor | None, ask: Questions, folder: str) -> Descriptor:
+def answers(
+    found: Found, fitting: Fitting, own: Options, old: Descriptor | None, ask: Questions, folder: str
+) -> Descriptor:
     """The descriptor by options, answers and guesses; `old` is the present one, for guesses and for other tasks."""
     old = old or Descriptor(name=folder)
     name = own.name or ask("Name of the data set?", old.name, str, "name")
@@ -23,4 +26,5 @@ def answers(found: Found, own: Options, old: Descriptor | None, ask: Questions, 
         labels["semseg"] = segmentation(found, own, old.labels.get("semseg", ClassLabels((), ())), ask)
     if found.depth:
         labels["depth"] = depth(found.depth, own, old.labels.get("depth"), ask)
+    labels |= others(fitting, own, ask)
     return dataclasses.replace(old, name=name, splits=splits, labels=labels)

@@ -38,3 +38,10 @@ class Options(Section):
     )
     minimum: float = option(0.0, "Smallest valid depth, metres; 0 = as found.", minimum=0.0)
     maximum: float = option(0.0, "Largest valid depth, metres; 0 = as found.", minimum=0.0)
+    others: str = option(
+        "",
+        "Folders that are called like another kind of task, as normals, and whose files fit it: yes = describe them, "
+        "no = leave them out; empty = ask, and leave them out where nothing is asked.",
+        choices=("", "yes", "no"),
+    )
+    axes: str = option("", "What x, y and z of stored normals are, such as right,up,to_camera.")
