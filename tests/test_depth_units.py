@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtl_tf import pictures
+from mtl_tf import panels, pictures
 from mtl_tf.inference.files import write_prediction
 from mtl_tf.inference.predictor import Prediction
 from mtl_tf.report.scores import Board, results_table
@@ -54,9 +54,9 @@ def test_scores_are_shown_without_metres():
 
 
 def test_pictures_are_labelled_without_metres():
-    assert [label for _, label in pictures.depth_ticks(1, 10, 2)] == ["1 m", "10 m"]
-    assert [label for _, label in pictures.depth_ticks(0.01, 0.1, 2, "")] == ["0.01", "0.1"]
+    assert [label for _, label in panels.depth_ticks(1, 10, 2)] == ["1 m", "10 m"]
+    assert [label for _, label in panels.depth_ticks(0.01, 0.1, 2, "")] == ["0.01", "0.1"]
     depth = np.full((40, 60), 0.25, np.float32)
-    assert pictures.sample_panel(np.zeros((40, 60, 3), np.uint8), (DISPARITY,), {"depth": depth}, {}).size
+    assert panels.sample_panel(np.zeros((40, 60, 3), np.uint8), (DISPARITY,), {"depth": depth}, {}).size
     codes, step = pictures.pack_depth(depth, DEPTH_UNITS["normalised_disparity"].step)
     assert step == 1 / 65535 and (int(codes[0, 0, 0]) * 256 + int(codes[0, 0, 1])) == round(0.25 * 65535)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtl_tf import atomic, pictures
+from mtl_tf import atomic, panels, pictures
 from mtl_tf.errors import UsageError
 from mtl_tf.tasks import CITYSCAPES_CLASSES, cityscapes_tasks
 
@@ -123,9 +123,9 @@ def test_every_size_has_pictures(size):
     image, labels, depth = scene(size)
     truth = {"semseg": labels, "depth": depth}
     for picture in (
-        pictures.sample_panel(image, cityscapes_tasks(), truth, truth),
-        pictures.depth_with_bar(depth, 4, 300),
-        pictures.panel([("labels", pictures.error_labels(labels, labels))]),
+        panels.sample_panel(image, cityscapes_tasks(), truth, truth),
+        panels.depth_with_bar(depth, 4, 300),
+        panels.panel([("labels", pictures.error_labels(labels, labels))]),
     ):
         assert picture.dtype == np.uint8
         assert picture.ndim == 3
@@ -134,7 +134,7 @@ def test_every_size_has_pictures(size):
 
 @pytest.mark.parametrize("ends", [(4, 300), (5, 5), (5, 5.0001), (0.001, 0.01), (0.01, 655.35), (1.23, 4.1)])
 def test_bar_has_ticks_at_both_ends_and_none_twice(ends):
-    ticks = pictures._ticks(*ends, most=8)
+    ticks = panels._ticks(*ends, most=8)
     labels = [label for _, label in ticks]
     assert len(set(labels)) == len(labels) <= 12
     assert (ticks[0][0], ticks[-1][0]) == ends
@@ -142,27 +142,27 @@ def test_bar_has_ticks_at_both_ends_and_none_twice(ends):
 
 
 def test_bar_of_the_street_range():
-    assert [label for _, label in pictures._ticks(4, 300, most=10)] == ["4 m", "10 m", "20 m", "50 m", "100 m", "300 m"]
+    assert [label for _, label in panels._ticks(4, 300, most=10)] == ["4 m", "10 m", "20 m", "50 m", "100 m", "300 m"]
 
 
 def test_small_pictures_are_enlarged_by_whole_numbers():
     picture = np.zeros((64, 64, 3), np.uint8)
     picture[0, 0] = 255
-    fitted = pictures.fitted(picture)
+    fitted = panels.fitted(picture)
     assert fitted.shape == (256, 256, 3)
     assert (fitted[:4, :4] == 255).all()
     assert fitted.sum() == 4 * 4 * 3 * 255
 
 
 def test_large_pictures_are_shrunk():
-    assert pictures.fitted(np.zeros((1024, 2048, 3), np.uint8)).shape == (512, 1024, 3)
+    assert panels.fitted(np.zeros((1024, 2048, 3), np.uint8)).shape == (512, 1024, 3)
 
 
 def test_panel_is_wider_with_every_column():
     image, labels, depth = scene((64, 64))
     truth, tasks = {"semseg": labels, "depth": depth}, cityscapes_tasks()
     widths = [
-        pictures.sample_panel(image, tasks, *answers).shape[1]
+        panels.sample_panel(image, tasks, *answers).shape[1]
         for answers in [({}, {}), ({"semseg": labels}, {}), ({"semseg": labels}, {"semseg": labels}), (truth, truth)]
     ]
     assert widths == sorted(set(widths))
@@ -174,7 +174,7 @@ def test_tasks_beyond_two_stand_in_rows_below():
     tasks = [dataclasses.replace(semseg, name=f"map{number}") for number in range(5)]
     maps = {task.name: labels for task in tasks}
     heights, widths = zip(
-        *(pictures.sample_panel(image, tasks[:count], maps, maps).shape[:2] for count in range(1, 6)), strict=True
+        *(panels.sample_panel(image, tasks[:count], maps, maps).shape[:2] for count in range(1, 6)), strict=True
     )
     assert heights[0] == heights[1] < heights[2] == heights[3] < heights[4]
     assert widths[0] < widths[1] == widths[2] == widths[3] == widths[4]
@@ -183,10 +183,10 @@ def test_tasks_beyond_two_stand_in_rows_below():
 def test_panel_takes_a_missing_task_and_the_prediction_alone():
     image, labels, depth = scene((32, 48))
     semseg, distance = cityscapes_tasks()
-    alone = pictures.sample_panel(image, (distance,), {"depth": None}, {"depth": depth})
-    both = pictures.sample_panel(image, (distance,), {"depth": depth}, {"depth": depth})
+    alone = panels.sample_panel(image, (distance,), {"depth": None}, {"depth": depth})
+    both = panels.sample_panel(image, (distance,), {"depth": depth}, {"depth": depth})
     assert alone.shape[1] < both.shape[1]
-    assert pictures.sample_panel(image, (semseg,), {}, {"semseg": labels}).shape[1] < both.shape[1]
+    assert panels.sample_panel(image, (semseg,), {}, {"semseg": labels}).shape[1] < both.shape[1]
 
 
 def test_panel_checkers_depth_outside_the_range_of_the_task():
@@ -199,13 +199,13 @@ def test_panel_checkers_depth_outside_the_range_of_the_task():
 
 def test_grid_aligns_rows_of_different_lengths():
     square = np.zeros((256, 256, 3), np.uint8)
-    one = pictures.grid([[("a", square), ("b", square)]])
-    two = pictures.grid([[("a", square), ("b", square)], [("a caption far too long for its picture", square)]])
+    one = panels.grid([[("a", square), ("b", square)]])
+    two = panels.grid([[("a", square), ("b", square)], [("a caption far too long for its picture", square)]])
     assert two.shape == (2 * one.shape[0], one.shape[1], 3)
 
 
 def test_legend_shows_every_colour():
-    legend = pictures.label_legend(tuple(CITYSCAPES_CLASSES), PALETTE, width=500)
+    legend = panels.label_legend(tuple(CITYSCAPES_CLASSES), PALETTE, width=500)
     assert legend.shape[1] == 500
     shown = {tuple(colour) for colour in np.unique(legend.reshape(-1, 3), axis=0).tolist()}
     assert set(PALETTE) <= shown

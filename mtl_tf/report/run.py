@@ -16,6 +16,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.inference.runs import open_run, weights_file
 from mtl_tf.inference.scored import scored, scores_suffix
 from mtl_tf.inference.scoring import evaluate_run
+from mtl_tf.panels import sample_panel
 from mtl_tf.report.document import Answer, Picture
 from mtl_tf.report.page import write_report
 from mtl_tf.report.score_sets import score_sets
@@ -70,7 +71,7 @@ def _pictures(config, run, folder, suffix):
             answers = run.answers(sample["image"])
             truth = {task.name: sample[task.name][0] for task in run.tasks}
             image = np.asarray(sample["image"][0])
-            panel = pictures.sample_panel(image, run.tasks, truth, answers)
+            panel = sample_panel(image, run.tasks, truth, answers)
             file = "_".join((suffix, *rank.split(), file_name(name)))
             pictures.write_png(folder / "pictures" / f"{file}.png", panel)
             answer = Answer(folder.resolve().name, answers, scores)

@@ -187,7 +187,7 @@ class Depth(Task):
 
     def columns(self, truth, answer) -> list[tuple[str, np.ndarray]]:
         """On one log scale, that of the truth, with a bar beside the last."""
-        from mtl_tf import pictures
+        from mtl_tf import panels, pictures
 
         if truth is not None:
             truth = np.where(self.valid(np.asarray(truth)), truth, 0)
@@ -196,9 +196,9 @@ class Depth(Task):
         if not present:
             return []
         low, high = pictures.depth_range(next(iter(present.values())), (self.minimum, self.maximum))
-        columns = [(name, pictures.fitted(pictures.colour_depth(v, low, high))) for name, v in present.items()]
+        columns = [(name, panels.fitted(pictures.colour_depth(v, low, high))) for name, v in present.items()]
         name, picture = columns.pop()
-        return [*columns, (name, pictures.beside_bar(picture, low, high, self._unit.symbol))]
+        return [*columns, (name, panels.beside_bar(picture, low, high, self._unit.symbol))]
 
     @property
     def _unit(self):
@@ -211,14 +211,14 @@ class Depth(Task):
 
     def page_map(self, values: np.ndarray, truth: bool = False) -> dict:
         """Codes of two bytes, with the range and the ticks of the bar of the one that others are compared with."""
-        from mtl_tf import pictures
+        from mtl_tf import panels, pictures
 
         values = np.asarray(values, np.float64)
         if truth:
             values = np.where(self.valid(values), values, 0)
         low, high = pictures.depth_range(values, (self.minimum, self.maximum))
         pixels, step = pictures.pack_depth(values, self._unit.step)
-        ticks = pictures.depth_ticks(low, high, pictures.PAGE_TICKS, self._unit.symbol)
+        ticks = panels.depth_ticks(low, high, panels.PAGE_TICKS, self._unit.symbol)
         ticks = [[round(place, 4), label] for place, label in ticks]
         return {"pixels": pixels, "step": step, "low": low, "high": high, "ticks": ticks}
 
@@ -229,11 +229,11 @@ class Depth(Task):
 
     def files(self, image: np.ndarray, answer: np.ndarray) -> list[PredictedFile]:
         """16 bits in steps of the unit (0.01 m), 0 = invalid; a picture with a bar; for Miniscapes' codec 8 bits."""
-        from mtl_tf import pictures
+        from mtl_tf import panels, pictures
 
         codes = codecs.encode_uint16_scaled(answer, self._unit.step)
         beyond = np.count_nonzero(np.isfinite(answer) & (answer > 0) & (codes == 0))
-        bar = pictures.depth_with_bar(answer, *pictures.depth_range(answer), self._unit.symbol)
+        bar = panels.depth_with_bar(answer, *pictures.depth_range(answer), self._unit.symbol)
         pixels = [codes, bar]
         if len(self.folders) == 3:
             pixels.append(codecs.encode_inverse_uint8(answer, self.minimum, self.maximum, clamp=True))

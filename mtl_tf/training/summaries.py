@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from mtl_tf import pictures
 from mtl_tf.atomic import WriteError
 from mtl_tf.errors import is_out_of_memory
+from mtl_tf.panels import sample_panel
 from mtl_tf.plain_paths import plain_path
 from mtl_tf.tasks import Task
 from mtl_tf.training.checkpoints import reason
@@ -57,7 +57,7 @@ class Summaries:
             for position in range(min(most, len(batch["image"]))):
                 truth = {task.name: batch[task.name][position] for task in tasks}
                 answer = {task.name: answers[task.name][position] for task in tasks}
-                panels.append(pictures.sample_panel(batch["image"][position], tasks, truth, answer))
+                panels.append(sample_panel(batch["image"][position], tasks, truth, answer))
                 tf.summary.image(f"{name}/{position}", panels[-1][None])
             for task in tasks:
                 for tag, values in task.histograms(batch[task.name], answers[task.name]).items():
