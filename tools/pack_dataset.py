@@ -18,7 +18,7 @@ from _writing import claim, output_folder
 
 from mtl_tf.atomic import write_bytes
 from mtl_tf.config import replace
-from mtl_tf.data import descriptors, packing, shards
+from mtl_tf.data import derived, descriptors, packing, shards
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets import describe, open_split, splits_of, tasks_of_tools
 from mtl_tf.data.sets.settle import demand_root_is_read
@@ -58,7 +58,7 @@ def pack(parsed):
         raise UsageError("--unpack takes a packed data set: --data.name=packed --data.root=PACKED --output=FOLDER")
     demand_root_is_read(config.data)
     descriptor = describe(config.data)
-    tasks = tasks_of_tools(config, descriptor)
+    tasks = derived.stored(tasks_of_tools(config, descriptor), descriptor)
     descriptor = descriptor.of(tasks)
     config = replace(config, tasks=tasks, model__architecture="joint")
     sources = {split: open_split(config, split, descriptor) for split in own.splits or splits_of(config.data)}

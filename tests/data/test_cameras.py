@@ -94,12 +94,13 @@ def test_a_share_of_the_samples_has_the_camera_of_each_picture(cities):
             np.testing.assert_array_equal(part.read(index)["normals"], whole.read(whole.ids.index(name))["normals"])
 
 
-@pytest.mark.parametrize("content", ["files", "pixels"])
+@pytest.mark.parametrize("content", ["files", "pixels", "pixels --tasks=normals"])
 def test_packed_pictures_keep_their_cameras(cities, tmp_path, content):
+    """What is packed of derived labels is what they are derived from."""
     tool = tool_module("pack_dataset")
     out = tmp_path / "packed"
     arguments = ["--data.name=cityscapes", f"--data.root={cities['data__root']}", f"--output={out}", "--verify"]
-    assert tool.run_tool(tool.pack, tool.Options, [*arguments, f"--content={content}"]) == 0
+    assert tool.run_tool(tool.pack, tool.Options, [*arguments, *f"--content={content}".split()]) == 0
     packed = open_split(replace(Config(), data__name="packed", data__root=str(out), tasks=("normals",)), "train")
     whole = opened(cities)
     assert packed.ids == whole.ids
