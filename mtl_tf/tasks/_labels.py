@@ -59,6 +59,7 @@ class Labels:
         Options: of the kind (`--task.KIND.NAME`), a frozen dataclass; None = it has none.
         turns: whether a label is a direction in space, so that the geometry of a crop turns it.
         noun: what a pixel has that has a label.
+        regions: whether pixels of one number are one region, so that edges are where numbers differ.
         eigen: whether the label is scored only inside the crop of Eigen et al. where that is asked for.
     """
 
@@ -77,6 +78,7 @@ class Labels:
     needs_measured: ClassVar[bool] = True
     source: ClassVar[str] = ""
     noun: ClassVar[str] = "a label"
+    regions: ClassVar[bool] = False
     eigen: ClassVar[bool] = False
     late: ClassVar[bool] = False
     turns: ClassVar[bool] = False

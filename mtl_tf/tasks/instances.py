@@ -302,6 +302,7 @@ class InstanceLabels(MapLabels):
     task_type: ClassVar[type[Task]] = Instances
     dtype: ClassVar[type] = np.int32
     noun: ClassVar[str] = "a number"
+    regions: ClassVar[bool] = True
     # Ids of two pictures that are pasted together must differ.
     _SHIFT: ClassVar[int] = MOST + 1
 
