@@ -142,6 +142,10 @@ class Labels:
         """An entry that does not go with the labels of the other tasks of a data set: key, what is expected, entry."""
         return None
 
+    def among(self, tasks: Sequence[str]) -> "Labels":
+        """The same in a data set that has these tasks only."""
+        return self
+
     def derived(self, label, theirs: "Labels"):
         """The label map that follows from one of the task `source`.
 

@@ -13,7 +13,7 @@ from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.places import files_in, find_place, folders_in, parts
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files
-from mtl_tf.tasks import CITYSCAPES_CLASSES, ClassLabels, DepthLabels
+from mtl_tf.tasks import CITYSCAPES_CLASSES, CITYSCAPES_THINGS, ClassLabels, DepthLabels, InstanceLabels
 from mtl_tf.tasks.reading.depth_files import within_range
 
 _PARTS = ("no part", *itertools.chain(*cityscapes_ids.PARTS.values()))
@@ -24,6 +24,7 @@ CITYSCAPES = Descriptor(
         "semseg": ClassLabels(tuple(CITYSCAPES_CLASSES), tuple(CITYSCAPES_CLASSES.values())),
         "depth": DepthLabels("disparity", minimum=3.0, maximum=300.0),
         "parts": ClassLabels(_PARTS, voc_colours(len(_PARTS))),
+        "instances": InstanceLabels(things=CITYSCAPES_THINGS),
     },
     splits=("train", "val"),
 )
@@ -38,6 +39,7 @@ CITYSCAPES7 = Descriptor(
         ),
         # 1e-5 lies below the smallest code, 1 / 65535.
         "depth": DepthLabels("disparity", "normalised_disparity", minimum=1e-5, maximum=1.0),
+        "instances": InstanceLabels(things=("human", "vehicle")),
     },
     splits=("train", "val"),
 )
@@ -48,6 +50,7 @@ _SOURCES = {
     "semseg": "gtFine_trainvaltest.zip",
     "depth": "disparity_trainvaltest.zip (in metres also camera_trainvaltest.zip)",
     "parts": "gtFinePanopticParts_trainval.zip",
+    "instances": "gtFine_trainvaltest.zip",
 }
 
 
@@ -67,15 +70,20 @@ def open_split(groups, config, split, descriptor) -> FileSource:
     found = {"rgb": _files(root, "leftImg8bit", split, "leftImg8bit.png", passed_over)}
     if not found["rgb"]:
         raise UsageError(f"{root}: no pictures of split {split!r}; expected {_LAYOUT}; unpack {_ARCHIVE} there")
-    if "semseg" in config.tasks and split != "test":  # whose labels are withheld: the files are blank
-        found["semseg"] = _files(root, "gtFine", split, "gtFine_labelIds.png", passed_over)
+    for task, suffix in (("semseg", "gtFine_labelIds.png"), ("instances", "gtFine_instanceIds.png")):
+        if task in config.tasks and split != "test":  # whose labels are withheld: the files are blank
+            found[task] = _files(root, "gtFine", split, suffix, passed_over)
     if "depth" in config.tasks:
         found["depth"] = _files(root, "disparity", split, "disparity.png", passed_over)
     if "parts" in config.tasks:
         found["parts"] = _files(root, "gtFinePanopticParts", split, "gtFinePanopticParts.tif", passed_over)
     table = cityscapes_ids.table(groups)
-    readers = {"semseg": functools.partial(cityscapes_ids.read_classes, table), "depth": _read_normalised}
-    readers["parts"] = cityscapes_ids.read_parts
+    readers = {
+        "semseg": functools.partial(cityscapes_ids.read_classes, table),
+        "depth": _read_normalised,
+        "parts": cityscapes_ids.read_parts,
+        "instances": cityscapes_ids.read_instances,
+    }
     if found.get("depth") and descriptor["depth"].unit == "metres":
         cameras = _files(root, "camera", split, "camera.json")
         if not cameras:

@@ -2,7 +2,7 @@
 
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.sets.folder import laid_out
-from mtl_tf.tasks import CITYSCAPES_CLASSES, ClassLabels, DepthLabels
+from mtl_tf.tasks import CITYSCAPES_CLASSES, CITYSCAPES_THINGS, ClassLabels, DepthLabels, InstanceLabels
 
 # Statistics of the training split of Miniscapes, as published.
 MINISCAPES = Descriptor(
@@ -10,6 +10,7 @@ MINISCAPES = Descriptor(
     labels={
         "semseg": ClassLabels(tuple(CITYSCAPES_CLASSES), tuple(CITYSCAPES_CLASSES.values())),
         "depth": DepthLabels("inverse_uint8", mean=27.0727, std=29.1264, log_mean=2.89, log_std=0.866),
+        "instances": InstanceLabels(ignore=65535, things=CITYSCAPES_THINGS),
     },
     splits=("train", "val", "test"),
     crop_multiple=32,
