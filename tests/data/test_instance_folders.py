@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
+from PIL import Image
 
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
 from mtl_tf.data.sets import describe, describe_training, open_training
@@ -199,6 +200,10 @@ def test_too_many_instances_are_one_line(tmp_path):
     assert message.startswith(f"{path}: expected at most 2047 instances in a picture, got 2048;")
     save(path, np.zeros((32, 64, 3), np.uint8) + np.array([1, 2, 3], np.uint8))
     assert f"{path}: expected instances as a grey or palette PNG of up to 16 bits" in refusal(options | ALONE, index=1)
+    path.unlink()
+    wide = path.with_suffix(".tif")
+    Image.fromarray(many.astype(np.int32) * 65536).save(wide)
+    assert f"{wide}: expected instances as a grey or palette PNG of up to 16 bits" in refusal(options | ALONE, index=1)
 
 
 def test_a_folder_that_nobody_described_is_named(tmp_path):

@@ -283,6 +283,7 @@ def test_each_fault_is_one_line(official, tmp_path, capsys):
     write_mat(tmp_path / "crowd.mat", **many)
     write_mat(tmp_path / "strange.mat", names=["unicorn", *NAMES[1:]])
     write_mat(tmp_path / "odd.mat", depths=np.ones((COUNT, HEIGHT, WIDTH + 1), np.float32))
+    write_mat(tmp_path / "small.mat", instances=np.ones((COUNT, HEIGHT - 1, WIDTH), np.uint8))
     write_mat(tmp_path / "typed.mat", labels=np.full((COUNT, HEIGHT, WIDTH), -1, np.int16))
     write_mat(tmp_path / "beyond.mat", names=NAMES[:3])
     write_splits(tmp_path / "splits.mat")
@@ -303,6 +304,7 @@ def test_each_fault_is_one_line(official, tmp_path, capsys):
         ([f"--mat={tmp_path}/crowd.mat"], "crowd.mat: sample 1: expected at most 2047 instances in a picture"),
         ([f"--mat={tmp_path}/strange.mat"], "1 of 894 label names are not of NYU Depth v2, for example 'unicorn'"),
         ([f"--mat={tmp_path}/odd.mat"], "odd.mat: images are (6, 3, 5, 4), depths (6, 6, 4)"),
+        ([f"--mat={tmp_path}/small.mat"], "small.mat: images are (6, 3, 5, 4), instances (6, 5, 3)"),
         ([f"--mat={tmp_path}/typed.mat"], "labels is of shape (6, 5, 4) and type int16; expected"),
         ([f"--mat={tmp_path}/beyond.mat"], "beyond.mat: sample 1 has label"),
         (

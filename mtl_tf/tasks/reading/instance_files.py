@@ -93,11 +93,13 @@ def numbered(codes: np.ndarray, unknown: np.ndarray, path: str, blank: int) -> n
 def _renumbered(codes, path):
     if codes.max(initial=0) <= MOST:
         return codes.astype(np.int32)
-    every = np.unique(codes)
-    every = every[every > 0]
+    there = codes > 0
+    every = np.unique(codes[there])
     if every.size > MOST:
         raise UsageError(
             f"{path}: expected at most {MOST} instances in a picture, got {every.size}; check the encoding that "
             "dataset.json states, or cut the picture into smaller ones"
         )
-    return np.searchsorted(every, codes, side="right").astype(np.int32)
+    found = np.zeros(codes.shape, np.int32)
+    found[there] = np.searchsorted(every, codes[there]) + 1
+    return found
