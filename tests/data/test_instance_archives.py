@@ -125,6 +125,7 @@ def test_the_tools_know_them(cityscapes):
     done = in_this_process("check_dataset", *arguments(cityscapes))
     assert done.returncode == 0, done.stdout
     assert "train: 2 samples with 2 semseg, 2 depth, 2 instances labels, 0 of them with faults" in done.stdout
+    assert "instances: grey of 16 bits, class * 1000 + number" in done.stdout
     assert f"{', '.join(THINGS)} of semseg" in done.stdout
     done = in_this_process("dataset_statistics", *arguments(cityscapes))
     # Three pixels of 22 that are known in the first file, two of 19 in the second.

@@ -24,7 +24,7 @@ CITYSCAPES = Descriptor(
         "semseg": ClassLabels(tuple(CITYSCAPES_CLASSES), tuple(CITYSCAPES_CLASSES.values())),
         "depth": DepthLabels("disparity", minimum=3.0, maximum=300.0),
         "parts": ClassLabels(_PARTS, voc_colours(len(_PARTS))),
-        "instances": InstanceLabels(things=CITYSCAPES_THINGS),
+        "instances": InstanceLabels("class_1000", things=CITYSCAPES_THINGS),
     },
     splits=("train", "val"),
 )
@@ -39,7 +39,7 @@ CITYSCAPES7 = Descriptor(
         ),
         # 1e-5 lies below the smallest code, 1 / 65535.
         "depth": DepthLabels("disparity", "normalised_disparity", minimum=1e-5, maximum=1.0),
-        "instances": InstanceLabels(things=("human", "vehicle")),
+        "instances": InstanceLabels("class_1000", things=("human", "vehicle")),
     },
     splits=("train", "val"),
 )
