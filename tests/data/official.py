@@ -36,12 +36,13 @@ def save_mat(path: pathlib.Path, **variables) -> pathlib.Path:
     return path
 
 
-def save_palette(path: pathlib.Path, numbers: np.ndarray) -> None:
-    """The same of a palette picture of random colours."""
+def save_palette(path: pathlib.Path, numbers: np.ndarray) -> pathlib.Path:
+    """Writes a palette picture of random colours; its folder is made."""
     made = Image.fromarray(numbers)
     made.putpalette(np.random.default_rng(0).integers(0, 256, 768).tolist())
     path.parent.mkdir(parents=True, exist_ok=True)
     made.save(path)
+    return path
 
 
 def picture(seed: int = 0) -> np.ndarray:
