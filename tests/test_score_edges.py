@@ -149,6 +149,16 @@ def test_matrices_of_classes_are_a_truth(data, capsys):
     assert run(data, "--ignore=255", output="said") == 0
 
 
+def test_instances_are_a_truth_as_classes_are(data):
+    """Their ids have 16 bits."""
+    assert run(data, "--ignore=1", output="of_classes") == 0
+    for path in (data / "classes").rglob("*.png"):
+        ids = np.asarray(Image.open(path))
+        save(path, np.where(ids == 1, 65535, 300 * ids.astype(np.uint16)).astype(np.uint16))
+    assert run(data, "--ignore=65535", output="of_instances") == 0
+    assert results(data, "of_classes")["curve"] == results(data, "of_instances")["curve"]
+
+
 def test_some_only_by_their_names(data):
     (data / "some.txt").write_text("town/2\n\n0\n")
     (data / "predicted/1.png").unlink()

@@ -1,10 +1,10 @@
 """tools/prepare_nyuv2.py --mat=nyu_depth_v2_labeled.mat --splits=splits.mat --output=FOLDER: NYU Depth v2 for training.
 
 Reads the official files of NYU Depth v2 (Silberman et al., ECCV 2012) and makes FOLDER/SPLIT/rgb/I.png, semseg/I.png
-(classes 0, 1, ...; 255 = none) and depth/I.png (millimetres in 16 bits; 0 = unknown), I being the official index,
-1 to 1449, for the official train (795) and test (654) split; measures the statistics of train and writes dataset.json.
-Train then with --data.name=nyuv2 --data.root=FOLDER. A stopped run continues where it ended. Of the options of main.py
-it takes --output.
+(classes 0, 1, ...; 255 = none), depth/I.png (millimetres in 16 bits; 0 = unknown) and instances/I.png (numbers in 16
+bits; 0 = wall, floor or ceiling; 65535 = unknown), I being the official index, 1 to 1449, for the official train (795)
+and test (654) split; measures the statistics of train and writes dataset.json. Train then with --data.name=nyuv2
+--data.root=FOLDER. A stopped run continues where it ended. Of the options of main.py it takes --output.
 """
 
 import concurrent.futures
@@ -28,6 +28,7 @@ from mtl_tf.data.sets import nyuv2, open_split
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.storage import codecs
+from mtl_tf.tasks.reading.instance_files import numbered
 
 USES = ("output",)  # of the options of main.py
 
@@ -73,7 +74,8 @@ def prepare(parsed):
         missing = [sample for sample in samples if not all(path.exists() for path in _files(output, *sample).values())]
         # In the order of the file, whose compressed blocks may hold several samples.
         missing.sort(key=lambda sample: sample[1])
-        write = functools.partial(write_sample, file, table, _DEPTHS[own.depth], output)
+        things = np.isin(table, thing_ids(own.classes))
+        write = functools.partial(write_sample, file, table, things, _DEPTHS[own.depth], output)
         write_all("preparing", write, missing, concurrent.futures.ThreadPoolExecutor(os.cpu_count()))
     counts = ", ".join(f"{len(indices)} {split}" for split, indices in splits.items())
     print(f"{len(samples)} samples in {output}: {counts} ({len(missing)} new, {len(samples) - len(missing)} found)")
@@ -84,13 +86,13 @@ def prepare(parsed):
     print(f"next: python main.py train --run_dir=RUN --data.name=nyuv2 {place}{validated}")
 
 
-def write_sample(file, table, depth, output, sample):
-    """Writes the three files of a sample (split, official index, from 1)."""
+def write_sample(file, table, things, depth, output, sample):
+    """Writes the files of a sample (split, official index, from 1)."""
     split, index = sample
     paths = _files(output, split, index)
     try:
         # MATLAB stores columns first: what is read is (channel, column, row).
-        image, labels, metres = (file[name][index - 1].T for name in ("images", "labels", depth))
+        image, labels, metres, numbers = (file[name][index - 1].T for name in ("images", "labels", depth, "instances"))
     except (OSError, RuntimeError) as error:
         raise UsageError(
             f"{file.filename}: sample {index} cannot be read ({_text(error)}); the file is damaged, download it again"
@@ -103,18 +105,44 @@ def write_sample(file, table, depth, output, sample):
     write_picture(paths["rgb"], image)
     write_picture(paths["semseg"], table[labels])
     write_picture(paths["depth"], codecs.encode_uint16_scaled(metres, nyuv2.NYUV2["depth"].scale))
+    write_picture(paths["instances"], instances_of(labels, numbers, table, things, f"{file.filename}: sample {index}"))
+
+
+def instances_of(labels, numbers, table, things, path):
+    """Numbers of instances, uint16 (H, W): each pair of a label and a number within it, as the official toolbox has it.
+
+    Args:
+        labels: official ids, (H, W).
+        numbers: within each label, (H, W).
+        table: official label id -> class.
+        things: official label id -> whether there are instances of it.
+        path: of the sample, for messages.
+    """
+    unknown = table[labels] == nyuv2.NYUV2["semseg"].ignore
+    codes = np.where(things[labels], labels.astype(np.int64) << 32 | numbers.astype(np.int64), 0)
+    return numbered(codes, unknown, path, nyuv2.NYUV2["instances"].blank).astype(np.uint16)
+
+
+def thing_ids(classes):
+    """The ids of the classes of which there are instances."""
+    described = _described(classes)
+    return [described["semseg"].classes.index(name) for name in described["instances"].things]
 
 
 def describe(output, classes, splits):
     """Measures the training split and writes dataset.json."""
-    bare = dataclasses.replace(nyuv2.NYUV2_40 if classes == 40 else nyuv2.NYUV2, splits=splits)
+    bare = dataclasses.replace(_described(classes), splits=splits)
     config = replace(Config(), data__name="nyuv2", data__root=str(output))
     measured = summarise(measure(open_split(config, "train", bare), bare, config), bare)
     print(f"described in {descriptors.write(output, measured)}")
 
 
+def _described(classes):
+    return nyuv2.NYUV2_40 if classes == 40 else nyuv2.NYUV2
+
+
 def _files(output: pathlib.Path, split: str, index: int) -> dict[str, pathlib.Path]:
-    return {name: output / split / name / f"{index}.png" for name in ("rgb", "semseg", "depth")}
+    return {name: output / split / name / f"{index}.png" for name in ("rgb", *nyuv2.NYUV2.task_names)}
 
 
 # === The official files ===
@@ -153,7 +181,8 @@ def _opened(path):
 def _check(file, own):
     """Raises a UsageError unless the file holds arrays of the shapes of the official one."""
     # Axes, and what NumPy calls the kind of number: unsigned, floating-point, reference.
-    expected = {"images": (4, "u"), "labels": (3, "u"), _DEPTHS[own.depth]: (3, "f"), "names": (2, "O")}
+    expected = {"images": (4, "u"), "labels": (3, "u"), "instances": (3, "u")}
+    expected |= {_DEPTHS[own.depth]: (3, "f"), "names": (2, "O")}
     for name, (rank, kind) in expected.items():
         if not isinstance(file.get(name), h5py.Dataset):
             raise UsageError(
@@ -166,7 +195,7 @@ def _check(file, own):
                 "nyu_depth_v2_labeled.mat as it is published"
             )
     count, channels, width, height = file["images"].shape
-    for name in ("labels", _DEPTHS[own.depth]):
+    for name in ("labels", "instances", _DEPTHS[own.depth]):
         if channels != 3 or file[name].shape != (count, width, height):
             raise UsageError(
                 f"{file.filename}: images are {file['images'].shape}, {name} {file[name].shape}; expected "

@@ -1,11 +1,11 @@
 """tools/prepare_synscapes.py --input=SYNSCAPES --output=FOLDER: Synscapes as it is downloaded to the Miniscapes layout.
 
-Reads SYNSCAPES/img/rgb/I.png, img/class/I.png (label ids of Cityscapes) and img/depth/I.exr (metres) and makes
-FOLDER/SPLIT/rgb/I.jpg, semseg/I.png (train ids) and depth/I.png (inverse depth in a byte, see storage/codecs.py) at
-720x360 pixels. The order of the samples is drawn with --seed; the first eight tenths are train (20000), then val (2500)
-and test (2500). Train then with --data.name=miniscapes --data.root=FOLDER. A stopped run continues where it ended. Of
-the options of main.py it takes --input, --output, --seed and --data.skip_bad (leave out samples that are incomplete or
-cannot be read).
+Reads SYNSCAPES/img/rgb/I.png, img/class/I.png (label ids of Cityscapes), img/depth/I.exr (metres) and, where there is
+such a folder, img/instance/I.png. Makes FOLDER/SPLIT/rgb/I.jpg, semseg/I.png (train ids), depth/I.png (inverse depth in
+a byte, see storage/codecs.py) and instances/I.png (numbers in 16 bits; 65535 = unknown) at 720x360 pixels. The order of
+the samples is drawn with --seed; the first eight tenths are train (20000), then val (2500) and test (2500). Train then
+with --data.name=miniscapes --data.root=FOLDER. A stopped run continues where it ended. Of the options of main.py it
+takes --input, --output, --seed and --data.skip_bad (leave out samples that are incomplete or cannot be read).
 """
 
 import dataclasses
@@ -31,6 +31,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.storage import codecs
 from mtl_tf.storage.pixels import read_rgb
+from mtl_tf.tasks.reading.instance_files import numbered, read_rgb24
 
 USES = ("input", "output", "seed", "data.skip_bad")  # of the options of main.py
 
@@ -55,6 +56,7 @@ SPLITS = ("train", "val", "test")
 SETTINGS = "prepared.json"
 _CLASSES = cityscapes_ids.table(cityscapes_ids.TRAIN_CLASSES)
 _LAYOUT = "img/rgb/1.png, img/class/1.png, img/depth/1.exr"
+_INSTANCE = "instance"  # the folder in img that need not be there
 
 
 def prepare(parsed):
@@ -65,15 +67,17 @@ def prepare(parsed):
     """
     config, own, output = parsed.config, parsed.own, output_folder(parsed.config)
     root = find_root(config.input)
-    ids = find_samples(root, own.rgb, config.data.skip_bad)
+    sources = find_sources(root, own.rgb)
+    ids = find_samples(root, sources, config.data.skip_bad)
     splits = split_ids(ids, config.seed)
     settings = {"seed": config.seed, "height": own.height, "width": own.width, "rgb": own.rgb, "samples": len(ids)}
     # Of other samples the splits would be others, and a sample could stand in two.
     settings["checksum"] = zlib.crc32("\n".join(ids).encode())
     claim(output, SETTINGS, settings, SPLITS)
     samples = [(split, name) for split, names in splits.items() for name in names]
-    missing = [sample for sample in samples if not all(path.exists() for path in _written(output, *sample).values())]
-    write = functools.partial(write_sample, root, own.rgb, output, (own.height, own.width), config.data.skip_bad)
+    written = functools.partial(_written, output, _INSTANCE in sources)
+    missing = [sample for sample in samples if not all(path.exists() for path in written(*sample).values())]
+    write = functools.partial(write_sample, root, sources, written, (own.height, own.width), config.data.skip_bad)
     bad = [text for text in write_all("converting", write, missing, process_pool(own.workers, len(missing))) if text]
     for text in bad:
         print(text)
@@ -82,30 +86,54 @@ def prepare(parsed):
     print(f"{len(samples) - len(bad)} samples in {output}: {counts} ({kept}{f', {len(bad)} left out' if bad else ''})")
     if own.statistics and (missing or not (output / descriptors.FILE_NAME).exists()):
         config = replace(Config(), data__name="miniscapes", data__root=str(output))
-        measured = summarise(measure(open_split(config, "train", MINISCAPES), MINISCAPES, config), MINISCAPES)
+        bare = MINISCAPES.of(tuple(written(*samples[0])))
+        measured = summarise(measure(open_split(config, "train", bare), bare, config), bare)
         print(f"described in {descriptors.write(output, measured)}")
     place = shlex.quote(f"--data.root={output}")
     print(f"next: python main.py train --run_dir=RUN --data.name=miniscapes {place}")
 
 
-def write_sample(root, rgb, output, size, skip_bad, sample) -> str:
+def write_sample(root, sources, written, size, skip_bad, sample) -> str:
     """Converts a sample (split, id); its fault where it is left out for one, else an empty text."""
     split, name = sample
-    paths = {kind: root / "img" / kind / f"{name}{suffix}" for kind, suffix in _sources(rgb).items()}
+    paths = [str(root / "img" / kind / f"{name}{suffix}") for kind, suffix in sources.items()]
+    targets = written(split, name)
     try:
-        image = read_rgb(str(paths[rgb]))
-        labels = cityscapes_ids.read_classes(_CLASSES, str(paths["class"]))
-        depth = read_exr(str(paths["depth"]), "Z")
-        check_shapes(paths.values(), (image, labels, depth), size)
+        image = read_rgb(paths[0])
+        labels = cityscapes_ids.read_classes(_CLASSES, paths[1])
+        depth = read_exr(paths[2], "Z")
+        numbers = [read_rgb24(path) for path in paths[3:]]
+        check_shapes(paths, (image, labels, depth, *numbers), size)
+        labels = nearest(labels, size)
+        pictures = {
+            "rgb": shrink(image, size),
+            "semseg": labels.astype(np.uint8),
+            "depth": codecs.encode_inverse_uint8(nearest(depth, size)),
+        }
+        if numbers:
+            pictures["instances"] = instances_of(labels, nearest(numbers[0], size), paths[3])
     except UsageError as error:
         if skip_bad:
             return str(error)
         raise
-    written = _written(output, split, name)
-    write_picture(written["rgb"], shrink(image, size))
-    write_picture(written["semseg"], nearest(labels, size).astype(np.uint8))
-    write_picture(written["depth"], codecs.encode_inverse_uint8(nearest(depth, size)))
+    for kind, path in targets.items():
+        write_picture(path, pictures[kind])
     return ""
+
+
+def instances_of(labels: np.ndarray, numbers: np.ndarray, path: str) -> np.ndarray:
+    """Numbers of instances, uint16 (H, W): those of things; 65535 where there is no class, or a thing without a number.
+
+    Args:
+        labels: train ids, (H, W).
+        numbers: of `path`, (H, W); 0 = none. Stuff may have some.
+        path: of the file, for messages.
+    """
+    blank, is_thing = MINISCAPES["instances"].blank, np.isin(labels, cityscapes_ids.THINGS)
+    unknown = (labels == MINISCAPES["semseg"].ignore) | (is_thing & (numbers == 0))
+    # A number of several classes is several instances.
+    codes = np.where(is_thing, labels << 24 | numbers, 0)
+    return numbered(codes, unknown, path, blank).astype(np.uint16)
 
 
 def shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -130,12 +158,8 @@ def check_shapes(paths, arrays, size):
             )
 
 
-def _sources(rgb):
-    return {rgb: ".png", "class": ".png", "depth": ".exr"}
-
-
-def _written(output: pathlib.Path, split: str, name: str) -> dict[str, pathlib.Path]:
-    suffixes = {"rgb": ".jpg", "semseg": ".png", "depth": ".png"}
+def _written(output: pathlib.Path, instances: bool, split: str, name: str) -> dict[str, pathlib.Path]:
+    suffixes = {"rgb": ".jpg", "semseg": ".png", "depth": ".png"} | ({"instances": ".png"} if instances else {})
     return {kind: output / split / kind / f"{name}{suffix}" for kind, suffix in suffixes.items()}
 
 
@@ -162,14 +186,20 @@ def find_root(path: str) -> pathlib.Path:
     raise UsageError(f"--input={path} has no folder img; expected {_LAYOUT}{hint}")
 
 
-def find_samples(root: pathlib.Path, rgb: str, skip_bad: bool) -> list[str]:
+def find_sources(root: pathlib.Path, rgb: str) -> dict[str, str]:
+    """Folder in img -> ending of its files: pictures, classes, depth, and instances where there are any."""
+    there = {_INSTANCE: ".png"} if (root / "img" / _INSTANCE).is_dir() else {}
+    return {rgb: ".png", "class": ".png", "depth": ".exr"} | there
+
+
+def find_samples(root: pathlib.Path, sources: dict[str, str], skip_bad: bool) -> list[str]:
     """The ids of the samples in natural order.
 
     Raises:
         UsageError: a folder is missing or files lack (with `skip_bad` such samples are left out).
     """
     found = {}
-    for kind, suffix in _sources(rgb).items():
+    for kind, suffix in sources.items():
         folder = root / "img" / kind
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder; expected {_LAYOUT} in {root}")
@@ -183,7 +213,7 @@ def find_samples(root: pathlib.Path, rgb: str, skip_bad: bool) -> list[str]:
         lacking = sorted(set.union(*found.values()) - names, key=natural_order)
         if lacking and not skip_bad:
             raise UsageError(
-                f"{root / 'img' / kind}: {len(lacking)} files lack, the first {lacking[0]}{_sources(rgb)[kind]}; "
+                f"{root / 'img' / kind}: {len(lacking)} files lack, the first {lacking[0]}{sources[kind]}; "
                 "finish the download, or leave such samples out with --data.skip_bad"
             )
     return sorted(complete, key=natural_order)

@@ -38,12 +38,13 @@ class Options(Section):
     truth: str = option("", "Folder of the truth.")
     truth_holds: str = option(
         LINES,
-        "What the truth holds: lines (edges as 1 or 255, the others 0), or class ids, whose boundaries are the truth.",
+        "What the truth holds: lines (edges as 1 or 255, the others 0), or the ids of classes or of instances, whose "
+        "boundaries are the truth.",
         choices=(LINES, CLASSES),
     )
     ignore: int = option(
         255,
-        "The id of pixels without a class; they and their neighbours do not count. -1 = there are none. Has to be "
+        "The id of pixels without a label; they and their neighbours do not count. -1 = there are none. Has to be "
         "given where ids go beyond 255.",
         minimum=-1,
         maximum=65535,

@@ -1,15 +1,25 @@
-"""Label ids of Cityscapes (Cordts et al., CVPR 2016), which Synscapes and others use too; train ids, categories."""
+"""Label ids of Cityscapes (Cordts et al., CVPR 2016), which Synscapes and others use too; train ids, categories.
+
+Instance ids too: label id * 1000 + number from 0, or a label id alone.
+"""
+
+import functools
 
 import numpy as np
 
 from mtl_tf.errors import UsageError
-from mtl_tf.storage.pixels import read_int32
-from mtl_tf.tasks.reading.class_files import NO_CLASS, read_numbers
+from mtl_tf.storage.pixels import read_int32, read_uint16
+from mtl_tf.tasks import CITYSCAPES_CLASSES, CITYSCAPES_THINGS
+from mtl_tf.tasks.reading.class_files import NO_CLASS, by_number, read_numbers
+from mtl_tf.tasks.reading.instance_files import BASE, numbered
 
 # For `table`: the label id of each train id, in the order of `tasks.CITYSCAPES_CLASSES`. No other is trained on.
 TRAIN_CLASSES = tuple(
     (number,) for number in (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 )
+
+# Which of them can be counted.
+THINGS = tuple(number for number, name in enumerate(CITYSCAPES_CLASSES) if name in CITYSCAPES_THINGS)
 
 # The categories that the official evaluation scores, without void, and the label ids of each. Label ids that it does
 # not score (parking, rail track, guard rail, bridge, tunnel, pole group, caravan, trailer) are in none.
@@ -68,3 +78,31 @@ def read_parts(path: str, labels=None) -> np.ndarray:
         found[here] = before + number[here]
         before += len(names)
     return found
+
+
+def read_instances(path: str, labels) -> np.ndarray:
+    """Numbers of instances, int32 (H, W), of a PNG of instance ids; a reader as `samples.FileSource` takes it.
+
+    As panoptic scoring has it: stuff is no instance; nothing is known of a thing without a number (a crowd), and of
+    label ids that are not scored, whether they have a number or not (caravan, trailer).
+    """
+    expected = "instance ids of Cityscapes: 0..33, or label id of a thing * 1000 + number"
+    codes = read_uint16(path, f"{expected}, in a 16-bit grey PNG")
+    codes = by_number(path, codes, _instance_table(labels.blank), lambda: f"; expected {expected}")
+    return numbered(codes, codes == labels.blank, path, labels.blank)
+
+
+@functools.cache
+def _instance_table(unknown):
+    """Of every 16-bit number: itself where it is that of an instance, 0, `unknown` or `NO_CLASS`; int32 (65536,)."""
+    numbers = np.arange(65536, dtype=np.int32)
+    alone = numbers < BASE
+    classes = np.full(BASE, NO_CLASS)
+    classes[:256] = table(TRAIN_CLASSES)
+    classes = classes[np.where(alone, numbers, numbers // BASE)]
+    is_thing = np.isin(classes, THINGS)
+    wrong = (classes == NO_CLASS) | (~alone & (classes < THINGS[0]))
+    found = np.where(is_thing & ~alone, numbers, np.where(is_thing | (classes == 255), unknown, 0))
+    found = np.where(wrong, NO_CLASS, found)
+    found[65535] = unknown  # -1, a licence plate
+    return found.astype(np.int32)

@@ -85,8 +85,9 @@ class Descriptor:
     def of(self, tasks: Sequence[str]) -> "Descriptor":
         """The same with the labels of some tasks only, and what is derived from them."""
         kept = {name: labels for name, labels in self.labels.items() if name in tasks or labels.source in tasks}
+        labels = {name: labels.among(tuple(kept)) for name, labels in kept.items()}
         return dataclasses.replace(
-            self, labels=kept, may_be_blank=tuple(name for name in self.may_be_blank if name in kept)
+            self, labels=labels, may_be_blank=tuple(name for name in self.may_be_blank if name in kept)
         )
 
     def says_the_same(self, other: "Descriptor", tasks: Sequence[str]) -> bool:

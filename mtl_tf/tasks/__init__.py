@@ -6,7 +6,7 @@ from mtl_tf.tasks._labels import Labels, Move, blanks_of
 from mtl_tf.tasks._numbers import NumberLabels, NumberMap
 from mtl_tf.tasks._task import MISSING, Metric, Task
 from mtl_tf.tasks._vectors import VectorLabels, VectorMap
-from mtl_tf.tasks.cityscapes import CITYSCAPES_CLASSES, cityscapes_tasks
+from mtl_tf.tasks.cityscapes import CITYSCAPES_CLASSES, CITYSCAPES_THINGS, cityscapes_tasks
 from mtl_tf.tasks.classes import ClassLabels, Segmentation
 from mtl_tf.tasks.depth import DEPTH_UNITS, Depth, DepthLabels
 from mtl_tf.tasks.disparity import Disparity, DisparityLabels
@@ -18,6 +18,7 @@ from mtl_tf.tasks.saliency import Saliency, SaliencyLabels
 
 __all__ = [
     "CITYSCAPES_CLASSES",
+    "CITYSCAPES_THINGS",
     "DEPTH_UNITS",
     "KINDS",
     "MISSING",

@@ -131,7 +131,7 @@ class BinaryLabels(MapLabels):
         return cls(encoding(entry, tuple(BINARY_ENCODINGS)), found, entry.take("source", keys.text, default=""))
 
     def wanted_source(self, theirs) -> str:
-        return "" if theirs.class_names else "the name of a task of kind classes"
+        return "" if theirs.regions else "the name of a task of kind classes or instances"
 
     def told(self, name: str) -> str:
         if self.source:
@@ -172,18 +172,18 @@ class BinaryLabels(MapLabels):
         return self.task_type(config.task[self.kind].weight, name=name)
 
 
-def class_edges(ids, ignore: int):
-    """The edges between classes: where the right, the lower or the lower right neighbour has another class.
+def region_edges(ids, ignore: int):
+    """The edges between classes or instances: where the right, the lower or the lower right neighbour is another.
 
     The rule of the Berkeley segmentation benchmark (its seg2bmap), where nothing is thinned. TensorFlow, in a graph or
     outside.
 
     Args:
-        ids: class ids, int (H, W).
-        ignore: the value of pixels without a class.
+        ids: of classes or instances, int (H, W).
+        ignore: the value of pixels without a label.
 
     Returns:
-        uint8 (H, W): 1, 0, and `UNKNOWN` for pixels without a class and their eight neighbours.
+        uint8 (H, W): 1, 0, and `UNKNOWN` for pixels without a label and their eight neighbours.
     """
     import tensorflow as tf
 

@@ -60,6 +60,7 @@ class Labels:
         Options: of the kind (`--task.KIND.NAME`), a frozen dataclass; None = it has none.
         turns: whether a label is a direction in space, so that the geometry of a crop turns it.
         noun: what a pixel has that has a label.
+        regions: whether pixels of one number are one region, so that edges are where numbers differ.
         eigen: whether the label is scored only inside the crop of Eigen et al. where that is asked for.
     """
 
@@ -78,6 +79,7 @@ class Labels:
     needs_measured: ClassVar[bool] = True
     source: ClassVar[str] = ""
     noun: ClassVar[str] = "a label"
+    regions: ClassVar[bool] = False
     eigen: ClassVar[bool] = False
     late: ClassVar[bool] = False
     turns: ClassVar[bool] = False
@@ -140,6 +142,10 @@ class Labels:
     def misfit(self, others: "Mapping[str, Labels]") -> "tuple[str, str, Any] | None":
         """An entry that does not go with the labels of the other tasks of a data set: key, what is expected, entry."""
         return None
+
+    def among(self, tasks: Sequence[str]) -> "Labels":
+        """The same in a data set that has these tasks only."""
+        return self
 
     def derived(self, label, theirs: "Labels", camera: "Intrinsics | None" = None):
         """The label map that follows from one of the task `source`.

@@ -24,6 +24,7 @@ CITYSCAPES_CLASSES = {
     "motorcycle": (0, 0, 230),
     "bicycle": (119, 11, 32),
 }
+CITYSCAPES_THINGS = tuple(CITYSCAPES_CLASSES)[11:]  # those that can be counted, from person on
 
 
 def cityscapes_tasks() -> tuple[Segmentation, Depth]:

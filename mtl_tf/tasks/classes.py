@@ -196,6 +196,7 @@ class ClassLabels(Labels):
     measured: ClassVar[tuple[str, ...]] = ("frequency", "frequency_where_present")
     needs_measured: ClassVar[bool] = False
     noun: ClassVar[str] = "a class"
+    regions: ClassVar[bool] = True
 
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]

@@ -6,9 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from mtl_tf.options import Section
-from mtl_tf.tasks._binary import BinaryLabels, BinaryMap, class_edges, weight_option
+from mtl_tf.tasks._binary import BinaryLabels, BinaryMap, region_edges, weight_option
 from mtl_tf.tasks._task import Metric
-from mtl_tf.tasks.classes import ClassLabels
 
 TOLERANCE = 0.0075  # of the diagonal (Martin et al., TPAMI 2004)
 METRICS = tuple(
@@ -47,7 +46,7 @@ class Edges(BinaryMap):
 
 @dataclasses.dataclass(frozen=True)
 class EdgeLabels(BinaryLabels):
-    """How edges are stored, or that they are those between the classes of another task."""
+    """How edges are stored, or that they are those between the classes or the instances of another task."""
 
     kind: ClassVar[str] = "edges"
     name: ClassVar[str] = "edges"
@@ -63,9 +62,10 @@ class EdgeLabels(BinaryLabels):
 
     @classmethod
     def implied(cls, labels) -> "EdgeLabels | None":
-        """Of the first class map."""
-        found = [name for name, theirs in labels.items() if isinstance(theirs, ClassLabels)]
+        """Of the first map of classes, else of instances."""
+        found = [name for name, theirs in labels.items() if theirs.regions]
+        found.sort(key=lambda name: not labels[name].class_names)
         return cls(source=found[0]) if found else None
 
     def derived(self, label, theirs, camera=None):
-        return class_edges(label, theirs.blank)
+        return region_edges(label, theirs.blank)

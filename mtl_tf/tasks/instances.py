@@ -302,6 +302,7 @@ class InstanceLabels(MapLabels):
     task_type: ClassVar[type[Task]] = Instances
     dtype: ClassVar[type] = np.int32
     noun: ClassVar[str] = "a number"
+    regions: ClassVar[bool] = True
     # Ids of two pictures that are pasted together must differ.
     _SHIFT: ClassVar[int] = MOST + 1
 
@@ -361,6 +362,17 @@ class InstanceLabels(MapLabels):
         strange = [name for name in self.things if name not in theirs.class_names]
         return ("things", f"classes of {self.segmentation}", strange[0]) if strange else None
 
+    def among(self, tasks) -> "InstanceLabels":
+        """Without their segmentation they are of no class."""
+        return self if self.segmentation in tasks else dataclasses.replace(self, things=())
+
+    def adapting(self, other, name: str, their: str, our: str) -> tuple:
+        """Where a data set does not count all things that are counted here, what has no number may be one of these."""
+        same, strangers = super().adapting(other, name, their, our)
+        if not other.things or set(self.things) <= set(other.things):
+            return same, strangers
+        return lambda label: np.where(label == 0, UNKNOWN, label), strangers
+
     def pasted(self, label):
         """Numbers that the picture which it is pasted into does not have."""
         import tensorflow as tf
@@ -378,12 +390,14 @@ class InstanceLabels(MapLabels):
     def seen(self, path: str, label=None) -> dict:
         from mtl_tf.tasks.reading import instance_files
 
-        return instance_files.seen(self.read(path) if label is None else label, UNKNOWN)
+        if label is None:
+            return instance_files.seen_in(path, self.encoding, self.ignore, UNKNOWN)
+        return instance_files.seen(label, UNKNOWN)
 
     def suspicions(self, name: str, seen, trained):
         from mtl_tf.tasks.reading import instance_files
 
-        return instance_files.suspicions(name, seen)
+        return instance_files.suspicions(name, self.encoding, seen)
 
     def sums(self, label) -> dict:
         found, ids = super().sums(label), label[(label > 0) & (label != UNKNOWN)]

@@ -53,6 +53,7 @@ class SaliencyLabels(BinaryLabels):
 
     kind: ClassVar[str] = "saliency"
     name: ClassVar[str] = "saliency"
+    keys: ClassVar[tuple[str, ...]] = ("encoding", "ignore")  # it follows from no other label
     task_type: ClassVar[type[Saliency]] = Saliency
     example: ClassVar[str] = '{"encoding": "grey"}'
 

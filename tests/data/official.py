@@ -36,6 +36,15 @@ def save_mat(path: pathlib.Path, **variables) -> pathlib.Path:
     return path
 
 
+def save_palette(path: pathlib.Path, numbers: np.ndarray) -> pathlib.Path:
+    """Writes a palette picture of random colours; its folder is made."""
+    made = Image.fromarray(numbers)
+    made.putpalette(np.random.default_rng(0).integers(0, 256, 768).tolist())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made.save(path)
+    return path
+
+
 def picture(seed: int = 0) -> np.ndarray:
     """RGB, uint8 (4, 6, 3)."""
     return np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -52,6 +61,8 @@ def pixels(values, dtype, fill=0) -> np.ndarray:
 # === Cityscapes ===
 
 CITY_LABELS = [0, 7, 8, 9, 11, 21, 23, 24, 26, 29, 33, 255]  # label ids of the first pixels; the others are road
+# A stuff id stays alone; of the same pixels: a person, a crowd of cars, a trailer, a bicycle, a licence plate (-1).
+CITY_INSTANCES = [0, 7, 8, 9, 11, 21, 23, 24000, 26, 29001, 33002, 65535]
 CITY_CODES = [0, 1, 257, 1025, 25601, 32257]  # disparity codes of the first pixels; the others are invalid
 CITY_BASELINE, CITY_FOCAL = 0.25, 2048.0
 
@@ -64,6 +75,7 @@ def write_cityscapes(root: pathlib.Path, samples: dict[str, list[str]] | None = 
             city = f"{split}/{name.split('_')[0]}/{name}"
             save(root / f"leftImg8bit/{city}_leftImg8bit.png", picture(seed))
             save(root / f"gtFine/{city}_gtFine_labelIds.png", pixels(CITY_LABELS, np.uint8, 7))
+            save(root / f"gtFine/{city}_gtFine_instanceIds.png", pixels(CITY_INSTANCES, np.uint16, 7))
             save(root / f"gtFine/{city}_gtFine_color.png", picture(seed))
             save(root / f"disparity/{city}_disparity.png", pixels(CITY_CODES, np.uint16))
             camera = root / f"camera/{city}_camera.json"
@@ -127,12 +139,13 @@ def write_kitti(semantics: pathlib.Path, scene_flow: pathlib.Path, calibration: 
 # === Virtual KITTI 2 ===
 
 VKITTI_COLOURS = [(100, 60, 100), (90, 200, 255), (0, 139, 139), (0, 0, 0), (210, 0, 200)]  # road, sky, van, none, ...
+VKITTI_TRACKS = [0, 0, 118, 0, 0, 0, 1]  # number of the track + 1
 VKITTI_CENTIMETRES = [0, 99, 100, 2550, 30000, 65535]
 
 
-def write_vkitti2(root: pathlib.Path, scenes=("Scene01", "Scene18"), variations=("clone", "fog"), archives=("",) * 3):
-    """The archives rgb, depth and classSegmentation, each in a folder below; returns the options that read them."""
-    rgb, depth, classes = (root / archive for archive in archives)
+def write_vkitti2(root: pathlib.Path, scenes=("Scene01", "Scene18"), variations=("clone", "fog"), archives=("",) * 4):
+    """The archives rgb, depth, classSegmentation and instanceSegmentation, each in a folder below; returns options."""
+    rgb, depth, classes, instances = (root / archive for archive in archives)
     for scene in scenes:
         for variation in variations:
             for camera in ("Camera_0", "Camera_1"):
@@ -142,6 +155,8 @@ def write_vkitti2(root: pathlib.Path, scenes=("Scene01", "Scene18"), variations=
                     save(depth / f"{frames}/depth/{camera}/depth_{frame:05}.png", pixels(VKITTI_CENTIMETRES, np.uint16))
                     label = f"{frames}/classSegmentation/{camera}/classgt_{frame:05}.png"
                     save(classes / label, pixels(VKITTI_COLOURS, np.uint8, 80))
+                    label = f"{frames}/instanceSegmentation/{camera}/instancegt_{frame:05}.png"
+                    save_palette(instances / label, pixels(VKITTI_TRACKS, np.uint8))
     return dict(data__name="vkitti2", data__root=str(root))
 
 
@@ -339,6 +354,11 @@ def write_taskonomy(root: pathlib.Path, folders=tuple(TASKONOMY_FILES), listed="
 def configured(options: dict, **others):
     """The configuration of the options that a writer returned, and of others."""
     return configuration.replace(configuration.Config(), **(options | others))
+
+
+def arguments(options: dict, *more: str) -> tuple[str, ...]:
+    """The same options on a command line, and others."""
+    return (f"--data.name={options['data__name']}", f"--data.root={options['data__root']}", *more)
 
 
 def opened(options: dict, split: str = "train", **others):

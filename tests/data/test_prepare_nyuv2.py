@@ -1,6 +1,8 @@
 """Preparing NYUv2, of small files in the official form: columns first, names as a cell array, splits counted from 1."""
 
 import errno
+import json
+import shutil
 import subprocess
 import sys
 
@@ -39,7 +41,8 @@ def write_mat(path, names=NAMES, leave_out=(), **changes):
     raw = depths.copy()
     raw[:, 3, 4] = 0.0
     raw[:, 3, 3] = 2.71851
-    arrays = {"images": images, "labels": labels, "depths": depths, "rawDepths": raw} | changes
+    instances = (labels > 0).astype(np.uint8)
+    arrays = {"images": images, "labels": labels, "depths": depths, "rawDepths": raw, "instances": instances} | changes
     with h5py.File(path, "w", userblock_size=512) as file:
         for key, value in arrays.items():
             if key not in leave_out:
@@ -162,6 +165,56 @@ def test_a_stopped_run_continues(official, thirteen, tmp_path, capsys):
     assert contents(output) == expected
 
 
+# === Instances ===
+
+
+@pytest.mark.parametrize("classes", [13, 40])
+def test_instances_are_pairs_of_a_label_and_a_number(tmp_path, classes):
+    """As the official toolbox has them, whatever classes the labels become; not of wall, floor and ceiling."""
+    random = np.random.default_rng(0)
+    names = ["wall", "door", "floor", "floor mat", "ceiling", "chair", "wardrobe", "sofa", "book", "torah"]
+    labels = random.choice([0, *map(label, names)], (COUNT, HEIGHT, WIDTH)).astype(np.uint16)
+    numbers = random.integers(0, 3, labels.shape, np.uint8)
+    write_splits(tmp_path / "splits.mat")
+    mat = write_mat(tmp_path / "nyu.mat", labels=labels, instances=numbers)
+    prepare(mat, tmp_path / "data", f"--classes={classes}")
+    stuff = {"wall", "floor", "ceiling"} | ({"door", "floor mat"} if classes == 13 else set())  # walls and floors there
+    unknown = {"book", "torah"} if classes == 13 else set()  # otherprop
+    config = configuration.replace(configuration.Config(), data__name="nyuv2", data__root=str(tmp_path / "data"))
+    config = configuration.replace(config, tasks=("semseg", "instances"))
+    descriptor = describe(config.data)
+    assert not stuff & set(descriptor["instances"].things) and len(descriptor["instances"].things) == classes - 3
+    source = open_split(config, "test", descriptor)
+    assert source.labelled == {"semseg": 3, "instances": 3}
+    for place, index in enumerate((0, 3, 4)):
+        found, pairs = source.read(place)["instances"], {}
+        for where, number in np.ndenumerate(found):
+            official = labels[index][where]
+            name = NAMES[official - 1] if official else "nothing"
+            if name == "nothing" or name in unknown:
+                assert number == 65535
+            elif name in stuff:
+                assert number == 0
+            else:
+                assert pairs.setdefault((name, numbers[index][where]), number) == number
+        assert sorted(pairs.values()) == list(range(1, len(pairs) + 1)) and len(pairs) > 2
+
+
+def test_a_folder_that_was_prepared_without_instances(official, thirteen, tmp_path, capsys):
+    """It is read, and gets them when it is prepared again."""
+    output = tmp_path / "data"
+    prepare(official, output)
+    shutil.rmtree(output / "train/instances")
+    shutil.rmtree(output / "test/instances")
+    content = json.loads((output / "dataset.json").read_text())
+    del content["tasks"]["instances"]
+    (output / "dataset.json").write_text(json.dumps(content))
+    config = configuration.replace(configuration.Config(), data__name="nyuv2", data__root=str(output))
+    assert set(open_split(config, "test").read(0)) == {"image", "semseg", "depth"}
+    prepare(official, output)
+    assert contents(output) == contents(thirteen)
+
+
 # === The classes ===
 
 
@@ -223,8 +276,14 @@ def test_each_fault_is_one_line(official, tmp_path, capsys):
     (tmp_path / "text.mat").write_text("<html>not found</html>")
     scipy.io.savemat(tmp_path / "old.mat", {"images": np.zeros(3)})
     write_mat(tmp_path / "poor.mat", leave_out=("labels",))
+    write_mat(tmp_path / "alone.mat", leave_out=("instances",))
+    many = dict(images=np.zeros((COUNT, 3, 40, 60), np.uint8), depths=np.ones((COUNT, 40, 60), np.float32))
+    many |= dict(labels=np.full((COUNT, 40, 60), label("chair"), np.uint16))
+    many |= dict(instances=np.arange(COUNT * 2400, dtype=np.uint16).reshape(COUNT, 40, 60))
+    write_mat(tmp_path / "crowd.mat", **many)
     write_mat(tmp_path / "strange.mat", names=["unicorn", *NAMES[1:]])
     write_mat(tmp_path / "odd.mat", depths=np.ones((COUNT, HEIGHT, WIDTH + 1), np.float32))
+    write_mat(tmp_path / "small.mat", instances=np.ones((COUNT, HEIGHT - 1, WIDTH), np.uint8))
     write_mat(tmp_path / "typed.mat", labels=np.full((COUNT, HEIGHT, WIDTH), -1, np.int16))
     write_mat(tmp_path / "beyond.mat", names=NAMES[:3])
     write_splits(tmp_path / "splits.mat")
@@ -241,8 +300,11 @@ def test_each_fault_is_one_line(official, tmp_path, capsys):
         ([f"--mat={tmp_path}/text.mat"], "text.mat: not a MATLAB 7.3 file"),
         ([f"--mat={tmp_path}/old.mat"], "old.mat: not a MATLAB 7.3 file"),
         ([f"--mat={tmp_path}/poor.mat"], "poor.mat has no labels"),
+        ([f"--mat={tmp_path}/alone.mat"], "alone.mat has no instances"),
+        ([f"--mat={tmp_path}/crowd.mat"], "crowd.mat: sample 1: expected at most 2047 instances in a picture"),
         ([f"--mat={tmp_path}/strange.mat"], "1 of 894 label names are not of NYU Depth v2, for example 'unicorn'"),
         ([f"--mat={tmp_path}/odd.mat"], "odd.mat: images are (6, 3, 5, 4), depths (6, 6, 4)"),
+        ([f"--mat={tmp_path}/small.mat"], "small.mat: images are (6, 3, 5, 4), instances (6, 5, 3)"),
         ([f"--mat={tmp_path}/typed.mat"], "labels is of shape (6, 5, 4) and type int16; expected"),
         ([f"--mat={tmp_path}/beyond.mat"], "beyond.mat: sample 1 has label"),
         (

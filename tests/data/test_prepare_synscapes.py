@@ -117,6 +117,76 @@ def test_it_is_read_as_miniscapes(made):
     assert sample["image"].shape == (32, 64, 3) and set(np.unique(sample["semseg"])) == {0, 10, 13, 255}
 
 
+def write_instances(root):
+    """Other classes, and numbers of three bytes, of all samples; returns both of each sample."""
+    (root / "img/instance").mkdir()
+    random, found = np.random.default_rng(0), {}
+    for index in range(1, COUNT + 1):
+        labels = random.choice([7, 11, 15, 23, 24, 26, 29, 33], (HEIGHT, WIDTH)).astype(np.uint8)
+        numbers = random.choice([0, 1, 256, 65536, 65537, 0xFFFFFF, 70000], (HEIGHT, WIDTH))
+        Image.fromarray(labels).save(root / f"img/class/{index}.png")
+        colours = np.stack([numbers & 255, numbers >> 8 & 255, numbers >> 16], -1).astype(np.uint8)
+        Image.fromarray(colours).save(root / f"img/instance/{index}.png")
+        found[str(index)] = labels, numbers
+    return found
+
+
+def test_instances_of_things(tmp_path):
+    root = write_synscapes(tmp_path / "synscapes")
+    stored = write_instances(root)
+    assert run(f"--input={root}", f"--output={tmp_path}/new", "--seed=3", *SIZE, "--statistics") == 0
+    config = configuration.replace(configuration.Config(), data__name="miniscapes", data__root=f"{tmp_path}/new")
+    config = configuration.replace(config, tasks=("semseg", "instances"))
+    assert describe(config.data)["instances"] == MINISCAPES["instances"]
+    source = open_split(config, "train")
+    assert source.labelled == {"semseg": 10, "instances": 10}
+    for place in (0, 7):
+        labels, numbers = (each[1::2, 1::2] for each in stored[source.ids[place]])
+        found, things = source.read(place)["instances"], {}
+        for where, number in np.ndenumerate(found):
+            if labels[where] in (7, 11, 23):  # road, building, sky
+                assert number == 0
+            elif labels[where] in (15, 29) or numbers[where] == 0:  # bridge, caravan, and what has no number
+                assert number == 65535
+            else:
+                assert things.setdefault((labels[where], numbers[where]), number) == number
+        assert sorted(things.values()) == list(range(1, 19))  # person, car, bicycle, six of each
+
+
+def test_instances_may_lack_and_come_later(synscapes, made, tmp_path, capsys):
+    assert not list(made.rglob("instances"))
+    config = configuration.replace(configuration.Config(), data__name="miniscapes", data__root=str(made))
+    source = open_split(configuration.replace(config, tasks=("depth", "instances")), "train")
+    assert source.labelled == {"depth": 10, "instances": 0} and (source.read(0)["instances"] == 65535).all()
+    root = write_synscapes(tmp_path / "synscapes")
+    arguments = [f"--input={root}", f"--output={tmp_path}/new", "--seed=3", *SIZE, "--statistics"]
+    assert run(*arguments) == 0
+    assert set(descriptors.read(tmp_path / "new").labels) == {"semseg", "depth"}
+    write_instances(root)
+    assert run(*arguments) == 0
+    assert "(12 new, 0 found)" in capsys.readouterr().out
+    assert set(descriptors.read(tmp_path / "new").labels) == {"semseg", "depth", "instances"}
+
+
+def test_faults_of_instances_are_named(tmp_path, capsys):
+    root = write_synscapes(tmp_path / "synscapes")
+    write_instances(root)
+    arguments = [f"--input={root}", f"--output={tmp_path}/new", *SIZE]
+    (root / "img/instance/4.png").unlink()
+    assert "img/instance: 1 files lack, the first 4.png" in fault(capsys, *arguments)
+    path = root / "img/instance/4.png"
+    Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint16)).save(path)
+    assert f"{path}: expected a colour per pixel" in fault(capsys, *arguments)
+    Image.fromarray(np.zeros((HEIGHT, HEIGHT, 3), np.uint8)).save(path)
+    assert f"{path}: 64x64 pixels; expected the proportions" in fault(capsys, *arguments)
+    numbers = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
+    Image.fromarray(np.stack([numbers & 255, numbers >> 8, 0 * numbers], -1).astype(np.uint8)).save(path)
+    Image.fromarray(np.full((HEIGHT, WIDTH), 26, np.uint8)).save(root / "img/class/4.png")
+    assert f"{path}: expected at most 2047 instances in a picture, got 2048" in fault(capsys, *arguments)
+    assert run(*arguments, "--data.skip_bad") == 0
+    assert f"{path}: expected at most 2047" in capsys.readouterr().out and not list((tmp_path / "new").rglob("4.*"))
+
+
 def test_a_stopped_run_continues(synscapes, made, capsys):
     before = contents(made)
     ids = splits_of(made)

@@ -48,7 +48,7 @@ def test_splits(options, root):
 
 
 def test_archives_side_by_side(tmp_path):
-    archives = ("vkitti_2.0.3_rgb", "vkitti_2.0.3_depth", "vkitti_2.0.3_classSegmentation")
+    archives = [f"vkitti_2.0.3_{name}" for name in ("rgb", "depth", "classSegmentation", "instanceSegmentation")]
     options = write_vkitti2(tmp_path / "all", archives=archives)
     source = opened(options)
     assert source.labelled == {"semseg": 2, "depth": 2}

@@ -10,7 +10,7 @@ from mtl_tf.config import Config, replace
 from mtl_tf.data import descriptors
 from mtl_tf.data.plausibility import Evidence
 from mtl_tf.errors import UsageError
-from mtl_tf.tasks import ClassLabels, DepthLabels, EdgeLabels, Edges
+from mtl_tf.tasks import ClassLabels, DepthLabels, EdgeLabels, Edges, InstanceLabels
 from tests.tasks.battery import loss_of, scores_of, statistics_of
 
 # === Losses ===
@@ -212,13 +212,16 @@ def test_edges_follow_from_the_first_class_map():
     depth = DepthLabels("uint16_scaled")
     assert EdgeLabels.implied({"depth": depth, "parts": CLASSES, "semseg": CLASSES}) == EdgeLabels(source="parts")
     assert EdgeLabels.implied({"depth": depth}) is None and EdgeLabels.late
+    things = InstanceLabels()
+    assert EdgeLabels.implied({"instances": things, "parts": CLASSES}) == EdgeLabels(source="parts")
+    assert EdgeLabels.implied({"depth": depth, "instances": things}) == EdgeLabels(source="instances")
     assert ClassLabels.implied({"depth": depth}) is None and not ClassLabels.late and ClassLabels.source == ""
 
 
-def edges_of(ids):
+def edges_of(ids, theirs=CLASSES):
     """Also in a graph, of a size that is not known before."""
     ids = np.array(ids, np.int32)
-    derived = lambda ids: EdgeLabels(source="semseg").derived(ids, CLASSES)  # noqa: E731
+    derived = lambda ids: EdgeLabels(source="semseg").derived(ids, theirs)  # noqa: E731
     found = derived(ids).numpy()
     traced = tf.function(derived, input_signature=[tf.TensorSpec((None, None), tf.int32)], autograph=False)
     np.testing.assert_array_equal(traced(ids), found)
@@ -240,6 +243,14 @@ def test_what_is_next_to_unlabelled_pixels_is_unlabelled():
     expected = np.zeros((5, 6), np.uint8)
     expected[:, 4], expected[1:4, 0:3] = 1, 255
     np.testing.assert_array_equal(edges_of(ids), expected)
+
+
+def test_edges_of_instances_by_hand():
+    """Two things of one class have an edge between them; 255 is a number as any other, unknown is 65535."""
+    np.testing.assert_array_equal(
+        edges_of([[0, 7, 255, 255, 255, 255], [0, 7, 255, 255, 255, 65535]], InstanceLabels()),
+        [[1, 1, 0, 0, 255, 255], [1, 1, 0, 0, 255, 255]],
+    )
 
 
 def test_the_thinned_truth_of_the_golden_values_lies_on_the_edges(shared):

@@ -351,7 +351,7 @@ def test_derived_labels_need_no_axes(tmp_path):
         ("normals", "semseg", "the name of a task of kind depth, in metres"),
         ("normals", "deep", "a task here that has label files"),
         ("normals", "mine", "a task here that has label files"),
-        ("edges", "depth", "the name of a task of kind classes"),
+        ("edges", "depth", "the name of a task of kind classes or instances"),
     ],
 )
 def test_what_labels_cannot_be_derived_from_is_named(tmp_path, kind, source, said):

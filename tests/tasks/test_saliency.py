@@ -1,9 +1,13 @@
 """Saliency: its four scores against golden values and by hand, probabilities in files, soft masks named."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from mtl_tf.data import descriptors
+from mtl_tf.errors import UsageError
 from mtl_tf.tasks import Saliency, SaliencyLabels
 from tests.tasks.battery import loss_of, scores_of, statistics_of
 
@@ -83,3 +87,10 @@ def test_a_soft_map_that_is_read_as_a_mask_is_named(tmp_path):
     Image.fromarray(np.array([[0, 0, 7, 0]], np.uint8)).save(path)
     (line,) = suspicions(SaliencyLabels(ignore=7), path)
     assert line.startswith("0% of the labelled pixels")
+
+
+def test_saliency_follows_from_no_other_label(tmp_path):
+    content = {"tasks": {"things": {"kind": "instances"}, "saliency": {"kind": "saliency", "source": "things"}}}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=r'unknown key "tasks.saliency.source"; known here: kind, encoding, ignore'):
+        descriptors.read(tmp_path)

@@ -13,7 +13,14 @@ from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.places import files_in, find_place, folders_in, parts
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files
-from mtl_tf.tasks import CITYSCAPES_CLASSES, ClassLabels, DepthLabels, NormalLabels
+from mtl_tf.tasks import (
+    CITYSCAPES_CLASSES,
+    CITYSCAPES_THINGS,
+    ClassLabels,
+    DepthLabels,
+    InstanceLabels,
+    NormalLabels,
+)
 from mtl_tf.tasks.reading.depth_files import within_range
 
 _PARTS = ("no part", *itertools.chain(*cityscapes_ids.PARTS.values()))
@@ -28,6 +35,7 @@ CITYSCAPES = Descriptor(
         "normals": NormalLabels(
             source="depth", intrinsics=(2262.52, 2265.3017905988554, 1096.98, 513.137, 2048, 1024), fit=(4, 2)
         ),
+        "instances": InstanceLabels("class_1000", things=CITYSCAPES_THINGS),
     },
     splits=("train", "val"),
 )
@@ -42,6 +50,7 @@ CITYSCAPES7 = Descriptor(
         ),
         # 1e-5 lies below the smallest code, 1 / 65535.
         "depth": DepthLabels("disparity", "normalised_disparity", minimum=1e-5, maximum=1.0),
+        "instances": InstanceLabels("class_1000", things=("human", "vehicle")),
     },
     splits=("train", "val"),
 )
@@ -52,6 +61,7 @@ _SOURCES = {
     "semseg": "gtFine_trainvaltest.zip",
     "depth": "disparity_trainvaltest.zip (in metres also camera_trainvaltest.zip)",
     "parts": "gtFinePanopticParts_trainval.zip",
+    "instances": "gtFine_trainvaltest.zip",
 }
 
 
@@ -71,15 +81,20 @@ def open_split(groups, config, split, descriptor) -> FileSource:
     found = {"rgb": _files(root, "leftImg8bit", split, "leftImg8bit.png", passed_over)}
     if not found["rgb"]:
         raise UsageError(f"{root}: no pictures of split {split!r}; expected {_LAYOUT}; unpack {_ARCHIVE} there")
-    if "semseg" in config.tasks and split != "test":  # whose labels are withheld: the files are blank
-        found["semseg"] = _files(root, "gtFine", split, "gtFine_labelIds.png", passed_over)
+    for task, suffix in (("semseg", "gtFine_labelIds.png"), ("instances", "gtFine_instanceIds.png")):
+        if task in config.tasks and split != "test":  # whose labels are withheld: the files are blank
+            found[task] = _files(root, "gtFine", split, suffix, passed_over)
     if "depth" in config.tasks:
         found["depth"] = _files(root, "disparity", split, "disparity.png", passed_over)
     if "parts" in config.tasks:
         found["parts"] = _files(root, "gtFinePanopticParts", split, "gtFinePanopticParts.tif", passed_over)
     table = cityscapes_ids.table(groups)
-    readers = {"semseg": functools.partial(cityscapes_ids.read_classes, table), "depth": _read_normalised}
-    readers["parts"] = cityscapes_ids.read_parts
+    readers = {
+        "semseg": functools.partial(cityscapes_ids.read_classes, table),
+        "depth": _read_normalised,
+        "parts": cityscapes_ids.read_parts,
+        "instances": cityscapes_ids.read_instances,
+    }
     cameras = {}
     if found.get("depth") and descriptor["depth"].unit == "metres":
         cameras = _files(root, "camera", split, "camera.json")

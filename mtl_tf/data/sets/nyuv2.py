@@ -11,7 +11,7 @@ import numpy as np
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.sets.folder import laid_out
 from mtl_tf.errors import UsageError
-from mtl_tf.tasks import ClassLabels, DepthLabels, NormalLabels
+from mtl_tf.tasks import ClassLabels, DepthLabels, InstanceLabels, NormalLabels
 
 _NYU_CLASSES = {
     "bed": (119, 11, 132),
@@ -28,6 +28,13 @@ _NYU_CLASSES = {
     "wall": (174, 199, 232),
     "window": (31, 119, 180),
 }
+
+_STUFF = ("wall", "floor", "ceiling")  # all other classes can be counted
+
+
+def _instances(classes):
+    return InstanceLabels(ignore=65535, things=tuple(name for name in classes if name not in _STUFF))
+
 
 # Statistics of the first 700 of the 795 official training pictures.
 NYUV2 = Descriptor(
@@ -59,6 +66,7 @@ NYUV2 = Descriptor(
         "normals": NormalLabels(
             source="depth", intrinsics=(518.8579, 519.4696, 325.5824, 253.7362, 640, 480), fit=(4, 3)
         ),
+        "instances": _instances(_NYU_CLASSES),
     },
     rgb_mean=(123.96, 106.56, 101.62),
     rgb_std=(73.03, 74.69, 78.01),
@@ -74,7 +82,8 @@ _FORTY = tomllib.loads((pathlib.Path(__file__).parent / "nyuv2_classes.toml").re
 NYUV2_NAMES = frozenset(name for entry in _FORTY.values() for name in entry["names"])
 
 NYUV2_40 = dataclasses.replace(NYUV2, name="nyuv2_40").with_labels(
-    semseg=ClassLabels(tuple(_FORTY), tuple(tuple(entry["colour"]) for entry in _FORTY.values()))
+    semseg=ClassLabels(tuple(_FORTY), tuple(tuple(entry["colour"]) for entry in _FORTY.values())),
+    instances=_instances(_FORTY),
 )
 
 

@@ -13,10 +13,9 @@ from mtl_tf.config import Config
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.miniscapes import MINISCAPES
 from mtl_tf.data.source import Source
-from mtl_tf.data.synthetic.classes import THINGS
 from mtl_tf.progress import Progress
 from mtl_tf.storage.windows import Choose, cut_sample
-from mtl_tf.tasks import CITYSCAPES_CLASSES, InstanceLabels, NormalLabels
+from mtl_tf.tasks import CITYSCAPES_THINGS, InstanceLabels, NormalLabels
 
 SIZE = (256, 256)  # pixels, where data.image_size is unset
 
@@ -42,7 +41,7 @@ SYNTHETIC = dataclasses.replace(
     ),
     depth=dataclasses.replace(MINISCAPES["depth"], mean=20.96, std=28.98, log_mean=2.580, log_std=0.867),
     normals=NormalLabels(axes="right,down,forward"),  # as they are in memory
-    instances=InstanceLabels(things=tuple(name for number, name in enumerate(CITYSCAPES_CLASSES) if number in THINGS)),
+    instances=InstanceLabels(things=CITYSCAPES_THINGS),
 )
 
 # Normals are kept as multiples of 1 / 32767: half the memory of float32, and right to 0.002 degrees.

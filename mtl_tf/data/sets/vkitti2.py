@@ -10,7 +10,7 @@ from mtl_tf.data.sets.places import files_in, find_place, folders_in
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files
 from mtl_tf.storage.texts import read_colour_names
-from mtl_tf.tasks import ClassLabels, DepthLabels, NormalLabels
+from mtl_tf.tasks import ClassLabels, DepthLabels, InstanceLabels, NormalLabels
 from mtl_tf.tasks.reading import class_files
 
 CLASSES = {
@@ -38,6 +38,7 @@ VKITTI2 = Descriptor(
         "depth": DepthLabels("uint16_scaled", scale=0.01, minimum=1.0, maximum=300.0),
         # As the authors give them, of both cameras.
         "normals": NormalLabels(source="depth", intrinsics=(725.0087, 725.0087, 620.5, 187, 1242, 375), fit=(3, 1)),
+        "instances": InstanceLabels(things=("Truck", "Car", "Van")),  # number of the track + 1; no other class has any
     },
     splits=("train", "val"),
 )
@@ -62,8 +63,13 @@ _FOLDERS = {
     "rgb": ("rgb", r"rgb_(\d{5})[.]jpg"),
     "semseg": ("classSegmentation", r"classgt_(\d{5})[.]png"),
     "depth": ("depth", r"depth_(\d{5})[.]png"),
+    "instances": ("instanceSegmentation", r"instancegt_(\d{5})[.]png"),
 }
-_SOURCES = {"semseg": "vkitti_2.0.3_classSegmentation.tar", "depth": "vkitti_2.0.3_depth.tar"}
+_SOURCES = {
+    "semseg": "vkitti_2.0.3_classSegmentation.tar",
+    "depth": "vkitti_2.0.3_depth.tar",
+    "instances": "vkitti_2.0.3_instanceSegmentation.tar",
+}
 
 
 def open_split(config, split, descriptor) -> FileSource:

@@ -1,7 +1,7 @@
 """Segmentation labels: numbers or colours as data sets store them, read as class ids by one table a data set."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def read_labels(path: str, how: ClassLabels) -> np.ndarray:
         known, other = _colours(how)
         return _by_colour(path, read_colour_codes(path), known, other, _expected_colours(how))
     codes = read_label_codes(path, _EXPECTED_IDS)
-    return _by_number(path, codes, number_table(how), lambda: _expected_numbers(how))
+    return by_number(path, codes, number_table(how), lambda: _expected_numbers(how))
 
 
 _EXPECTED_IDS = (
@@ -96,10 +96,21 @@ def read_numbers(path: str, classes: np.ndarray, expected: str) -> np.ndarray:
     Raises:
         UsageError: the file cannot be read, or holds a value that is `NO_CLASS`.
     """
-    return _by_number(path, read_codes(path, expected), np.asarray(classes, np.int32), lambda: f"; expected {expected}")
+    return by_number(path, read_codes(path, expected), np.asarray(classes, np.int32), lambda: f"; expected {expected}")
 
 
-def _by_number(path, codes, table, expected):
+def by_number(path: str, codes: np.ndarray, table: np.ndarray, expected: Callable[[], str]) -> np.ndarray:
+    """Labels, int32 (H, W), of stored numbers.
+
+    Args:
+        path: of their file.
+        codes: the stored numbers, (H, W).
+        table: the label of each number, or `NO_CLASS`.
+        expected: gives the end of the message.
+
+    Raises:
+        UsageError: there is a number that is `NO_CLASS`.
+    """
     labels = table.take(codes)
     wrong = labels == NO_CLASS
     if wrong.any():
