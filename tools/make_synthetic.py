@@ -1,7 +1,7 @@
 """tools/make_synthetic.py --output=FOLDER --train=N --val=N --test=N: rendered road scenes in Miniscapes' layout.
 
-Makes FOLDER/SPLIT/rgb/I.jpg, semseg/I.png (train ids) and depth/I.png (inverse depth in a byte, see storage/codecs.py),
-and FOLDER/dataset.json, which says what Miniscapes is but for its camera: that of each scene is another.
+Makes FOLDER/SPLIT/rgb/I.jpg, semseg/I.png (train ids), depth/I.png (inverse depth in a byte, see storage/codecs.py),
+instances/I.png (numbers in 16 bits), and FOLDER/dataset.json, which says what Miniscapes is but for its camera: that of each scene is another.
 A stopped run continues where it ended; equal settings give equal files. One core renders about 10 scenes of 360x720
 pixels a second. Of the options of main.py it takes --output and --seed.
 """
@@ -37,7 +37,7 @@ class Options(Section):
 
 SPLITS = ("train", "val", "test")
 SETTINGS = "synthetic.json"
-_SUFFIX = {"rgb": ".jpg", "semseg": ".png", "depth": ".png"}
+_SUFFIX = {"rgb": ".jpg", "semseg": ".png", "depth": ".png", "instances": ".png"}
 
 
 def sample_files(output: pathlib.Path, split: str, index: int) -> dict[str, pathlib.Path]:
@@ -46,16 +46,17 @@ def sample_files(output: pathlib.Path, split: str, index: int) -> dict[str, path
 
 
 def write_sample(output: pathlib.Path, seed: int, height: int, width: int, sample: tuple[str, int]) -> None:
-    """Render sample (split, index) and write its three files, each whole or not at all."""
+    """Render sample (split, index) and write its files, each whole or not at all."""
     split, index = sample
-    scene = render(sample_seed(seed, split), index, height, width)
+    scene = render(sample_seed(seed, split), index, height, width, ("instances",))
     pictures = {
         "rgb": scene["image"],
-        "semseg": scene["semseg"],
+        "semseg": scene["semseg"].astype(np.uint8),
         "depth": codecs.encode_inverse_uint8(scene["depth"]),
+        "instances": scene["instances"],
     }
     for name, path in sample_files(output, split, index).items():
-        write_picture(path, pictures[name].astype(np.uint8))
+        write_picture(path, pictures[name])
 
 
 def make(parsed):

@@ -170,10 +170,11 @@ def test_tool_writes_the_layout_of_miniscapes(made):
         f"{split}/{name}/{index}{suffix}"
         for split, count in counts.items()
         for index in range(count)
-        for name, suffix in (("rgb", ".jpg"), ("semseg", ".png"), ("depth", ".png"))
+        for name, suffix in (("rgb", ".jpg"), ("semseg", ".png"), ("depth", ".png"), ("instances", ".png"))
     }
     assert set(contents(made)) == names | {"synthetic.json", "dataset.json"}
-    scene = render(sample_seed(9, "val"), 1, 32, 48)
+    scene = render(sample_seed(9, "val"), 1, 32, 48, ("instances",))
+    assert (np.asarray(Image.open(made / "val/instances/1.png")) == scene["instances"]).all()
     assert (np.asarray(Image.open(made / "val/semseg/1.png")) == scene["semseg"]).all()
     code = np.asarray(Image.open(made / "val/depth/1.png"))
     assert code.dtype == np.uint8 and (code == codecs.encode_inverse_uint8(scene["depth"])).all()
@@ -186,12 +187,27 @@ def test_made_scenes_are_miniscapes_without_its_camera(made):
     data = replace(Config(), data__name="miniscapes", data__root=str(made)).data
     found = describe(data)
     assert "normals" in MINISCAPES and "normals" not in found
-    assert found.labels == {task: MINISCAPES[task] for task in ("semseg", "depth")}
+    assert found.labels == {task: MINISCAPES[task] for task in ("semseg", "depth", "instances")}
     description = made / "dataset.json"
     written = description.read_bytes()
     description.write_bytes(written + b"\n")
     assert run_tool(made, *COUNTS).returncode == 0 and description.read_bytes() == written + b"\n"
     description.write_bytes(written)
+
+
+def test_every_thing_that_can_be_counted_has_a_number():
+    """Of one class each; two of one class that touch are two. What else is rendered does not depend on it."""
+    most = 0
+    for index in range(4):
+        plain, scene = render(21, index, 72, 96), render(21, index, 72, 96, ("instances",))
+        assert all((scene[name] == plain[name]).all() for name in plain)
+        numbers, classes = scene["instances"], scene["semseg"]
+        assert ((numbers > 0) == ((classes >= 11) & (classes <= 18))).all()
+        found = np.unique(numbers[numbers > 0])
+        assert found.tolist() == list(range(1, len(found) + 1))
+        assert all(np.unique(classes[numbers == number]).size == 1 for number in found)
+        most = max(most, len(found) - np.unique(classes[numbers > 0]).size)
+    assert most > 0
 
 
 def test_tool_continues_and_repeats_byte_for_byte(made):
