@@ -1,7 +1,8 @@
 """tools/make_synthetic.py --output=FOLDER --train=N --val=N --test=N: rendered road scenes in Miniscapes' layout.
 
 Makes FOLDER/SPLIT/rgb/I.jpg, semseg/I.png (train ids), depth/I.png (inverse depth in a byte, see storage/codecs.py),
-instances/I.png (numbers in 16 bits), and FOLDER/dataset.json, which says what Miniscapes is but for its camera: that of each scene is another.
+instances/I.png (numbers in 16 bits), and FOLDER/dataset.json, which says what Miniscapes is but for its camera: that of
+each scene is another.
 A stopped run continues where it ended; equal settings give equal files. One core renders about 10 scenes of 360x720
 pixels a second. Of the options of main.py it takes --output and --seed.
 """
