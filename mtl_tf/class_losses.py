@@ -64,18 +64,16 @@ def hardest_mean(costs: Tensor, weights: Tensor, share: float) -> Tensor:
         Float32 (B,); 0 where no pixel counts.
     """
     costs, weights = (ops.reshape(each, (ops.shape(each)[0], -1)) for each in (costs * weights, weights))
-    if share < 1:
-        fixed = ops.stop_gradient(ops.where(weights > 0, costs, -1.0))
-        pixels = ops.sum(ops.cast(weights > 0, "float32"), -1, keepdims=True)
-        kept = ops.maximum(ops.round(share * pixels), 1.0)
-        place = ops.shape(fixed)[1] - ops.cast(kept, "int32")
-        least = ops.take_along_axis(ops.sort(fixed, -1), place, -1)
-        above, level = (ops.cast(each, "float32") for each in (fixed > least, fixed == least))
-        rest = kept - ops.sum(above, -1, keepdims=True)
-        counted = above + level * rest / ops.maximum(ops.sum(level, -1, keepdims=True), 1.0)
-        costs, weights = costs * counted, weights * counted
-    total = ops.sum(weights, -1)
-    return ops.sum(costs, -1) / ops.where(total > 0, total, 1.0)
+    fixed = ops.stop_gradient(ops.where(weights > 0, costs, -1.0))
+    pixels = ops.sum(ops.cast(weights > 0, "float32"), -1, keepdims=True)
+    kept = ops.maximum(ops.round(share * pixels), 1.0)
+    place = ops.shape(fixed)[1] - ops.cast(kept, "int32")
+    least = ops.take_along_axis(ops.sort(fixed, -1), place, -1)
+    above, level = (ops.cast(each, "float32") for each in (fixed > least, fixed == least))
+    rest = kept - ops.sum(above, -1, keepdims=True)
+    counted = above + level * rest / ops.maximum(ops.sum(level, -1, keepdims=True), 1.0)
+    total = ops.sum(weights * counted, -1)
+    return ops.sum(costs * counted, -1) / ops.where(total > 0, total, 1.0)
 
 
 def dice(logits: Tensor, labels: Tensor, valid: Tensor) -> Tensor:

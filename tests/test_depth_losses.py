@@ -7,7 +7,7 @@ import tensorflow as tf
 from mtl_tf import flags, losses
 from mtl_tf.data.sets import describe
 from mtl_tf.tasks import Depth, Regression
-from tests.tasks.battery import loss_of
+from tests.test_losses import loss_of
 
 OBJECTIVES = ("l2", "l1", "berhu", "silog")
 

@@ -34,7 +34,7 @@ class ClassOptions(Section):
 
     loss: str = option(
         "cross_entropy",
-        "Loss of classes. dice and lovasz are of each image, and in a sum so is cross_entropy.",
+        "Loss of classes.",
         choices=LOSSES,
         before="cross_entropy",
     )

@@ -78,10 +78,10 @@ class Segmentation(Task):
         return {self.name: self.decode(raw), f"{self.name}_probability": ops.max(ops.softmax(raw, -1), -1)}
 
     def loss(self, raw, target) -> tuple:
-        """The objective over the pixels that are not ignored.
+        """The objective over the pixels that are not ignored; a sum has two terms.
 
         Cross-entropy and focal count pixels, by the weights of their classes. What is of an image (its hardest pixels,
-        how regions overlap) counts images; beside such a term the loss of pixels is the mean of each image.
+        how regions overlap) counts images.
         """
         from keras import ops
 
@@ -91,24 +91,21 @@ class Segmentation(Task):
         labels, weights = ops.where(known, target, 0), ops.cast(known, "float32")
         if self.weights:
             weights *= ops.take(ops.convert_to_tensor(self.weights, "float32"), labels, 0)
-        valid, means = weights > 0, []
+        valid, terms = weights > 0, []
         for term in self.objective.split("+"):
             if term in class_losses.REGION_LOSSES:
-                means.append(class_losses.REGION_LOSSES[term](raw, labels, valid))
+                means = class_losses.REGION_LOSSES[term](raw, labels, valid)
+                terms.append(losses.over_images(means, valid))
                 continue
-            costs = self._costs(term, raw, labels)
-            if term == self.objective and self.hardest == 1:
-                return losses.over_pixels(costs, weights)
-            means.append(class_losses.hardest_mean(costs, weights, self.hardest))
-        return losses.over_images(sum(means), valid)
-
-    def _costs(self, term, raw, labels):
-        """Of pixels, (B, H, W)."""
-        from mtl_tf import class_losses
-
-        if term == "focal":
-            return class_losses.focal(raw, labels, self.gamma)
-        return class_losses.cross_entropy(raw, labels, self.smoothing)
+            if term == "focal":
+                costs = class_losses.focal(raw, labels, self.gamma)
+            else:
+                costs = class_losses.cross_entropy(raw, labels, self.smoothing)
+            if self.hardest < 1:
+                terms.append(losses.over_images(class_losses.hardest_mean(costs, weights, self.hardest), valid))
+            else:
+                terms.append(losses.over_pixels(costs, weights))
+        return terms[0] if len(terms) == 1 else tuple(map(ops.stack, zip(*terms, strict=True)))
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
