@@ -32,7 +32,10 @@ def naming(data: DataConfig) -> contextlib.AbstractContextManager:
 
 def completed(descriptor: Descriptor, other: Descriptor) -> Descriptor:
     """The descriptor, with the labels that it lacks from another."""
-    return dataclasses.replace(descriptor, labels={**other.labels, **descriptor.labels})
+    labels = {**other.labels, **descriptor.labels}
+    # What they say of classes is of the other's; where ours are others, they are of none.
+    fitting = {name: theirs.among(()) if theirs.misfit(labels) else theirs for name, theirs in labels.items()}
+    return dataclasses.replace(descriptor, labels=fitting)
 
 
 class Part(Around):

@@ -191,6 +191,10 @@ def test_what_the_first_data_set_lacks_is_described_by_the_next(roots):
     expected = (semseg["semseg"].classes, 50.0, 0.01)
     assert (found["semseg"].classes, found["depth"].maximum, found["depth"].scale) == expected
     assert completed(NYUV2, SYNTHETIC) == NYUV2
+    # Things that are no classes of ours are instances of no class.
+    rooms = completed(NYUV2.of(("semseg", "depth")), SYNTHETIC)
+    assert rooms["semseg"] == NYUV2["semseg"]
+    assert SYNTHETIC["instances"].things and rooms["instances"].things == ()
     assert training(roots, "depth", "semseg").source.labelled == {"semseg": 9, "depth": 9}
 
 
