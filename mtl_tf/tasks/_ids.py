@@ -63,6 +63,16 @@ class IdMap(Task):
         """Which classes have instances, bool (classes,)."""
         return np.isin(self.classes, self.thing_names)
 
+    @property
+    def remark(self) -> str:
+        """That there are no classes, where there is no segmentation."""
+        if self.classes:
+            return ""
+        alone = (
+            f"{self.segmentation} is not trained beside them" if self.thing_names else "the data set names no things"
+        )
+        return f"{self.name}: numbers alone, no classes and no panoptic map: {alone}"
+
     def valid(self, target):
         return target != UNKNOWN
 

@@ -171,6 +171,11 @@ class Task:
         raise NotImplementedError
 
     @property
+    def remark(self) -> str:
+        """What training says of the task before it begins, where it is not what may be expected."""
+        return ""
+
+    @property
     def stated(self) -> dict[str, str]:
         """What files of scores say besides them, where it is not what everyone would take for granted."""
         return {}

@@ -1,22 +1,30 @@
 """What a run says before its first step: the network, the data, what of them is passed over, and who does what."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mtl_tf.config import Config
 from mtl_tf.data.pipeline import TrainingData
 from mtl_tf.data.sets.settle import some_sizes, told_fit
 from mtl_tf.storage.listing import labels_of, told_of
+from mtl_tf.tasks import Task
 from mtl_tf.training.runtime import Runtime
 
 
 def lines(
-    config: Config, begin: str, parameters: int, data: TrainingData, validated, machine: Runtime
+    config: Config,
+    begin: str,
+    tasks: Sequence[Task],
+    parameters: int,
+    data: TrainingData,
+    validated,
+    machine: Runtime,
 ) -> Iterator[str]:
     """The lines.
 
     Args:
         config: of the run.
         begin: where it begins, for the beginning of the first line.
+        tasks: the network's.
         parameters: the number of those of the network that are trained.
         data: the training samples.
         validated: the source of the validation samples.
@@ -32,7 +40,7 @@ def lines(
     )
     told = [told_of(data.source, config.data.train_split), told_of(validated, config.data.val_split)]
     fit = told_fit(some_sizes(data.source), config.data.image_size, config.data.fit)
-    yield from filter(None, [*told, fit, data.told()])
+    yield from filter(None, [*told, fit, data.told(), *(task.remark for task in tasks)])
 
 
 def _counted(source, what):

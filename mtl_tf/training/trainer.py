@@ -132,7 +132,7 @@ class _Training:
             return {}
         begin = f"{self.run_directory.home} {f'continues after step {self.step}' if restored else 'starts'}"
         validated = self.validation.data.source
-        told = headline.lines(self.config, begin, self.parameters, self.data, validated, self.runtime)
+        told = headline.lines(self.config, begin, self.tasks, self.parameters, self.data, validated, self.runtime)
         print(*told, sep="\n", flush=True)
         for text in look(self.data.source):
             print(f"warning: {text}", flush=True)

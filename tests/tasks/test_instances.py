@@ -213,6 +213,8 @@ def test_things_are_classes_of_the_segmentation():
         Instances(thing_names=("lorry",)).beside([SEGMENTATION])
     alone = Instances(thing_names=("car",))
     assert alone.beside([alone]) == alone and alone.channels == 4 and PANOPTIC.channels == 3
+    assert alone.remark.endswith("no panoptic map: semseg is not trained beside them") and PANOPTIC.remark == ""
+    assert Instances().remark.endswith("no panoptic map: the data set names no things")
     assert [metric.name for metric in alone.metrics] == ["pq_any_class"] and PANOPTIC.headline == "instances.pq"
 
 
