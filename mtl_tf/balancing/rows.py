@@ -1,0 +1,68 @@
+"""The rows of the Jacobian: a list of [K, ...], the gradients of the K losses by each shared variable."""
+
+import tensorflow as tf
+
+_NOTHING = 1e-30  # the square of a norm that is zero; of unscaled float32 gradients
+_NEGLIGIBLE = 1e-14  # the same, over the largest: below what float32 resolves beside it
+
+
+def masked(rows: list, active) -> list:
+    """The rows, 0 where a task takes no part: what it has there may be anything, also not finite."""
+    return [tf.where(_per_row(active, row), row, tf.zeros_like(row)) for row in rows]
+
+
+def gramian(rows: list, others: list | None = None):
+    """The inner products of the rows, or of two batches' rows, J1 J2'.
+
+    Summed over a variable in the type of the rows, over the variables in float64; not as a matrix product, which
+    TensorFlow rounds to 10 bits on some GPUs.
+
+    Args:
+        rows: a list of [K, ...].
+        others: the same of another batch; None = the same rows.
+
+    Returns:
+        float64 [K, K].
+    """
+    total = 0.0
+    for one, other in zip(rows, rows if others is None else others, strict=True):
+        one, other = _flat(one), _flat(other)
+        products = [tf.reduce_sum(one[k] * other, axis=1) for k in range(one.shape[0])]
+        total += tf.cast(tf.stack(products), tf.float64)
+    return total
+
+
+def squares(rows: list):
+    """The squares of the norms of the rows, float64 [K]."""
+    return tf.add_n([tf.cast(tf.reduce_sum(tf.square(_flat(row)), axis=1), tf.float64) for row in rows])
+
+
+def taking_part(norms_squared, present):
+    """Which tasks an aggregator is given: those present whose gradient is not zero, bool [K]."""
+    norms_squared = tf.where(present, norms_squared, 0.0)
+    least = tf.maximum(_NEGLIGIBLE * tf.reduce_max(norms_squared), _NOTHING)
+    return present & (norms_squared > least)
+
+
+def combine(rows: list, weights) -> list:
+    """The weighted sums of the rows, a list of [...].
+
+    Args:
+        rows: a list of [K, ...].
+        weights: float [K]; a row of weight 0 adds nothing, whatever it is.
+    """
+    rows = masked(rows, weights != 0.0)
+    return [tf.reduce_sum(_per_row(tf.cast(weights, row.dtype), row) * row, axis=0) for row in rows]
+
+
+def scaled(rows: list, factors) -> list:
+    """The rows, each times its factor, [K]."""
+    return [_per_row(tf.cast(factors, row.dtype), row) * row for row in rows]
+
+
+def _flat(row):
+    return tf.reshape(row, [row.shape[0], -1])
+
+
+def _per_row(values, row):
+    return tf.reshape(values, [-1] + [1] * (row.shape.rank - 1))
