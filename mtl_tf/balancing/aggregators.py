@@ -107,7 +107,7 @@ class CaGrad(Aggregator):
 
     def weights(self, state, gramian, active, share, draws=None, losses=None):
         """See `Aggregator.weights`."""
-        return solvers.cagrad(gramian, active, share, self.options.c) / self._divisor(), state
+        return solvers.cagrad(gramian, self.options.c, active, share) / self._divisor(), state
 
 
 class Nash(Aggregator):
@@ -129,7 +129,7 @@ class Nash(Aggregator):
 
     def weights(self, state, gramian, active, share, draws=None, losses=None):
         """See `Aggregator.weights`."""
-        found = solvers.fair(gramian, active, self.alpha)
+        found = solvers.fair(gramian, self.alpha, active)
         return clipped(found, gramian, self.options.max_norm), state
 
 

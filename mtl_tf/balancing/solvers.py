@@ -1,7 +1,8 @@
 """The small problems behind the aggregators, solved exactly in TensorFlow, in float64 and on the CPU.
 
-K is at most `LARGEST`; tasks that take no part (`active` is False) have rows and columns of 0. Shapes are static and
-nothing is gathered: what takes no part gets safe values that do not touch the rest.
+K is at most `LARGEST` where subsets are enumerated. Tasks that take no part (`active` is False; by default all take
+part) have rows and columns of 0. Shapes are static and nothing is gathered: what takes no part gets safe values that
+do not touch the rest.
 """
 
 import functools
@@ -16,6 +17,7 @@ _TINY = 1e-300
 _NEWTON_STEPS = 40
 _FAIR_RIDGE = 1e-8
 _BISECTIONS = 45
+_REST = 3e-8  # length, of |J|, that float64 products of rows do not tell from 0
 
 
 def _on_cpu(solver):
@@ -50,6 +52,10 @@ def _systems(matrix, inside):
     return tf.where(pairs, matrix, 0.0) + tf.linalg.diag(tf.cast(~inside, matrix.dtype))
 
 
+def _active(gramian, active):
+    return tf.ones([gramian.shape[0]], tf.bool) if active is None else active
+
+
 def norms(gramian):
     """The norms of the rows, [K]."""
     return tf.sqrt(tf.maximum(tf.linalg.diag_part(gramian), 0.0))
@@ -62,14 +68,15 @@ def _safe(values, active):
 
 def cosines(gramian, active):
     """The cosines between the rows [K, K]; of a task that takes no part 1 with itself, 0 with others."""
-    lengths = _safe(norms(gramian), active)
+    lengths = norms(gramian)
+    lengths = _safe(lengths, active & (lengths > 0.0))
     pairs = active[:, None] & active[None, :]
     found = tf.where(pairs, gramian / (lengths[:, None] * lengths[None, :]), 0.0)
     return tf.linalg.set_diag(found, tf.ones_like(lengths))
 
 
 @_on_cpu
-def min_norm(gramian, active):
+def min_norm(gramian, active=None):
     """The shortest vector of the convex hull of the rows: argmin w'Gw over the simplex (Desideri 2012).
 
     Every support is solved; the best that is no less than 0 stands.
@@ -81,12 +88,14 @@ def min_norm(gramian, active):
     Returns:
         float64 [K], of sum 1.
     """
+    active = _active(gramian, active)
     supports = _subsets(gramian.shape[0])[1:]
     inside = supports & active
     trace = tf.linalg.trace(gramian)
     matrix = gramian / tf.where(trace > 0.0, trace, 1.0)
     # Beside each row's own length, so that short rows are seen beside long ones.
-    matrix += 1e-13 * tf.linalg.diag(_safe(tf.linalg.diag_part(matrix), active))
+    squares = tf.linalg.diag_part(matrix)
+    matrix += 1e-13 * tf.linalg.diag(_safe(squares, squares > 0.0))
     solved = tf.linalg.solve(_systems(matrix, inside), tf.cast(inside, tf.float64)[:, :, None])[:, :, 0]
     solved = tf.where(inside, solved, 0.0)
     sums = tf.reduce_sum(solved, 1, keepdims=True)
@@ -123,7 +132,7 @@ def dual_cone(bounds, matrix, ridge: float = 1e-10):
 
 
 @_compiled
-def fair(gramian, active, alpha: float):
+def fair(gramian, alpha: float, active=None):
     """w > 0 with G w = w^(-1/alpha) (Ban and Ji 2024; alpha 1: the bargaining of Navon et al. 2022).
 
     A damped Newton iteration on the cosines: with beta_k = |g_k| w_k, C beta = q beta^(-1/alpha). Rows of which a
@@ -137,8 +146,11 @@ def fair(gramian, active, alpha: float):
     Returns:
         float64 [K].
     """
+    active = _active(gramian, active)
+    lengths = norms(gramian)
+    active &= lengths > 0.0
     number = _number(active)
-    lengths = _safe(norms(gramian), active)
+    lengths = _safe(lengths, active)
     matrix = cosines(gramian, active)
     logs = (1.0 / alpha - 1.0) * tf.math.log(lengths)  # of q; 0 for a task without part
     middle = tf.reduce_sum(logs) / number
@@ -180,7 +192,7 @@ def _newton(matrix, q, start, power, leaving=np.inf):
 
 
 @_compiled
-def cagrad(gramian, active, share, c: float):
+def cagrad(gramian, c: float, active=None, share=None):
     """max_d min_k g_k'd subject to |d - g0| <= c |g0|, g0 = J' share (Liu et al. 2021, by its dual).
 
     For t = c |g0| / |g_w| the dual is the shortest vector of the rows g_k + g0 / t; t |g_w(t)| does not fall with t,
@@ -188,12 +200,14 @@ def cagrad(gramian, active, share, c: float):
 
     Args:
         gramian, active: see `min_norm`.
-        share: float64 [K].
         c: >= 0.
+        share: float64 [K]; None = that of the mean row.
 
     Returns:
         float64 [K]: d = J'w.
     """
+    active = _active(gramian, active)
+    share = tf.cast(active, tf.float64) / _number(active) if share is None else share
     trace = tf.linalg.trace(gramian)
     matrix = gramian / tf.where(trace > 0.0, trace, 1.0)
     shift = tf.linalg.matvec(matrix, share)
@@ -215,14 +229,15 @@ def cagrad(gramian, active, share, c: float):
     ends = (0, tf.constant(-20.0, tf.float64), tf.constant(20.0, tf.float64))
     _, low, high = tf.while_loop(lambda *_: True, halve, ends, maximum_iterations=_BISECTIONS)
     weights, length = at((low + high) / 2.0)
-    at_rest = length < 1e-10
+    at_rest = length < _REST
     moved = share + weights * radius / tf.where(~at_rest, length, 1.0)
     return tf.where(at_rest, tf.zeros_like(share) if c >= 1 else share, moved)
 
 
 @_on_cpu
-def project_simplex(point, active):
+def project_simplex(point, active=None):
     """The nearest point of the simplex over the tasks that take part (Duchi et al. 2008), float64 [K]."""
+    active = tf.ones_like(point, tf.bool) if active is None else active
     ordered = tf.sort(tf.where(active, point, -1e30), direction="DESCENDING")
     places = tf.range(1, point.shape[0] + 1, dtype=point.dtype)
     levels = (tf.cumsum(ordered) - 1.0) / places
@@ -231,19 +246,20 @@ def project_simplex(point, active):
 
 
 @_on_cpu
-def priority(gramian, active, primary: int, tau: float):
+def priority(gramian, tau: float, active=None, primary: int = 0):
     """The nearest to row `primary` whose inner product with each other row j is at least tau |g_j|^2.
 
     Every set of active constraints is solved; where the constraints contradict each other the row itself stands.
 
     Args:
         gramian, active: see `min_norm`.
-        primary: index of the row.
         tau: > 0.
+        primary: index of the row.
 
     Returns:
         float64 [K], 1 for `primary` and no less than 0 for others.
     """
+    active = _active(gramian, active)
     count = gramian.shape[0]
     subsets = _subsets(count)
     subsets = subsets[~subsets[:, primary]]
@@ -251,7 +267,7 @@ def priority(gramian, active, primary: int, tau: float):
     inside = subsets & active
     squares = tf.linalg.diag_part(gramian)
     lacking = tau * squares - gramian[primary]
-    matrix = gramian + 1e-12 * tf.linalg.diag(_safe(squares, active))
+    matrix = gramian + 1e-12 * tf.linalg.diag(_safe(squares, squares > 0.0))
     solved = tf.linalg.solve(_systems(matrix, inside), tf.where(inside, lacking, 0.0)[:, :, None])[:, :, 0]
     slack = tf.linalg.matmul(solved, gramian) - lacking
     enough = tf.reduce_all((slack >= -1e-9 * squares) | ~others, 1)

@@ -262,7 +262,7 @@ class Pcd(Aggregator):
         corrected = kept / _nonzero(1.0 - options.beta ** tf.cast(steps, tf.float64))
         lengths = tf.sqrt(corrected + 1e-8)
         normal = gramian / (lengths[:, None] * lengths[None, :])
-        found = solvers.priority(normal, active, options.primary, options.tau) / lengths
+        found = solvers.priority(normal, options.tau, active, options.primary) / lengths
         length = solvers.length(found, gramian)
         found *= tf.sqrt(now[options.primary]) / _nonzero(length)
         mean = tf.cast(active, tf.float64) / tf.maximum(tf.reduce_sum(tf.cast(active, tf.float64)), 1.0)
@@ -316,7 +316,7 @@ def averaged(kept, rows, active, part):
         active: bool [K].
         part: a number, or [K].
     """
-    part = tf.where(active, tf.cast(part, tf.float64), 0.0)
+    part = tf.where(active, tf.convert_to_tensor(part, tf.float64), 0.0)
     changes = scaled([row - tf.cast(one, row.dtype) for one, row in zip(kept, rows, strict=True)], part)
     return [one + tf.cast(change, one.dtype) for one, change in zip(kept, changes, strict=True)]
 
