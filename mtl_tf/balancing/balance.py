@@ -161,7 +161,9 @@ class Balance:
             factor = self._factor(active, self._preferences(present))
             return [tf.cast(factor, each.dtype) * each for each in found], None, state
         losses = None if losses is None else tf.cast(tf.where(present, losses, 1.0), tf.float64)
-        tracked, own = self.aggregator.track(state["aggregator"], rows, active, losses)
+        tracked, own = rows, state["aggregator"]
+        if self.count > 1:  # else the row itself is the direction
+            tracked, own = self.aggregator.track(own, rows, active, losses)
         tracked, new = masked(tracked, active), {**state, "aggregator": own}
         weights, new = self._weights(new, gramian(tracked, second), active, present, losses, draws)
         if second is not None:

@@ -38,10 +38,13 @@ def squares(rows: list):
 
 
 def taking_part(norms_squared, present):
-    """Which tasks an aggregator is given: those present whose gradient is not zero, bool [K]."""
-    norms_squared = tf.where(present, norms_squared, 0.0)
-    least = tf.maximum(_NEGLIGIBLE * tf.reduce_max(norms_squared), _NOTHING)
-    return present & (norms_squared > least)
+    """Which tasks an aggregator is given: those present whose gradient is not zero, bool [K].
+
+    One that is not finite takes part, so that the direction is not finite either.
+    """
+    known = tf.where(present & tf.math.is_finite(norms_squared), norms_squared, 0.0)
+    least = tf.maximum(_NEGLIGIBLE * tf.reduce_max(known), _NOTHING)
+    return present & ~(norms_squared <= least)
 
 
 def combine(rows: list, weights) -> list:
@@ -65,4 +68,4 @@ def _flat(row):
 
 
 def _per_row(values, row):
-    return tf.reshape(values, [-1] + [1] * (row.shape.rank - 1))
+    return tf.reshape(values, [-1] + [1] * (len(row.shape) - 1))

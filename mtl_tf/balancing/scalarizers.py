@@ -97,7 +97,7 @@ class Rlw(Scalarizer):
     def draws(self, seed, shapes=()):
         """Normal numbers, or exponential ones of mean 1, float64 [K]."""
         if self.options.distribution == "normal":
-            return tf.random.stateless_normal([self.count], seed, tf.float64, alg="philox")
+            return tf.random.stateless_normal([self.count], seed, dtype=tf.float64, alg="philox")
         uniform = tf.random.stateless_uniform([self.count], seed, dtype=tf.float64, alg="philox")
         return -tf.math.log(1.0 - uniform)
 

@@ -103,7 +103,7 @@ class GradDrop(DirectionAggregator):
         size = tf.reduce_sum(tf.abs(row), 0)
         purity = 0.5 * (1.0 + tf.reduce_sum(row, 0) / tf.where(size > 0.0, size, 1.0))
         kept = tf.where(row > 0.0, purity > uniform, (row < 0.0) & (purity < uniform))
-        leak = tf.reshape(tf.constant(self.options.leak, row.dtype), [-1] + [1] * (row.shape.rank - 1))
+        leak = tf.reshape(tf.constant(self.options.leak, row.dtype), [-1] + [1] * (len(row.shape) - 1))
         return tf.reduce_sum(tf.where(kept, row, leak * row), 0)
 
 

@@ -47,11 +47,10 @@ class MoCo(Aggregator):
     def weights(self, state, gramian, active, share, draws=None, losses=None):
         """See `Aggregator.weights`."""
         options = self.options
-        held = tf.cast(state["weights"], tf.float64)
-        now = tf.where(active, held, 0.0)
+        now = _on_simplex(state["weights"], active)
         slope = tf.linalg.matvec(gramian, now) + options.rho * now
         moved = solvers.project_simplex(now - options.gamma * slope, active)
-        return moved, {**state, "weights": tf.cast(tf.where(active, moved, held), state["weights"].dtype)}
+        return moved, {**state, "weights": _put_back(state["weights"], moved, active)}
 
 
 class MoDo(MoCo):
@@ -109,13 +108,13 @@ class SdmGrad(Aggregator):
         number = tf.maximum(tf.reduce_sum(tf.cast(active, tf.float64)), 1.0)
         size = tf.reduce_sum(solvers.norms(gramian)) / number
         products = gramian / (size**2 + 1e-8)
-        held = tf.cast(state["weights"], tf.float64)
-        now, velocity = tf.where(active, held, 0.0), tf.zeros_like(held)
+        now = _on_simplex(state["weights"], active)
+        velocity = tf.zeros_like(now)
         for _ in range(options.niter):
             velocity = options.momentum * velocity + tf.linalg.matvec(products, now + options.lam * share)
             now = solvers.project_simplex(now - options.rate * velocity, active)
         found = clipped((now + options.lam * share) / (1.0 + options.lam), gramian, options.max_norm)
-        return found, {**state, "weights": tf.cast(tf.where(active, now, held), state["weights"].dtype)}
+        return found, {**state, "weights": _put_back(state["weights"], now, active)}
 
 
 class Excess(Aggregator):
@@ -147,7 +146,7 @@ class Excess(Aggregator):
 
     def track(self, state, rows, active, losses):
         """The rows stay; the squares and the risk move."""
-        part = [tf.reshape(active, [-1] + [1] * (row.shape.rank - 1)) for row in rows]
+        part = [tf.reshape(active, [-1] + [1] * (len(row.shape) - 1)) for row in rows]
         added = [tf.where(a, tf.square(row), 0.0) for a, row in zip(part, rows, strict=True)]
         sums = [one + tf.cast(more, one.dtype) for one, more in zip(state["squares"], added, strict=True)]
         # The product of J and J / sqrt(V), as a sum of squares.
@@ -319,6 +318,19 @@ def averaged(kept, rows, active, part):
     part = tf.where(active, tf.convert_to_tensor(part, tf.float64), 0.0)
     changes = scaled([row - tf.cast(one, row.dtype) for one, row in zip(kept, rows, strict=True)], part)
     return [one + tf.cast(change, one.dtype) for one, change in zip(kept, changes, strict=True)]
+
+
+def _on_simplex(held, active):
+    """What is kept of weights of sum 1, brought to that sum for the tasks that take part; equal ones where it is 0."""
+    parts = tf.where(active, tf.cast(held, tf.float64), 0.0)
+    parts = tf.where(active & (tf.reduce_sum(parts) <= 0.0), tf.ones_like(parts), parts)
+    return parts / tf.maximum(tf.reduce_sum(parts), 1e-300)
+
+
+def _put_back(held, moved, active):
+    """The weights to keep: those that moved share what they had together, the others stay."""
+    had = tf.reduce_sum(tf.where(active, held, 0.0))
+    return tf.where(active, had * tf.cast(moved, held.dtype), held)
 
 
 def _over_loss(losses, active):

@@ -105,7 +105,9 @@ def test_rlw(goldens):
         for losses, each in paired(inputs, golden):
             for key, distribution, suffix in (("normal", "normal", ""), ("exponential", "dirichlet", "_dirichlet")):
                 method = made(SCALARIZERS, "rlw", len(losses), {"distribution": distribution})
-                weights = method.weights({}, tf.constant(losses, tf.float64), [True] * len(losses), None, np.array(each[key]))
+                weights = method.weights(
+                    {}, tf.constant(losses, tf.float64), [True] * len(losses), None, np.array(each[key])
+                )
                 np.testing.assert_allclose(weights, each[f"row_weights{suffix}"], rtol=1e-12)
 
 
