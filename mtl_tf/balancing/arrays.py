@@ -48,6 +48,7 @@ def aggregate(
     rows = _rows("jacobian", jacobian)
     count = len(rows)
     present = _present(present, count)
+    there = tf.constant(present)
     common = {key: options.pop(key) for key in _COMMON if key in options}
     precision = np.finfo(rows.dtype).eps
     balance = Balance(count, aggregator=name, aggregator_options=options, epsilon=float(precision), **common)
@@ -68,11 +69,11 @@ def aggregate(
     kept = _state(name, state, aggregator.state, [rows.shape], rows.dtype)
     tensors = {"scalarizer": {}, "aggregator": kept}
     own = np.ones(count) if losses is None else losses
-    row_weights = balance.row_weights(tensors, tf.constant(own.astype(rows.dtype)), present)
+    row_weights = balance.row_weights(tensors, tf.constant(own.astype(rows.dtype)), there)
     direction, weights, moved = balance.direction(
         tensors,
         [tf.constant(rows)],
-        present,
+        there,
         row_weights,
         losses=None if losses is None else tf.constant(losses),
         second=None if second is None else [tf.constant(second)],

@@ -32,8 +32,14 @@ def _on_cpu(solver):
 
 
 def _compiled(solver):
-    """The same for one that iterates: a graph of its own is built once for each number of tasks."""
-    return _on_cpu(tf.function(solver, autograph=False))
+    """The same for one that iterates: its graph is built once for each number of tasks, so that numbers are tensors."""
+    graph = tf.function(solver, autograph=False)
+
+    @functools.wraps(solver)
+    def run(gramian, number, *others):
+        return graph(gramian, tf.constant(number, tf.float64), *others)
+
+    return _on_cpu(run)
 
 
 def _subsets(count):
@@ -167,7 +173,8 @@ def _newton(matrix, q, start, power, leaving=np.inf):
     """beta > 0 with C beta = q beta^-power, the minimum of a convex function; ends when it leaves the start so far."""
 
     def objective(beta):  # [N, K]
-        gain = tf.math.log(beta) if power == 1 else beta ** (1.0 - power) / (1.0 - power)
+        rest = tf.where(power == 1.0, tf.ones_like(power), 1.0 - power)
+        gain = tf.where(power == 1.0, tf.math.log(beta), beta**rest / rest)
         return 0.5 * tf.einsum("nk,kl,nl->n", beta, matrix, beta) - tf.reduce_sum(q * gain, 1)
 
     def residual(beta):
@@ -231,7 +238,7 @@ def cagrad(gramian, c: float, active=None, share=None):
     weights, length = at((low + high) / 2.0)
     at_rest = length < _REST
     moved = share + weights * radius / tf.where(~at_rest, length, 1.0)
-    return tf.where(at_rest, tf.zeros_like(share) if c >= 1 else share, moved)
+    return tf.where(at_rest, tf.where(c >= 1.0, tf.zeros_like(share), share), moved)
 
 
 @_on_cpu

@@ -33,8 +33,10 @@ def beside(name, step, kept=slice(None)):
     return {key: value[kept] for key, value in each.get(name, {}).items()}
 
 
-@pytest.mark.parametrize("scale", ["own", "mean"])
-@pytest.mark.parametrize("name", [name for name in AGGREGATORS if name not in DRAWN])
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [*((name, "own") for name in AGGREGATORS if name not in DRAWN), ("cagrad", "mean"), ("config", "mean")],
+)
 def test_an_absent_row_is_the_problem_without_it(name, scale):
     garbage = ROWS[0].copy()
     garbage[~PRESENT] = np.nan
