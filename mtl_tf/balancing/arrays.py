@@ -200,9 +200,9 @@ def _present(values, count):
     if values is None:
         return np.ones(count, bool)
     values = np.asarray(values)
-    if values.shape != (count,) or values.dtype != bool:
+    if values.shape != (count,) or values.dtype.kind not in "biu" or not np.isin(values, (0, 1)).all():
         raise UsageError(f"present takes {count} truth values, one a task; got {values!r:.80}")
-    return values
+    return values.astype(bool)
 
 
 def _seed(seed):

@@ -14,6 +14,8 @@ from mtl_tf.errors import UsageError, did_you_mean
 from mtl_tf.options import Section
 from mtl_tf.registry import Registry
 
+# Other names of options: the symbols of the formulas.
+_SYMBOLS = {"T": "temperature", "z": "reference", "b": "base", "lambda": "lam", "step_size": "eta"}
 FLOAT32 = float(np.finfo(np.float32).eps)
 
 
@@ -208,7 +210,7 @@ def made(table: Registry, name: str, count: int, options: dict, **others) -> Met
         table: SCALARIZERS or AGGREGATORS.
         name: of the method.
         count: of the tasks.
-        options: of the method, by name.
+        options: of the method, by name; the symbols of the formulas are taken too.
         others: more arguments of its class.
 
     Raises:
@@ -219,6 +221,7 @@ def made(table: Registry, name: str, count: int, options: dict, **others) -> Met
         raise UsageError(f"no {table.what} is called {name!r}; {did_you_mean(str(name), table, known)}")
     kind = table[name]
     known = [field.name for field in dataclasses.fields(kind.Options)]
+    options = {_SYMBOLS.get(key, key) if key not in known else key: value for key, value in options.items()}
     for option in options:
         if option not in known:
             has = f"its options are {', '.join(known)}" if known else "it has no options"

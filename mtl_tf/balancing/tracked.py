@@ -127,7 +127,7 @@ class Excess(Aggregator):
     class Options(Section):
         """Of excess."""
 
-        step_size: float = option(0.01, "how fast weights follow the excess risk", minimum=0.0)
+        eta: float = option(0.01, "how fast weights follow the excess risk", minimum=0.0)
 
     @property
     def state(self):
@@ -160,7 +160,7 @@ class Excess(Aggregator):
         """See `Aggregator.weights`."""
         risk, first, held = (tf.cast(state[name], tf.float64) for name in ("risk", "first_risk", "weights"))
         known = active & (first > 0.0)
-        logits = tf.math.log(held) + tf.where(known, self.options.step_size * risk / _nonzero(first), 0.0)
+        logits = tf.math.log(held) + tf.where(known, self.options.eta * risk / _nonzero(first), 0.0)
         number = tf.reduce_sum(tf.cast(active, tf.float64))
         moved = number * tf.nn.softmax(tf.where(active, logits, -1e300))
         moved = tf.where(tf.reduce_any(known), moved, held)

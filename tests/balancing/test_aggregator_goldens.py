@@ -224,7 +224,7 @@ def test_excess_step_by_step(goldens):
     for inputs, golden in steps(goldens, "excess"):
         state = {}
         for jacobian, each in zip(inputs["J"], golden, strict=True):
-            weights = aggregate("excess", jacobian, step_size=0.5, state=state, scale="own")[1]
+            weights = aggregate("excess", jacobian, eta=0.5, state=state, scale="own")[1]
             np.testing.assert_allclose(weights, each["weights_sum_k"], atol=1e-8)
 
 

@@ -40,7 +40,7 @@ def refusal(job, *args, **kwargs):
         ("mgda", dict(preference=(1, 2)), "preference takes 3 numbers"),
         ("mgda", dict(preference=(1, -2, 1)), "none below 0 and not all 0"),
         ("mgda", dict(smooth=1.0), "smooth takes a number from 0 to below 1, got 1.0"),
-        ("mgda", dict(present=[1, 0, 1]), "present takes 3 truth values, one a task"),
+        ("mgda", dict(present=[1, 0, 2]), "present takes 3 truth values, one a task"),
         ("mgda", dict(state={"phi": 1}), "state has 'phi', but mgda keeps none"),
         ("gradvac", dict(state={"phi": np.zeros(2)}), "state['phi'] should have the shape (3, 3), got (2,)"),
         ("mgda", dict(losses=[1.0, 2.0]), "losses takes 3 numbers"),

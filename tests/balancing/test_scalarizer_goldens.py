@@ -86,7 +86,7 @@ def test_log_and_uw_so(goldens):
         for losses, each in paired(inputs, golden):
             np.testing.assert_allclose(scalarize("log", losses, scale="own"), each["log_sum_row_weights"], rtol=1e-12)
             for temperature in (1.0, 10.0):
-                weights = scalarize("uw_so", losses, temperature=temperature, scale="own")
+                weights = scalarize("uw_so", losses, T=temperature, scale="own")
                 np.testing.assert_allclose(weights, each[f"uw_so_T{temperature}"], rtol=1e-12)
 
 

@@ -20,6 +20,7 @@ TYPES = {each.__name__ for kind in KINDS.values() for each in (kind, kind.task_t
 OWN = ("mtl_tf/tasks/", "mtl_tf/data/sets/", "mtl_tf/data/synthetic/")
 
 ALLOWED = {
+    "mtl_tf/balancing/aggregators.py": "a mean of eigenvalues that is called as a score is",
     "mtl_tf/config/__init__.py": "the older names of options",
     "mtl_tf/config/training.py": "the weights that runs of the study had, the default of an option",
     "mtl_tf/data/shards.py": "packed data sets from before tasks had kinds",
