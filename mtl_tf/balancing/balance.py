@@ -13,6 +13,8 @@ SCALES = ("mean", "own")
 # Two of them would be two controllers of one quantity.
 _CONTROLLERS = ("gradnorm", "db_mtl", "excess", "moco", "famo")
 
+_PURPOSE = 2**20  # tells the draws of the aggregator from those of the scalarizer
+
 
 class Balance:
     """L -> a (scalarizer) -> rows a_k g_k -> w (aggregator) -> d = sum_k w_k a_k g_k.
@@ -75,11 +77,8 @@ class Balance:
             seed: int32 [2], another for each step.
             shapes: of the shared variables.
         """
-        fold = tf.random.experimental.stateless_fold_in
-        return {
-            "scalarizer": self.scalarizer.draws(fold(seed, 0)),
-            "aggregator": self.aggregator.draws(fold(seed, 1), shapes),
-        }
+        other = seed + tf.constant([0, _PURPOSE], seed.dtype)
+        return {"scalarizer": self.scalarizer.draws(seed), "aggregator": self.aggregator.draws(other, shapes)}
 
     def row_weights(self, state, losses, present, draws=None):
         """a, the weight of each loss; 0 of absent tasks.
@@ -132,8 +131,8 @@ class Balance:
         one = self.aggregator.batches == 1
         active = self._active(tf.linalg.diag_part(gramian), present) if one else present
         losses = None if losses is None else tf.cast(tf.where(present, losses, 1.0), tf.float64)
-        weights, state = self._weights(state, gramian, active, present, losses, draws)
-        return factors * weights, state
+        weights, new = self._weights(state, gramian, active, present, losses, draws)
+        return factors * weights, _kept(state, new, active)
 
     def direction(self, state, rows, present, row_weights, losses=None, second=None, draws=None):
         """The direction that the shared variables are moved against.
@@ -150,25 +149,26 @@ class Balance:
             None where the direction is no weighted sum; the new state.
         """
         rows = scaled(masked(rows, present), row_weights)
-        active = self._active(squares(rows), present)
-        if second is not None:
-            second = scaled(masked(second, present), row_weights)
-            active &= self._active(squares(second), present)
-            second = masked(second, active)
-        rows = masked(rows, active)
+        second = None if second is None else scaled(masked(second, present), row_weights)
+        products = gramian(rows, second)
+        if second is None:
+            active = self._active(tf.linalg.diag_part(products), present)
+        else:
+            active = self._active(squares(rows), present) & self._active(squares(second), present)
         if isinstance(self.aggregator, DirectionAggregator):
             found = self.aggregator.direction(rows, active, draws["aggregator"])
             factor = self._factor(active, self._preferences(present))
             return [tf.cast(factor, each.dtype) * each for each in found], None, state
         losses = None if losses is None else tf.cast(tf.where(present, losses, 1.0), tf.float64)
-        tracked, own = rows, state["aggregator"]
-        if self.count > 1:  # else the row itself is the direction
-            tracked, own = self.aggregator.track(own, rows, active, losses)
-        tracked, new = masked(tracked, active), {**state, "aggregator": own}
-        weights, new = self._weights(new, gramian(tracked, second), active, present, losses, draws)
+        new, tracks = state, self.aggregator.input == "rows" and self.count > 1
+        if tracks:  # of one task the row itself is the direction
+            rows, own = self.aggregator.track(state["aggregator"], rows, active, losses)
+            products, new = gramian(rows), {**state, "aggregator": own}
+        weights, new = self._weights(new, products, active, present, losses, draws)
         if second is not None:
-            tracked = [(one + other) / 2.0 for one, other in zip(tracked, second, strict=True)]
-        return combine(tracked, weights), tf.cast(row_weights, tf.float64) * weights, _kept(state, new, active)
+            rows = [(one + other) / 2.0 for one, other in zip(rows, second, strict=True)]
+        shown = weights if tracks else tf.cast(row_weights, tf.float64) * weights
+        return combine(rows, weights), shown, _kept(state, new, active)
 
     def update(self, state, losses, present, norms=None, losses_after=None, meta=None) -> dict:
         """The state after a step that was applied; see `Scalarizer.update`."""
@@ -202,7 +202,7 @@ class Balance:
             found, own = self.aggregator.weights(state["aggregator"], gramian, active, share, drawn, losses)
         found = tf.where(active, self._factor(active, preference) * found, 0.0)
         found = tf.where(finite, found, float("nan"))
-        return tf.stop_gradient(found), _kept(state, {**state, "aggregator": own}, active)
+        return tf.stop_gradient(found), {**state, "aggregator": own}
 
     def _factor(self, active, preference):
         """What brings the direction to the scale that is asked for, a scalar."""
