@@ -55,7 +55,8 @@ def aggregate(
     aggregator = balance.aggregator
     _refuse_other(rows, present, "jacobian")
     if losses is not None:
-        losses = _losses(losses, count, present, "losses")
+        refusing = name if aggregator.needs_losses else ""
+        losses = _losses(losses, count, present, "losses", refusing, others="upgrad, which takes none")
     elif aggregator.needs_losses:
         raise UsageError(f"{name} needs the losses of the step: losses=[{count} numbers]")
     if (second is None) != (aggregator.batches == 1):
@@ -184,12 +185,12 @@ def _refuse_other(values, present, what):
             raise UsageError(f"{what}[{task}] is not finite; pass over this step, or say that the task is absent")
 
 
-def _losses(values, count, present, what, name="", floor=0.0):
+def _losses(values, count, present, what, name="", floor=0.0, others="fixed, dwa or rlw, which take any"):
     values = _vector(values, count, what)
     _refuse_other(values, present, what)
     below = np.flatnonzero(present & (values < floor)) if name else ()
     if len(below):
-        also = "base below all losses" if name == "famo" else "fixed, dwa or rlw, which take any"
+        also = "base below all losses" if name == "famo" else others
         raise UsageError(
             f"{name} takes losses of at least {floor:g}, got {what}[{below[0]}]={values[below[0]]:g}; choose {also}"
         )

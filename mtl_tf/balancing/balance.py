@@ -95,15 +95,13 @@ class Balance:
         Returns:
             [K], of the type of the losses.
         """
-        preference = tf.cast(self._preferences(present), losses.dtype)
+        number = tf.cast(present, losses.dtype)
+        preference = number if self._aggregates else tf.cast(self._preferences(present), losses.dtype)
         share = preference / _or_one(tf.reduce_sum(preference))
         losses = tf.where(present, losses, 1.0)
         drawn = draws["scalarizer"] if draws else None
         found = self.scalarizer.weights(state["scalarizer"], losses, present, share, drawn)
         found = tf.where(present, found, 0.0)
-        number = tf.cast(present, losses.dtype)
-        if self._aggregates:
-            preference = number
         scaling = self.scalarizer.scaling if self._scale == "mean" else ""
         if isinstance(self.scalarizer, Fixed):
             found = preference

@@ -109,10 +109,13 @@ class SdmGrad(Aggregator):
         size = tf.reduce_sum(solvers.norms(gramian)) / number
         products = gramian / (size**2 + 1e-8)
         now = _on_simplex(state["weights"], active)
-        velocity = tf.zeros_like(now)
-        for _ in range(options.niter):
+
+        def step(now, velocity):
             velocity = options.momentum * velocity + tf.linalg.matvec(products, now + options.lam * share)
-            now = solvers.project_simplex(now - options.rate * velocity, active)
+            return solvers.project_simplex(now - options.rate * velocity, active), velocity
+
+        start = (now, tf.zeros_like(now))
+        now, _ = tf.while_loop(lambda *_: True, step, start, maximum_iterations=options.niter)
         found = clipped((now + options.lam * share) / (1.0 + options.lam), gramian, options.max_norm)
         return found, {**state, "weights": _put_back(state["weights"], now, active)}
 

@@ -97,6 +97,19 @@ def test_what_an_aggregator_knows_of_an_absent_task_stays(name):
     assert any(moved)
 
 
+def test_smoothed_weights_of_an_absent_task_stay():
+    state = {}
+    for step, present in enumerate(([True] * 3 + [False], [True] * 4, PRESENT)):
+        before = dict(state)
+        weights = aggregate("mgda", ROWS[step], present=present, smooth=0.5, state=state)[1]
+        raw = aggregate("mgda", ROWS[step], present=present)[1]
+        if step == 1:  # the first of the last task is not averaged
+            np.testing.assert_allclose(weights[:3], (before["smoothed"][:3] + raw[:3]) / 2, rtol=1e-9)
+            np.testing.assert_allclose(weights[3], raw[3], rtol=1e-9)
+    assert weights[1] == 0
+    assert state["smoothed"][1] == before["smoothed"][1] != 0
+
+
 @pytest.mark.parametrize("scale", ["own", "mean"])
 @pytest.mark.parametrize("name", [name for name in SCALARIZERS if name not in DRAWN])
 def test_an_absent_loss_is_the_problem_without_it(name, scale):

@@ -74,10 +74,12 @@ def test_the_golden_weights_of_compositions(goldens):
 
 def test_the_preference_is_not_multiplied_in_twice():
     preference = (0.2, 0.5, 0.3)
-    for scalarizer in ("fixed", "dwa"):
-        balance = Balance(COUNT, scalarizer, "upgrad", preference=preference)
+    for scalarizer, length in (("fixed", 1), ("dwa", 1), ("stch", 1 / 9)):
+        options = {"mu": 1e6} if scalarizer == "stch" else {}  # so smooth that it is equal weights
+        balance = Balance(COUNT, scalarizer, "upgrad", preference=preference, scalarizer_options=options)
         direction = np.concatenate([np.ravel(each) for each in step(balance, begun(balance))[0]])
-        np.testing.assert_allclose(direction, aggregate("upgrad", flat(ROWS), preference=preference)[0], atol=1e-5)
+        expected = length * aggregate("upgrad", flat(ROWS), preference=preference)[0]
+        np.testing.assert_allclose(direction, expected, atol=1e-5)
     for scalarizer in ("fixed", "dwa", "gradnorm"):
         balance = Balance(COUNT, scalarizer, preference=preference)
         direction, weights, _ = step(balance, begun(balance))
@@ -205,8 +207,8 @@ def test_orders_are_those_of_the_others():
 
 @pytest.mark.parametrize("distribution", ["normal", "dirichlet"])
 def test_random_weights_are_equal_on_average(distribution):
-    weights = [scalarize("rlw", LOSSES, seed=seed, distribution=distribution) for seed in range(100)]
-    np.testing.assert_allclose(np.mean(weights, 0), 1 / 3, atol=0.09)
+    weights = [scalarize("rlw", LOSSES, seed=seed, distribution=distribution) for seed in range(30)]
+    np.testing.assert_allclose(np.mean(weights, 0), 1 / 3, atol=0.12)
     np.testing.assert_allclose(np.sum(weights, 1), 1, rtol=1e-5)
 
 

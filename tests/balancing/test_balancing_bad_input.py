@@ -33,6 +33,7 @@ def refusal(job, *args, **kwargs):
         ("pcd", dict(primary=3), "pcd: primary is the index of a task, 0 to 2; got 3"),
         ("db_mtl", {}, "db_mtl needs the losses of the step: losses=[3 numbers]"),
         ("mgda", dict(normalisation="loss"), "mgda needs the losses of the step"),
+        ("db_mtl", dict(losses=[1.0, -1.0, 1.0]), "db_mtl takes losses of at least 0, got losses[1]=-1; choose upgrad"),
         ("modo", {}, r"modo needs the rows of a second batch: second= an array of (3, 5)"),
         ("mgda", dict(second=ROWS), "mgda takes no second batch"),
         ("modo", dict(second=ROWS[:2]), "second should have the shape of jacobian, (3, 5); got (2, 5)"),
