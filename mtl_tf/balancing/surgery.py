@@ -29,7 +29,7 @@ class PcGrad(Aggregator):
         for other, met in _meetings(draws, active):
             inner = tf.reduce_sum(tf.linalg.matmul(rows, gramian) * other, 1)
             over = tf.where(met, tf.linalg.matvec(other, squares), 1.0)
-            rows -= tf.where(met & (inner < 0.0), inner / over, 0.0)[:, None] * other
+            rows -= tf.where(inner < 0.0, inner / over, 0.0)[:, None] * other
         return _summed(rows, active), state
 
 

@@ -167,7 +167,7 @@ class Excess(Aggregator):
         number = tf.reduce_sum(tf.cast(active, tf.float64))
         moved = number * tf.nn.softmax(tf.where(active, logits, -1e300))
         moved = tf.where(tf.reduce_any(known), moved, held)
-        first = tf.where(active & ~known & (risk > 0.0), risk, first)
+        first = tf.where(~known & (risk > 0.0), risk, first)  # without part the risk is 0
         state = {
             **state,
             "first_risk": tf.cast(first, state["first_risk"].dtype),

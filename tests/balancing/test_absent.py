@@ -97,6 +97,15 @@ def test_what_an_aggregator_knows_of_an_absent_task_stays(name):
     assert any(moved)
 
 
+@pytest.mark.parametrize("name", ["moco", "modo", "sdmgrad"])
+def test_learned_weights_keep_their_sum_while_a_task_is_absent(name):
+    state = {}
+    options = dict(rate=0.01) if name == "sdmgrad" else {}
+    for step, present in enumerate(([True] * 4, PRESENT, [True] * 4)):
+        weights = aggregate(name, ROWS[step], present=present, state=state, **given(name, step), **options)[1]
+        assert state["weights"].sum() == pytest.approx(1) and weights.sum() == pytest.approx(1)
+
+
 def test_smoothed_weights_of_an_absent_task_stay():
     state = {}
     for step, present in enumerate(([True] * 3 + [False], [True] * 4, PRESENT)):
@@ -148,6 +157,9 @@ def test_a_present_gradient_of_zero_stops_nobody():
         found, weights = aggregate(name, rows)
         assert np.linalg.norm(found) > 1e-3
         assert weights[1] == 0
+        part = aggregate(name, ROWS[0][PRESENT], preference=(0.5, 0.1, 0.2))[0]
+        found = aggregate(name, rows, preference=(0.5, 0.2, 0.1, 0.2))[0]
+        np.testing.assert_allclose(found, part, atol=1e-9)
     for name in ("upgrad", "aligned"):  # its part of the preference stays with it, as in the weighted sum
         part = aggregate(name, ROWS[0][PRESENT], preference=(0.5, 0.1, 0.2))[0]
         np.testing.assert_allclose(aggregate(name, rows, preference=(0.5, 0.2, 0.1, 0.2))[0], part, atol=1e-9)

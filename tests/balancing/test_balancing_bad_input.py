@@ -1,10 +1,14 @@
 """What balancing refuses, in one line that says what to do instead."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from mtl_tf.balancing import AGGREGATORS, SCALARIZERS, aggregate, scalarize
 from mtl_tf.errors import UsageError
+from tests.helpers import ROOT
 
 ROWS = np.random.default_rng(0).normal(size=(3, 5))
 LOSSES = [0.5, 1.0, 2.0]
@@ -107,6 +111,12 @@ def test_an_epoch_that_is_over_is_refused():
     state = {}
     scalarize("dwa", LOSSES, state=state, epoch=3)
     assert "the state is of epoch 3 already" in refusal(scalarize, "dwa", LOSSES, state=state, epoch=2)
+
+
+def test_the_names_are_known_without_tensorflow():
+    """So that `--help` starts at once."""
+    code = "import sys; from mtl_tf.balancing import AGGREGATORS; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 def test_others_can_register_a_method():

@@ -88,6 +88,7 @@ def test_igb_measures_by_an_epoch():
 def test_a_task_that_the_measuring_epoch_lacked_is_measured_by_its_first_loss():
     state = {}
     own("igb", [1.0, 9.0], present=[True, False], state=state)
+    own("igb", [1.0, 9.0], present=[True, False], state=state)
     own("igb", [1.0, 3.0], state=state)
     np.testing.assert_allclose(state["base"], [1, 3])
 
