@@ -157,25 +157,27 @@ def _reached(balance, tensors, epoch):
 
 
 def _vector(values, count, what):
-    try:
-        values = np.asarray(values)
-        values = values if values.dtype in (np.float32, np.float64) else values.astype(np.float64)
-    except (TypeError, ValueError):
-        raise UsageError(f"{what} takes numbers, one a task; got {values!r:.80}") from None
+    expected = f"{what} takes {count or 'K'} numbers, one a task"
+    values = _numbers(values, expected)
     if values.ndim != 1 or not values.size or (count and len(values) != count):
-        raise UsageError(f"{what} takes {count or 'K'} numbers, one a task; got an array of {values.shape}")
+        raise UsageError(f"{expected}; got an array of {values.shape}")
     return values
 
 
 def _rows(what, values):
-    try:
-        values = np.asarray(values)
-        values = values if values.dtype in (np.float32, np.float64) else values.astype(np.float64)
-    except (TypeError, ValueError):
-        raise UsageError(f"{what} takes an array (K, n) of numbers; got {values!r:.80}") from None
+    expected = f"{what} takes an array (K, n) of numbers, a row for each task"
+    values = _numbers(values, expected)
     if values.ndim != 2 or not values.size:
-        raise UsageError(f"{what} takes an array (K, n), a row for each task; got {values.shape}")
+        raise UsageError(f"{expected}; got {values.shape}")
     return values
+
+
+def _numbers(values, expected):
+    try:
+        found = np.asarray(values)
+        return found if found.dtype in (np.float32, np.float64) else found.astype(np.float64)
+    except (TypeError, ValueError):
+        raise UsageError(f"{expected}; got a {type(values).__name__} of something else") from None
 
 
 def _refuse_other(values, present, what):
@@ -202,7 +204,7 @@ def _present(values, count):
         return np.ones(count, bool)
     values = np.asarray(values)
     if values.shape != (count,) or values.dtype.kind not in "biu" or not np.isin(values, (0, 1)).all():
-        raise UsageError(f"present takes {count} truth values, one a task; got {values!r:.80}")
+        raise UsageError(f"present takes {count} truth values, one a task; got {values.tolist()!s:.80}")
     return values.astype(bool)
 
 

@@ -57,8 +57,9 @@ def test_aggregators_refuse(name, options, message):
 
 
 def test_rows_that_are_none_are_refused():
-    assert "jacobian takes an array (K, n), a row for each task; got (3,)" in refusal(aggregate, "mgda", LOSSES)
-    assert "of numbers" in refusal(aggregate, "mgda", [["a", "b"]])
+    message = "jacobian takes an array (K, n) of numbers, a row for each task; got (3,)"
+    assert message in refusal(aggregate, "mgda", LOSSES)
+    assert "for each task; got a list of something else" in refusal(aggregate, "mgda", [["a", "b"]])
     rows = ROWS.copy()
     rows[1, 2] = np.nan
     assert "jacobian[1] is not finite" in refusal(aggregate, "mgda", rows)
@@ -104,7 +105,7 @@ def test_scalarizers_refuse(name, options, message):
 def test_losses_that_are_none_are_refused():
     assert "losses[1] is not finite" in refusal(scalarize, "log", [1.0, np.inf])
     assert "losses takes K numbers" in refusal(scalarize, "log", [[1.0, 2.0]])
-    assert "losses takes numbers" in refusal(scalarize, "log", ["a"])
+    assert "losses takes K numbers, one a task; got a list of something else" in refusal(scalarize, "log", ["a"])
 
 
 def test_an_epoch_that_is_over_is_refused():
