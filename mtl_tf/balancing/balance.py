@@ -6,7 +6,7 @@ from mtl_tf.balancing import AGGREGATORS, SCALARIZERS
 from mtl_tf.balancing.methods import FLOAT32, DirectionAggregator, made
 from mtl_tf.balancing.rows import combine, gramian, masked, scaled, squares, taking_part
 from mtl_tf.balancing.scalarizers import Fixed
-from mtl_tf.balancing.tracked import Smoothed
+from mtl_tf.balancing.smoothed import Smoothed
 from mtl_tf.errors import UsageError
 
 SCALES = ("mean", "own")
