@@ -161,11 +161,11 @@ def test_instances_may_lack_and_come_later(synscapes, made, tmp_path, capsys):
     root = write_synscapes(tmp_path / "synscapes")
     arguments = [f"--input={root}", f"--output={tmp_path}/new", "--seed=3", *SIZE, "--statistics"]
     assert run(*arguments) == 0
-    assert set(descriptors.read(tmp_path / "new").labels) == {"semseg", "depth"}
+    assert set(descriptors.read(tmp_path / "new").labels) == {"semseg", "depth", "normals"}
     write_instances(root)
     assert run(*arguments) == 0
     assert "(12 new, 0 found)" in capsys.readouterr().out
-    assert set(descriptors.read(tmp_path / "new").labels) == {"semseg", "depth", "instances"}
+    assert set(descriptors.read(tmp_path / "new").labels) == {"semseg", "depth", "normals", "instances"}
 
 
 def test_faults_of_instances_are_named(tmp_path, capsys):

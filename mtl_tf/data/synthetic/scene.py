@@ -52,7 +52,7 @@ class Scene:
     road: Road
     primitives: list[Primitive]
     materials: list[Material]
-    things: list[int]
+    things: list[int] = dataclasses.field(default_factory=list)
 
 
 class Stage:
