@@ -136,6 +136,7 @@ def test_describe_dataset_names_it(root):
     assert f"--data.root={root} is laid out as nyud_mt, whose reader needs no dataset.json" in line
 
 
+@pytest.mark.slow
 def test_the_whole_way_on_four_tasks_in_a_mix(root, tmp_path, capsys):
     options = write_nyud_mt(root)
     where = ("--data.name=nyud_mt", f"--data.root={root}")
