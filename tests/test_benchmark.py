@@ -66,6 +66,7 @@ def test_random_data(part, tmp_path):
     assert_rate(result)
 
 
+@pytest.mark.slow
 def test_every_kind_of_task_is_measured_and_named(tmp_path):
     options = ("--tasks=normals,edges", "--task_count=3", "--norate", "--seconds=0")
     result = result_of(tmp_path, "--part=train", *SMALL, *options)

@@ -11,6 +11,8 @@ from mtl_tf.commands import main
 from mtl_tf.training.run_directory import read_table
 from tests.helpers import TINY, in_this_process, write_dataset
 
+pytestmark = pytest.mark.slow  # nine heads take a while to trace
+
 TASKS = ("semseg", "lanes", "depth", "normals", "edges", "saliency", "flow", "stereo", "instances")
 SHAPES = {
     "semseg": (),

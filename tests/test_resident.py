@@ -54,6 +54,7 @@ except tf.errors.ResourceExhaustedError:
 """
 
 
+@pytest.mark.slow
 def test_the_pool_of_tensorflow_is_bounded_in_this_process_alone():
     done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "bounded\n", done.stderr

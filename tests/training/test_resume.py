@@ -115,6 +115,7 @@ def test_a_finished_run_says_so_and_is_left_alone(dataset, uninterrupted, capsys
     assert after == before
 
 
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_is_passed_over(dataset, uninterrupted, tmp_path):
     """The run goes on from the one before it, with the same end."""
     import shutil

@@ -28,6 +28,7 @@ def scores(monkeypatch):
     return set_scores
 
 
+@pytest.mark.slow
 def test_patience_ends_a_run_that_has_stopped_improving(tiny_dataset, tmp_path, scores, capsys):
     scores(1.0, 3.0, 2.0, 2.5)
     arguments = ("--train.epochs=6", "--train.patience=2")
