@@ -13,17 +13,6 @@ SILOG_LAMBDA = 0.5  # Eigen et al. 2014, eq. 4
 GRADIENT_STEPS = (1, 2, 4, 8)  # pixels, the four scales of Ranftl et al. 2022
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """Softmax cross-entropy, summed over valid pixels, and their number.
-
-    Args:
-        logits: float32 (B, H, W, C).
-        labels: class ids, int (B, H, W), in range also where they are not valid.
-        valid: bool (B, H, W).
-    """
-    return over_pixels(ops.sparse_categorical_crossentropy(labels, logits, from_logits=True), valid)
-
-
 def over_pixels(losses: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """The sum over the valid pixels, and their number.
 

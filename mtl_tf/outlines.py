@@ -4,10 +4,10 @@ import numpy as np
 
 from mtl_tf import pictures
 from mtl_tf.boundaries import differing
+from mtl_tf.storage.codecs import UNKNOWN_ID as UNKNOWN
 
 BACKGROUND = (58, 64, 76)
 OUTLINE = (255, 255, 255)
-UNKNOWN = 65535
 _OPACITY = 0.5
 _GOLDEN = 0.6180339887498949  # turns of hue by so much are far apart, however many there are
 

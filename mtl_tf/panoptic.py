@@ -12,9 +12,11 @@ import numpy as np
 from keras import KerasTensor as Tensor
 from keras import ops
 
-BASE = 1000
+from mtl_tf.storage.codecs import CLASS_STEP, MOST_IDS
+
+BASE = CLASS_STEP
 VOID = 255 * BASE
-MOST = 4095  # instances of an id map; pasting two pictures together doubles those that a label file may have
+MOST = 2 * MOST_IDS + 1  # of an id map, which may hold those of two pictures that were pasted together
 CENTRES = 200  # of an answer, the best ones
 THRESHOLD = 0.1  # of the heat of a centre
 
@@ -35,8 +37,8 @@ def targets(ids: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
         (B, H, W, 2): from a pixel of an instance down and to the right to its centre; 0 elsewhere.
     """
     batch, height, width = ops.shape(ids)
-    rows, columns, count = _centres(ids)
     segments = _segments(ids)
+    rows, columns, count = _centres(segments)
     ways = [ops.take(each, segments) - own for each, own in zip((rows, columns), _grid(height, width), strict=True)]
     offsets = ops.cast(ops.where(ids[..., None] > 0, ops.stack(ways, -1), 0), "float32")
     pixels = batch * height * width
@@ -59,10 +61,10 @@ def _segments(ids):
     return first[:, None, None] + ids
 
 
-def _centres(ids):
+def _centres(segments):
     """Rounded mean row and column, and number of pixels of all segments, int32 (B * (MOST + 1),)."""
-    batch, height, width = ops.shape(ids)
-    segments = ops.reshape(_segments(ids), (-1,))
+    batch, height, width = ops.shape(segments)
+    segments = ops.reshape(segments, (-1,))
 
     def total(values):
         values = ops.reshape(ops.broadcast_to(values, (batch, height, width)), (-1,))

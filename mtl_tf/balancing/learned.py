@@ -24,7 +24,11 @@ class _Learned(Scalarizer):
     """One vector `name` that an optimiser of its own moves; that of absent tasks stays, slots and all."""
 
     name: str
-    initial = 0.0
+
+    @property
+    def initial(self):
+        """The vector in the beginning."""
+        return getattr(self.options, "init", 0.0)
 
     @property
     def state(self):
@@ -74,11 +78,6 @@ class Uw(_Learned):
         half: bool = option(True, "false: exp(-s) L + 0.5 s, as for classes")
         optimizer: str = _optimizer()
 
-    @property
-    def initial(self):
-        """s in the beginning."""
-        return self.options.init
-
     def weights(self, state, losses, present, share, draws=None):
         """See `Scalarizer.weights`."""
         return (0.5 if self.options.half else 1.0) * tf.exp(-tf.cast(state[self.name], losses.dtype))
@@ -102,11 +101,6 @@ class ImtlL(_Learned):
         init: float = option(0.0, "s in the beginning")
         rate: float = _rate()
         optimizer: str = _optimizer()
-
-    @property
-    def initial(self):
-        """s in the beginning."""
-        return self.options.init
 
     def weights(self, state, losses, present, share, draws=None):
         """See `Scalarizer.weights`."""
@@ -216,11 +210,6 @@ class AutoLambda(_Learned):
 
         init: float = option(0.1, "weights in the beginning", minimum=0.0, maximum=10.0)
         rate: float = _rate(1e-4)
-
-    @property
-    def initial(self):
-        """Weights in the beginning."""
-        return self.options.init
 
     def weights(self, state, losses, present, share, draws=None):
         """See `Scalarizer.weights`."""

@@ -12,7 +12,28 @@ from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 
 
-class MoCo(Aggregator):
+class _OnSimplex(Aggregator):
+    """One that remembers weights of sum 1."""
+
+    @property
+    def state(self):
+        """The weights."""
+        return {"weights": Slot((self.count,), 1.0 / self.count)}
+
+
+class _BySteps(_OnSimplex):
+    """One whose weights make a gradient step at each call, by `gamma`, and decay by `rho`."""
+
+    def weights(self, state, gramian, active, share, draws=None, losses=None):
+        """See `Aggregator.weights`."""
+        options = self.options
+        now = _on_simplex(state["weights"], active)
+        slope = tf.linalg.matvec(gramian, now) + options.rho * now
+        moved = solvers.project_simplex(now - options.gamma * slope, active)
+        return moved, {**state, "weights": _put_back(state["weights"], moved, active)}
+
+
+class MoCo(_BySteps):
     """Weights by gradient steps on averages of the rows: Fernando et al., ICLR 2023."""
 
     input = "rows"
@@ -31,7 +52,7 @@ class MoCo(Aggregator):
     @property
     def state(self):
         """The averages, the weights, and how many steps each average has seen."""
-        slots = {"rows": Slot(like_rows=True), "weights": Slot((self.count,), 1.0 / self.count)}
+        slots = {"rows": Slot(like_rows=True)} | super().state
         return slots | ({"steps": Slot((self.count,), dtype="int64")} if self.options.bias_correction else {})
 
     def track(self, state, rows, active, losses):
@@ -44,22 +65,13 @@ class MoCo(Aggregator):
             kept = scaled(kept, 1.0 / tf.where(seen > 0.0, seen, 1.0))
         return kept, state
 
-    def weights(self, state, gramian, active, share, draws=None, losses=None):
-        """See `Aggregator.weights`."""
-        options = self.options
-        now = _on_simplex(state["weights"], active)
-        slope = tf.linalg.matvec(gramian, now) + options.rho * now
-        moved = solvers.project_simplex(now - options.gamma * slope, active)
-        return moved, {**state, "weights": _put_back(state["weights"], moved, active)}
 
-
-class MoDo(MoCo):
+class MoDo(_BySteps):
     """As MoCo, by the products of two independent batches' rows: Chen et al., JMLR 2024, eq. 2.9.
 
     Here the batches are the two halves of one, each a mean of its own: an adaptation that costs no second batch.
     """
 
-    input = "gramian"
     batches = 2
     smooths = True
 
@@ -70,17 +82,8 @@ class MoDo(MoCo):
         gamma: float = option(0.1, "step of the weights; not scale-free", minimum=0.0)
         rho: float = option(0.1, "decay of the weights towards equal ones", minimum=0.0)
 
-    @property
-    def state(self):
-        """The weights."""
-        return {"weights": Slot((self.count,), 1.0 / self.count)}
 
-    def track(self, state, rows, active, losses):
-        """Nothing takes the place of the rows."""
-        return rows, state
-
-
-class SdmGrad(Aggregator):
+class SdmGrad(_OnSimplex):
     """As MoDo, by several steps near the preference: Xiao, Ban, Ji, NeurIPS 2023."""
 
     batches = 2
@@ -96,11 +99,6 @@ class SdmGrad(Aggregator):
         rate: float = option(10.0, "of these steps", minimum=0.0)
         momentum: float = option(0.5, "of these steps, from 0 each time", minimum=0.0, maximum=1.0)
         max_norm: float = option(0.0, "longest direction, by the products of the two batches; 0 = any", minimum=0.0)
-
-    @property
-    def state(self):
-        """The weights."""
-        return {"weights": Slot((self.count,), 1.0 / self.count)}
 
     def weights(self, state, gramian, active, share, draws=None, losses=None):
         """See `Aggregator.weights`."""

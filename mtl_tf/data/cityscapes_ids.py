@@ -8,10 +8,11 @@ import functools
 import numpy as np
 
 from mtl_tf.errors import UsageError
+from mtl_tf.storage.codecs import CLASS_STEP
 from mtl_tf.storage.pixels import read_int32, read_uint16
 from mtl_tf.tasks import CITYSCAPES_CLASSES, CITYSCAPES_THINGS
 from mtl_tf.tasks.reading.class_files import NO_CLASS, by_number, read_numbers
-from mtl_tf.tasks.reading.instance_files import BASE, numbered
+from mtl_tf.tasks.reading.instance_files import numbered
 
 # For `table`: the label id of each train id, in the order of `tasks.CITYSCAPES_CLASSES`. No other is trained on.
 TRAIN_CLASSES = tuple(
@@ -96,10 +97,10 @@ def read_instances(path: str, labels) -> np.ndarray:
 def _instance_table(unknown):
     """Of every 16-bit number: itself where it is that of an instance, 0, `unknown` or `NO_CLASS`; int32 (65536,)."""
     numbers = np.arange(65536, dtype=np.int32)
-    alone = numbers < BASE
-    classes = np.full(BASE, NO_CLASS)
+    alone = numbers < CLASS_STEP
+    classes = np.full(CLASS_STEP, NO_CLASS)
     classes[:256] = table(TRAIN_CLASSES)
-    classes = classes[np.where(alone, numbers, numbers // BASE)]
+    classes = classes[np.where(alone, numbers, numbers // CLASS_STEP)]
     is_thing = np.isin(classes, THINGS)
     wrong = (classes == NO_CLASS) | (~alone & (classes < THINGS[0]))
     found = np.where(is_thing & ~alone, numbers, np.where(is_thing | (classes == 255), unknown, 0))

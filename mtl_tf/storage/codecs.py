@@ -1,4 +1,4 @@
-"""How files hold depth (quantised inverse depth, scaled metres) and directions (colours, axes). NumPy only."""
+"""How files hold depth (quantised inverse depth, scaled metres), directions (colours, axes) and ids. NumPy only."""
 
 import numpy as np
 
@@ -107,3 +107,10 @@ def to_camera_axes(stored, axes):
         length = np.sqrt(np.einsum("...c,...c->...", found, found))
     known = np.isfinite(length) & (length > 0.5)
     return np.divide(found, length[..., None], out=np.zeros_like(found), where=known[..., None])
+
+
+# === Numbers of instances ===
+
+UNKNOWN_ID = 65535  # of a pixel of which nothing is known
+MOST_IDS = 2047  # of a label map; as many more come from a picture that is pasted in
+CLASS_STEP = 1000  # a class and a number in one: class * CLASS_STEP + number

@@ -8,12 +8,12 @@ import numpy as np
 
 from mtl_tf import keys
 from mtl_tf.errors import UsageError, did_you_mean
+from mtl_tf.storage.codecs import MOST_IDS
+from mtl_tf.storage.codecs import UNKNOWN_ID as UNKNOWN
 from mtl_tf.tasks._maps import MapLabels, encoding, named
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
 from mtl_tf.tasks.classes import Segmentation
 
-UNKNOWN = 65535  # of a pixel without a label
-MOST = 2047  # instances of a label file; as many more come from a picture that is pasted in (`IdLabels.pasted`)
 _NOTE = "a segment counts where its IoU is more than a half"
 _ANY = Metric("pq_any_class", "PQ of any class", 2, " %", higher=True, group="Instances, whatever their class")
 _PANOPTIC = tuple(
@@ -209,7 +209,7 @@ class IdLabels(MapLabels):
     noun: ClassVar[str] = "a number"
     regions: ClassVar[bool] = True
     # Ids of two pictures that are pasted together must differ.
-    _SHIFT: ClassVar[int] = MOST + 1
+    _SHIFT: ClassVar[int] = MOST_IDS + 1
 
     encoding: str = "ids"
     ignore: int | None = None

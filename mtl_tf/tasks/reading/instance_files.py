@@ -6,10 +6,8 @@ import numpy as np
 
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import pixels
+from mtl_tf.storage.codecs import CLASS_STEP, MOST_IDS
 from mtl_tf.tasks.reading.suspect_classes import count_of
-
-MOST = 2047  # instances of a label file; as many more come from a picture that is pasted in
-BASE = 1000  # of class_1000
 
 
 def read_instances(path: str, encoding: str, ignore: int | None, blank: int) -> np.ndarray:
@@ -31,7 +29,7 @@ def _read(path, encoding, ignore, blank):
     else:
         codes = pixels.read_label_codes(path, "instances as a grey or palette PNG of up to 16 bits").astype(np.int32)
     unknown = codes == ignore if ignore is not None else np.zeros(codes.shape, bool)
-    instances = np.where(codes < BASE, 0, codes) if encoding == "class_1000" else codes
+    instances = np.where(codes < CLASS_STEP, 0, codes) if encoding == "class_1000" else codes
     return codes, numbered(instances, unknown, path, blank)
 
 
@@ -51,13 +49,13 @@ def seen_in(path: str, encoding: str, ignore: int | None, blank: int) -> dict:
     """What a label file shows; the arguments are those of `read_instances`.
 
     Returns:
-        What `seen` gives, and of numbers from `BASE` on: "large", whether there are any, and "thousands", whether they
-        are few and end as class * 1000 + number does.
+        What `seen` gives, and of numbers from `CLASS_STEP` on: "large", whether there are any, and "thousands", whether
+        they are few and end as class * 1000 + number does.
     """
     codes, label = _read(path, encoding, ignore, blank)
     every = np.unique(codes)
-    large = every[(every >= BASE) & (every != ignore)]
-    few = large.size and 10 * every.size < large.max() and (large % BASE < BASE // 4).all()
+    large = every[(every >= CLASS_STEP) & (every != ignore)]
+    few = large.size and 10 * every.size < large.max() and (large % CLASS_STEP < CLASS_STEP // 4).all()
     return seen(label, blank) | {"large": int(large.size > 0), "thousands": int(few)}
 
 
@@ -66,8 +64,8 @@ def suspicions(name: str, encoding: str, seen: Mapping) -> Iterator[str]:
     count = count_of(seen["files"])
     if encoding == "ids" and seen.get("large") and seen["thousands"] == seen["large"]:
         yield (
-            f"{name}: the numbers in {count} may be class * {BASE} + number, those below {BASE} being classes, not "
-            f'instances; if so, "encoding": "class_1000" under tasks.{name} in dataset.json'
+            f"{name}: the numbers in {count} may be class * {CLASS_STEP} + number, those below {CLASS_STEP} being "
+            f'classes, not instances; if so, "encoding": "class_1000" under tasks.{name} in dataset.json'
         )
     if not seen["with"]:
         yield f"{name}: no instance in {count}; all numbers are 0, or unknown"
@@ -76,7 +74,7 @@ def suspicions(name: str, encoding: str, seen: Mapping) -> Iterator[str]:
 
 
 def numbered(codes: np.ndarray, unknown: np.ndarray, path: str, blank: int) -> np.ndarray:
-    """Numbers of instances, int32 (H, W), of any stored ones: as they are where none is larger than `MOST`, else anew.
+    """Numbers of instances, int32 (H, W), of any stored ones: as they are up to `MOST_IDS`, else anew.
 
     Args:
         codes: the stored numbers, (H, W); 0 = no instance.
@@ -91,13 +89,13 @@ def numbered(codes: np.ndarray, unknown: np.ndarray, path: str, blank: int) -> n
 
 
 def _renumbered(codes, path):
-    if codes.max(initial=0) <= MOST:
+    if codes.max(initial=0) <= MOST_IDS:
         return codes.astype(np.int32)
     there = codes > 0
     every = np.unique(codes[there])
-    if every.size > MOST:
+    if every.size > MOST_IDS:
         raise UsageError(
-            f"{path}: expected at most {MOST} instances in a picture, got {every.size}; check the encoding that "
+            f"{path}: expected at most {MOST_IDS} instances in a picture, got {every.size}; check the encoding that "
             "dataset.json states, or cut the picture into smaller ones"
         )
     found = np.zeros(codes.shape, np.int32)
