@@ -51,6 +51,7 @@ def test_a_full_disk_is_not_taken_for_it():
         raise error
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_be_built_says_it_too(tmp_path, monkeypatch, capsys):
     dataset = small.small_dataset(tmp_path / "data")
     monkeypatch.setattr(trainer, "build_model", lambda *_: tf.fill([TOO_MANY], 0.0))

@@ -45,6 +45,7 @@ def test_a_bad_file_in_the_middle_of_an_epoch_is_named(tmp_path, capsys):
     assert error.splitlines()[-1].startswith("error: ") and str(bad) in error and "Traceback" not in error
 
 
+@pytest.mark.slow
 def test_skip_bad_trains_on_and_counts(tmp_path, capsys):
     dataset = write_dataset(tmp_path / "data", {"train": 6, "val": 3})
     for bad in (dataset / "train" / "rgb" / "3.png", dataset / "val" / "semseg" / "1.png"):

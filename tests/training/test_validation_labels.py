@@ -40,6 +40,7 @@ def test_a_task_without_validation_labels_is_refused_before_anything_is_written(
     assert not (tmp_path / "run/run.flags").exists()
 
 
+@pytest.mark.slow
 def test_labels_of_which_no_pixel_counts_have_no_loss_and_no_best_epoch(data, tmp_path, capsys):
     import numpy as np
     from PIL import Image
