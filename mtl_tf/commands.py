@@ -76,14 +76,14 @@ def study(config: Config, own: StudyOptions):
 
 
 def encoders(config: Config, own: EncodersOptions):
-    """List all encoders: parameters, multiply-adds, features, input, ImageNet weights."""
+    """List all encoders: parameters, multiply-adds, features, input, weights; and all checkpoints with licences."""
     from mtl_tf.models.encoders import table
-    from mtl_tf.models.weights import imagenet_source
+    from mtl_tf.models.weights import checkpoints, imagenet_source
 
     if own.measure:
         table.measure_missing()
-    lines = table.markdown(imagenet_source)
-    print(table.put_into(config.output, lines) if config.output else lines)
+    tables = (table.markdown(imagenet_source), checkpoints.markdown())
+    print(table.put_into(config.output, *tables) if config.output else "\n\n".join(tables))
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mtl_tf.objective import raws_of
+from mtl_tf.objective import count_of, sums_of
 from mtl_tf.progress import Progress
 from mtl_tf.selection import total_scores
 from mtl_tf.tasks import Task
@@ -100,7 +100,8 @@ class Evaluator:
     def _measure(self, batch):
         outputs = self._model(tf.cast(batch["image"], tf.float32), training=False)
         statistics = {task.name: task.measured(outputs, batch) for task in self._tasks}
-        losses = {task.name: _loss_sums(task, outputs, batch[task.name]) for task in self._tasks}
+        weights = self._model.label_weights
+        losses = {task.name: _loss_sums(task, outputs, batch[task.name], weights) for task in self._tasks}
         return batch["index"], statistics, {name: [part[None] for part in sums] for name, sums in losses.items()}
 
     def _gather(self, value) -> np.ndarray:
@@ -109,10 +110,9 @@ class Evaluator:
         return parts[0] if self._several else np.concatenate(parts)
 
 
-def _loss_sums(task, outputs, target):
-    """The sum of a loss over all answers, that over the last ones, and what each counts; of its terms."""
-    pairs = [task.loss(raw, target) for raw in raws_of(task, outputs)]
-    return sum(total for total, _ in pairs) / len(pairs), *pairs[-1]
+def _loss_sums(task, outputs, target, weights):
+    """The sum of a loss over all that is supervised, that over the answers, and what both count; of its terms."""
+    return *sums_of(task, outputs, target, weights), count_of(task, target, weights)
 
 
 def _mean(total, count):

@@ -251,10 +251,10 @@ def _one_line(error, fields):
 
 
 def run_flags(config: Config, header: str = "") -> str:
-    """The text of run.flags: every option of a run but its directory, one flag a line."""
+    """The text of run.flags: every option of a run but its directory, one flag a line; none for what is not set."""
     lines = [f"# {one_line(line)}" for line in header.splitlines()]
     for name, value in configuration.values(config).items():
-        if name not in _NOT_SAVED:
+        if name not in _NOT_SAVED and value is not None:
             lines.append(f"--{name}={quoted(value) if isinstance(value, str) else format_value(value)}")
     return "\n".join(lines) + "\n"
 
@@ -262,7 +262,7 @@ def run_flags(config: Config, header: str = "") -> str:
 def arguments_of(config: Config) -> list[str]:
     """The same options as arguments of a process."""
     values = configuration.values(config).items()
-    return [f"--{name}={format_value(value)}" for name, value in values if name not in _NOT_SAVED]
+    return [f"--{name}={format_value(value)}" for name, value in values if name not in _NOT_SAVED and value is not None]
 
 
 def read_run_flags(path: str | pathlib.Path) -> Config:
@@ -282,8 +282,8 @@ def help_text(usage: str, own: type[Section] | None = None, listed: Takes | None
             section = name.rpartition(".")[0]
             lines += ["", f"{section or 'general'}:"]
         metadata = field.metadata
-        default = format_value(field.default)
-        notes = [f"default: {default}" if default else "default: empty"]
+        default = "unset" if field.default is None else format_value(field.default) or "empty"
+        notes = [f"default: {default}"]
         if metadata["choices"]:
             notes.append("one of: " + ", ".join(map(str, metadata["choices"])))
         lines.append(f"  --{name}")

@@ -105,18 +105,29 @@ def balanced_cross_entropy(logits: Tensor, positive: Tensor, valid: Tensor, weig
     Args:
         logits: float32 (B, H, W).
         positive, valid: bool (B, H, W).
-        weight: 0..1; negative = the share of negatives in the valid pixels of each image. Xie and Tu too have that of
-            an image; of a batch it would not let parts of a batch merge.
+        weight: see `balanced_weights`.
 
     Returns:
         The sum, and the number of valid pixels.
+    """
+    weights = balanced_weights(positive, valid, weight)
+    losses = weights * ops.softplus(ops.where(positive, -logits, logits))
+    return ops.sum(losses), ops.sum(ops.cast(valid, "float32"))
+
+
+def balanced_weights(positive: Tensor, valid: Tensor, weight: float) -> Tensor:
+    """What each pixel weighs, float32 (B, H, W): `weight` where positive, 1 - weight elsewhere, 0 where not valid.
+
+    Args:
+        positive, valid: bool (B, H, W).
+        weight: 0..1; negative = the share of negatives in the valid pixels of each image. Xie and Tu too have that of
+            an image; of a batch it would not let parts of a batch merge.
     """
     if weight < 0:
         pixels = ops.sum(ops.cast(valid, "float32"), [1, 2], keepdims=True)
         negatives = ops.sum(ops.cast(valid & ~positive, "float32"), [1, 2], keepdims=True)
         weight = negatives / ops.maximum(pixels, 1.0)
-    losses = ops.where(positive, weight * ops.softplus(-logits), (1.0 - weight) * ops.softplus(logits))
-    return over_pixels(losses, valid)
+    return ops.where(positive, weight, 1.0 - weight) * ops.cast(valid, "float32")
 
 
 def unit(vectors: Tensor, shortest: float = 1e-12) -> Tensor:

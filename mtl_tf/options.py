@@ -9,14 +9,14 @@ import types
 import unicodedata
 from typing import Any, NamedTuple
 
-from mtl_tf.errors import UsageError
+from mtl_tf.errors import UsageError, did_you_mean
 
 
 def option(default, help, *, choices=None, minimum=None, maximum=None, lengths=None, free=False, before=None, of=()):
     """One leaf of the configuration.
 
     Args:
-        default: its default value; the type of a leaf is that of its annotation.
+        default: its default value; the type of a leaf is that of its annotation. None = it may be left unset.
         help: one sentence, with units.
         choices: the values allowed (of each element where the leaf is a tuple).
         minimum, maximum: bounds, inclusive (of each element).
@@ -35,6 +35,7 @@ _TO_QUOTE = ("Cc", "Cs", "Zl", "Zp")  # control characters, what is no Unicode, 
 _ELEMENT = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[^,]*?)\s*(?:,|\Z)', re.DOTALL)
 _VARIABLE = re.compile(r"\$(?:([A-Za-z]\w+)|\{([A-Za-z]\w+)\})")
 _ENTRY_NAME = re.compile(r"\w+")
+_LONGEST_NAME = 100  # that is looked for among those that there are
 _LARGEST = 2**31 - 1  # a whole number that TensorFlow takes everywhere
 
 
@@ -62,6 +63,8 @@ def coerce(field: dataclasses.Field, value: Any) -> Any:
         UsageError: naming the leaf, what it takes and what came.
     """
     kind = field.type
+    if field.default is None and _is_unset(value):
+        return None
     if isinstance(kind, types.GenericAlias):
         element = kind.__args__[0]
         if isinstance(value, str):
@@ -79,6 +82,10 @@ def coerce(field: dataclasses.Field, value: Any) -> Any:
             raise UsageError(f"{field.name} takes {expected} values separated by commas, got {format_value(value)!r}")
         return value
     return _element(field, kind, value)
+
+
+def _is_unset(value):
+    return value is None or (value.strip() if isinstance(value, str) else value) in ("", (), [])
 
 
 def merged(entries: tuple[Entry, ...], changes: tuple[Entry, ...]) -> tuple[Entry, ...]:
@@ -117,7 +124,8 @@ def _element(field, kind, value):
         raise UsageError(f"{field.name} must be at most {_LARGEST}, got {value}")
     if metadata["choices"] and value not in metadata["choices"]:
         allowed = ", ".join(map(str, metadata["choices"]))
-        raise UsageError(f"{field.name} takes one of {allowed}; got {str(value)!r}")
+        hint = did_you_mean(str(value)[:_LONGEST_NAME], list(map(str, metadata["choices"])))
+        raise UsageError(f"{field.name} takes one of {allowed}; got {str(value)!r}{hint and f': {hint}'}")
     low, high = metadata["minimum"], metadata["maximum"]
     if kind is float and not math.isfinite(value):
         raise UsageError(f"{field.name} takes a finite number, got {value}")
@@ -148,7 +156,9 @@ def _refuse_variables(field, value):
 
 
 def format_value(value: Any) -> str:
-    """The text of a value as it stands on a command line; `coerce` reads it back."""
+    """The text of a value as it stands on a command line, empty for one that is not set; `coerce` reads it back."""
+    if value is None:
+        return ""
     if isinstance(value, Entry):
         return f"{value.name}:{value.value!r}"
     if isinstance(value, tuple):

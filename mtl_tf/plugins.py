@@ -1,4 +1,4 @@
-"""What a person adds from outside: kinds of tasks, encoders, architectures and data sets of their own.
+"""What a person adds from outside: kinds of tasks, encoders, architectures, data sets and balancers of their own.
 
 `register` takes them from Python; `--plugin=FILE.py` runs a file that calls it, before the options are read. It is the
 user's own code, and the only code that is ever run from a path.
@@ -13,7 +13,10 @@ import re
 import sys
 from typing import Any
 
+from mtl_tf.balancing import AGGREGATORS, SCALARIZERS
+from mtl_tf.balancing.methods import Aggregator, DirectionAggregator, Scalarizer
 from mtl_tf.config import DATA_SETS
+from mtl_tf.config.balance import check_options
 from mtl_tf.errors import UsageError, one_line
 from mtl_tf.models.architectures import ARCHITECTURES, Architecture
 from mtl_tf.models.encoders import ENCODERS, Encoder
@@ -29,8 +32,9 @@ def register(thing: Any) -> Any:
     """Makes something known under its name, as if it were built in: in options, help, checks and reports.
 
     Args:
-        thing: a subclass of `mtl_tf.Labels`, which is a kind of task (`kind`, `task_type`); a `mtl_tf.Encoder`; a
-            `mtl_tf.Architecture`; or a `mtl_tf.DataSet` that has a name.
+        thing: a subclass of `mtl_tf.Labels`, which is a kind of task (`kind`, `task_type`), or of `mtl_tf.Scalarizer`
+            or `mtl_tf.Aggregator` (`name`); a `mtl_tf.Encoder`; a `mtl_tf.Architecture`; or a `mtl_tf.DataSet` that has
+            a name.
 
     Returns:
         The same, so that it may stand above a class.
@@ -42,6 +46,11 @@ def register(thing: Any) -> Any:
         _check_kind(thing)
         KINDS.add(thing.kind, thing)
         return thing
+    for base, table, other in ((Scalarizer, SCALARIZERS, AGGREGATORS), (Aggregator, AGGREGATORS, SCALARIZERS)):
+        if isinstance(thing, type) and issubclass(thing, base):
+            _check_method(thing, base, table, other)
+            table.add(thing.name, thing)
+            return thing
     from mtl_tf.data.sets.data_set import DataSet  # NumPy, which options do without
 
     for kind, table, functions in (
@@ -54,11 +63,11 @@ def register(thing: Any) -> Any:
             for name in functions:
                 if not callable(getattr(thing, name)):
                     raise UsageError(f"register: {name} of the {table.what} {thing.name!r} is no function")
-            table.add(thing.name, thing if kind is DataSet else thing.build)
+            table.add(thing.name, thing.build if kind is Encoder else thing)
             return thing
     raise UsageError(
-        f"register takes a subclass of mtl_tf.Labels, or a mtl_tf.Encoder, mtl_tf.Architecture or mtl_tf.DataSet; got "
-        f"{one_line(repr(thing))[:80]}"
+        "register takes a subclass of mtl_tf.Labels, mtl_tf.Scalarizer or mtl_tf.Aggregator, or a mtl_tf.Encoder, "
+        f"mtl_tf.Architecture or mtl_tf.DataSet; got {one_line(repr(thing))[:80]}"
     )
 
 
@@ -67,6 +76,32 @@ def _check_name(whose, attribute, name):
         raise UsageError(
             f"register: the {attribute} of {whose} is one of letters, digits and _ that begins with a letter; got "
             f"{name!r}"
+        )
+
+
+def _check_method(method, base, table, other):
+    """Raises a UsageError if a method of balancing lacks something, or its options are none for `--balance`."""
+    _check_name(method.__name__, "name", method.name)
+    if method.name in other:
+        raise UsageError(f"register: {method.name!r} is the name of a {other.what}; give the {table.what} another")
+    base = DirectionAggregator if issubclass(method, DirectionAggregator) else base
+    _check_overrides(method, base)
+    _check_is_section(method)
+    check_options(method)
+
+
+def _check_overrides(own, base):
+    # Of a class method each look makes another object.
+    same = [inspect.getattr_static(own, name) is inspect.getattr_static(base, name) for name in base.REQUIRED]
+    lacking = list(itertools.compress(base.REQUIRED, same))
+    if lacking:
+        raise UsageError(f"register: {own.__name__} lacks {', '.join(lacking)}; see mtl_tf.{base.__name__}")
+
+
+def _check_is_section(own):
+    if not (dataclasses.is_dataclass(own.Options) and issubclass(own.Options, Section)):
+        raise UsageError(
+            f"register: {own.__name__}.Options is no dataclass of mtl_tf.option fields below mtl_tf.Section"
         )
 
 
@@ -84,15 +119,11 @@ def _check_kind(labels):
             f"{labels.task_type.kind!r}; give both the same"
         )
     for own, base in ((labels, Labels), (labels.task_type, Task)):
-        # Of a class method each look makes another object.
-        same = [inspect.getattr_static(own, name) is inspect.getattr_static(base, name) for name in base.REQUIRED]
-        lacking = list(itertools.compress(base.REQUIRED, same))
-        if lacking:
-            raise UsageError(f"register: {own.__name__} lacks {', '.join(lacking)}; see mtl_tf.{base.__name__}")
+        _check_overrides(own, base)
         if not dataclasses.is_dataclass(own):
             raise UsageError(f"register: {own.__name__} is no dataclass; put @dataclasses.dataclass(frozen=True) above")
-    if labels.Options and not (dataclasses.is_dataclass(labels.Options) and issubclass(labels.Options, Section)):
-        raise UsageError(f"register: {name}.Options is no dataclass of mtl_tf.option fields below mtl_tf.Section")
+    if labels.Options:
+        _check_is_section(labels)
     # What a subclass of a built-in kind has from it would take its place where nobody names tasks.
     taken = [kind.kind for kind in KINDS.values() if kind.name == labels.name and kind.kind != labels.kind]
     if taken:

@@ -10,7 +10,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import pytest
 
 from tests import resident
-from tests.helpers import TINY, write_dataset
+from tests.helpers import TINY, forget_graphs, write_dataset
 
 _memory = resident.Watch()
 
@@ -36,21 +36,23 @@ def bounded_memory(bounded_pool):
 
 @pytest.fixture(autouse=True)
 def clean_keras(bounded_memory):
-    """Undoes what a test does to Keras' global state, and frees the graphs that TensorFlow would keep for ever.
-
-    It registers each gradient that a graph defines itself (tf.custom_gradient) by a name of its own, and with that
-    function the whole graph: 28 000 objects a training, through which every later collection of garbage goes.
-    """
+    """Undoes what a test does to Keras' global state, and frees the graphs that TensorFlow would keep for ever."""
     yield
     if "keras" in sys.modules:
         import keras
-        from tensorflow.python.framework import ops
 
-        gradients = ops.gradient_registry._registry
-        for name in [name for name in gradients if name.startswith("CustomGradient-")]:
-            del gradients[name]
         keras.config.set_dtype_policy("float32")
-        keras.backend.clear_session()
+        forget_graphs()
+
+
+@pytest.fixture
+def by_operation():
+    """Runs what is compiled operation by operation: compiling a small step takes longer than to make it."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from mtl_tf import plugins
+from mtl_tf.balancing import AGGREGATORS, SCALARIZERS
 from mtl_tf.config import DATA_SETS
 from mtl_tf.data import descriptors
 from mtl_tf.models.architectures import ARCHITECTURES
@@ -30,7 +31,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # The smallest network there is, at the smallest size that its stages can bear.
 TINY = (
     "--data.name=folder",
-    "--model.encoder=resnet18",
+    f"--plugin={ROOT / 'tests/models/tiny.py'}",
+    "--model.encoder=tiny",
     "--nomodel.aspp",
     "--noaugment.reflect",
     "--train.epochs=2",
@@ -107,7 +109,7 @@ def write_dataset(root: pathlib.Path, samples: dict[str, int], size=(32, 48), se
 @contextlib.contextmanager
 def as_built_in():
     """Undoes what is registered inside, and forgets which plugins were loaded."""
-    tables = (KINDS, ENCODERS, ARCHITECTURES, DATA_SETS)
+    tables = (KINDS, ENCODERS, ARCHITECTURES, DATA_SETS, SCALARIZERS, AGGREGATORS)
     before, loaded = [dict(table._rows) for table in tables], set(plugins._loaded)
     try:
         yield
@@ -115,6 +117,21 @@ def as_built_in():
         for table, rows in zip(tables, before, strict=True):
             table._rows = rows
         plugins._loaded = loaded
+
+
+def methods_for(option: str) -> dict[str, str]:
+    """The choice without which an option of balancing or of an architecture is refused; {} for any other option."""
+    section, _, name = option.partition(".")
+    if section == "arch":
+        return {"model.architecture": name.partition(".")[0]}
+    if section != "balance" or name in ("scalarizer", "aggregator", "scale"):
+        return {}
+    tables = {"balance.scalarizer": SCALARIZERS, "balance.aggregator": AGGREGATORS}
+    for key, table in tables.items():
+        for method, kind in table.items():
+            if name in {field.name for field in dataclasses.fields(kind.Options)}:
+                return {key: method}
+    return {"balance.scalarizer": "uw"} if name == "rate" else {"balance.aggregator": "cagrad"}
 
 
 def upload(local: pathlib.Path, remote: str) -> None:
@@ -174,6 +191,21 @@ def in_own_process(check, *arguments) -> None:
     process.start()
     process.join()
     assert process.exitcode == 0, f"{check.__name__} failed in its process; its error stands in the output above"
+
+
+def forget_graphs() -> None:
+    """Frees the graphs that TensorFlow would keep for ever.
+
+    It registers each gradient that a graph defines itself (tf.custom_gradient) by a name of its own, and with that
+    function the whole graph: 28 000 objects a training, through which every later collection of garbage goes.
+    """
+    import keras
+    from tensorflow.python.framework import ops
+
+    gradients = ops.gradient_registry._registry
+    for name in [name for name in gradients if name.startswith("CustomGradient-")]:
+        del gradients[name]
+    keras.backend.clear_session()
 
 
 def one_line_error(status: int, stderr: str) -> str:

@@ -10,7 +10,9 @@ import pytest
 from mtl_tf import config as configuration
 from mtl_tf.config import Config, DataConfig, ModelConfig, differences, from_values, leaves, replace, values
 from mtl_tf.errors import UsageError
+from mtl_tf.models.architectures import ARCHITECTURES
 from mtl_tf.options import Entry, coerce, format_value
+from tests.helpers import methods_for
 
 LEAVES = leaves()
 
@@ -204,8 +206,14 @@ def test_values_from_python_are_converted_and_checked_too():
     assert ModelConfig(dilation=[1, 0, 1]).dilation == (1, 0, 1)
     assert DataConfig(image_size=[32.0, 64]).image_size == (32, 64)
     assert type(replace(Config(), optim__learning_rate=1).optim.learning_rate) is float
-    with pytest.raises(UsageError, match="architecture takes one of joint, branched, distilled"):
+    names = ", ".join(ARCHITECTURES.built_in)
+    with pytest.raises(UsageError, match=rf"architecture takes one of {names}; got 'split'$"):
         ModelConfig(architecture="split")
+
+
+def test_a_choice_that_is_misspelt_has_a_hint():
+    with pytest.raises(UsageError, match=r"got 'brancht': did you mean branched\?$"):
+        ModelConfig(architecture="brancht")
 
 
 @pytest.mark.parametrize(
@@ -283,9 +291,11 @@ def another(field):
         if metadata["choices"]:
             other = tuple(reversed(field.default))
             return other if other != field.default else metadata["choices"][:1]
-        return (32, 64)
+        return (32, 64) if 2 in (metadata["lengths"] or (2,)) else tuple(reversed(field.default))
     if metadata["choices"]:
         return next(choice for choice in metadata["choices"] if choice != field.default)
+    if field.default is None:
+        return {int: 1, float: 0.5, tuple[float, ...]: (0.5,)}[field.type]
     if field.type is str:
         return field.default + "other"
     return field.default + 1 if metadata["maximum"] is None else 0.5 * (field.default + metadata["maximum"])
@@ -294,11 +304,14 @@ def another(field):
 @pytest.mark.parametrize("name", [name for name in LEAVES if name not in NOT_ALONE])
 def test_differences_name_what_may_not_change_on_an_existing_run(name):
     halves = dict.fromkeys(("optim.momentum", "optim.layer_decay", "task.classes.hardest"), 0.5)
-    value = {**halves, "augment.cutmix_area": (0.1, 0.5)}.get(name, another(LEAVES[name]))
-    changed = from_values({name: value})
-    assert values(changed)[name] != values(Config())[name]
-    found = differences(Config(), changed)
-    assert found == ({} if name in FREE else {name: (values(Config())[name], value)})
+    widths = {"arch.invpt.embed": 8, "arch.invpt.extra": 8, "arch.invpt.project": (8, 16, 24)}
+    given = {**halves, **widths, "augment.cutmix_area": (0.1, 0.5)}
+    value = given[name] if name in given else another(LEAVES[name])
+    before = from_values(methods_for(name))
+    changed = replace(before, **{name.replace(".", "__"): value})
+    assert values(changed)[name] != values(before)[name]
+    found = differences(before, changed)
+    assert found == ({} if name in FREE else {name: (values(before)[name], value)})
 
 
 def test_differences_of_a_mix():

@@ -289,7 +289,7 @@ def test_report_is_a_page_with_panels(run):
     [
         (["evaluate", "--run_dir=nowhere"], ["nowhere", "is no run"]),
         (["evaluate"], ["--run_dir=FOLDER is missing"]),
-        (["evaluate", "--run_dir={run}", "--model.encoder=resnet34"], ["--model.encoder is fixed", "resnet18"]),
+        (["evaluate", "--run_dir={run}", "--model.encoder=resnet34"], ["--model.encoder is fixed", "(tiny)"]),
         (["evaluate", "--run_dir={run}", "--data.split=tset"], ["tset", "val"]),
         (["predict", "--run_dir={run}", "--input=/no/such.png"], ["/no/such.png"]),
         (["predict", "--run_dir={run}/export", "--output=x"], ["--input"]),

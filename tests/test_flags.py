@@ -2,15 +2,19 @@
 
 import random
 import re
+from dataclasses import fields
 
 import pytest
 
 from mtl_tf import flags
+from mtl_tf.balancing import AGGREGATORS, SCALARIZERS
 from mtl_tf.config import Config, differences, from_values, leaves, values
 from mtl_tf.errors import UsageError
 from mtl_tf.flags import help_text, parse, read_run_flags, run_flags
+from mtl_tf.models.architectures import ARCHITECTURES
 from mtl_tf.options import Entry, Section, format_value, option
 from mtl_tf.tasks import KINDS
+from tests.helpers import methods_for
 
 LEAVES = leaves()
 
@@ -61,7 +65,8 @@ def test_booleans_both_ways(name):
         (f"--{name}=1", True),
         (f"--{name}=0", False),
     ):
-        assert values(parse([argument]).config)[name] is value, argument
+        needed = [f"--{key}={method}" for key, method in methods_for(name).items()]
+        assert values(parse([argument, *needed]).config)[name] is value, argument
 
 
 def test_the_last_of_a_repeated_option_counts():
@@ -286,7 +291,7 @@ def random_value(field, dice):
 
     while True:
         if field.type is bool:
-            value = not field.default
+            value = dice.random() < 0.5 if field.default is None else not field.default
         elif field.type in (int, float, str):
             value = element(field.type)
         else:
@@ -299,6 +304,21 @@ def random_value(field, dice):
                 continue
         if value != field.default:
             return value
+
+
+def random_balance(dice):
+    """Options of balancing that go together: each method has some of its own."""
+    scalarizer, aggregator = dice.choice(["fixed", "uw", "stch"]), dice.choice(["cagrad", "fairgrad", "graddrop"])
+    own = [field.name for kind in (SCALARIZERS[scalarizer], AGGREGATORS[aggregator]) for field in fields(kind.Options)]
+    named = {"balance.scalarizer": scalarizer, "balance.aggregator": aggregator, "balance.scale": "own"}
+    named |= {
+        name: random_value(LEAVES[name], dice) for name in (f"balance.{part}" for part in own) if dice.random() < 0.7
+    }
+    if "balance.alpha" in named:
+        named["balance.alpha"] += 0.25  # 0 is the mean
+    if scalarizer == "uw":
+        named["balance.rate"] = dice.random() + 0.01
+    return named
 
 
 def random_configuration(seed):
@@ -321,11 +341,19 @@ def random_configuration(seed):
         named[name] = "a" + re.sub(r"[/\\]", "", named[name])  # no way out of the data set
     named["tasks"] = tuple(dice.sample(("semseg", "depth", "lanes_2"), dice.randint(0, 3)))
     named["plugin"] = ()  # files would be run
+    named |= {name: LEAVES[name].default for name in named if name.startswith("balance.")} | random_balance(dice)
     named["train.batch_size"] += 1  # pasting needs a partner
+    for name in ("arch.invpt.embed", "arch.invpt.extra"):
+        named[name] = 8 * (named[name] or 1)  # parted by eight
     if len(named["tasks"]) < 2:
         # Some choices need both tasks.
         named["model.architecture"], named["train.best_metric"] = "branched", "loss"
         named["augment.classmix"] = 0.0
+    others = [name for name in named if name.startswith("arch.") and name.split(".")[1] != named["model.architecture"]]
+    named |= {name: LEAVES[name].default for name in others}
+    for name, field in LEAVES.items():
+        if field.type == tuple[str, ...]:
+            named[name] = tuple(each or "a" for each in named[name])  # none of them is empty
     return from_values(named)
 
 
@@ -344,11 +372,13 @@ def test_run_flags_describe_any_configuration_exactly(seed, tmp_path):
         assert type(found[name]) is type(expected[name]), name
 
 
-def test_run_flags_name_every_option_but_the_ones_of_one_command():
-    text = run_flags(Config(), "header")
+def test_run_flags_name_every_option_but_the_ones_of_one_command_and_those_not_set():
+    config = Config()
+    text = run_flags(config, "header")
     assert text.startswith("# header\n")
     named = re.findall(r"^--([a-z0-9_.]+)=", text, flags=re.MULTILINE)
-    assert named == [name for name in LEAVES if name not in NOT_SAVED]
+    assert named == [name for name, value in values(config).items() if name not in NOT_SAVED and value is not None]
+    assert "balance.every" in named and "balance.c" not in named
 
 
 def test_run_flags_can_be_overridden(tmp_path):
@@ -379,7 +409,8 @@ def test_help_lists_every_option_with_help_default_and_choices():
         shown = {True: "true", False: "false"}[default] if isinstance(default, bool) else default
         if isinstance(default, tuple):
             shown = ",".join(map(format_value, default))
-        assert f"(default: {shown if shown != '' else 'empty'}" in entry, name
+        shown = {"": "empty", None: "unset"}.get(shown, shown)
+        assert f"(default: {shown}" in entry, name
         if field.metadata["choices"]:
             assert "one of: " + ", ".join(map(str, field.metadata["choices"])) in entry, name
     assert max(map(len, text.splitlines())) <= 100
@@ -387,9 +418,11 @@ def test_help_lists_every_option_with_help_default_and_choices():
 
 def test_help_is_in_sections():
     text = help_text("usage")
-    headings = re.findall(r"^([a-z.]+):$", text, flags=re.MULTILINE)
+    headings = re.findall(r"^([a-z_.]+):$", text, flags=re.MULTILINE)
+    own = [f"arch.{name}" for name, kind in ARCHITECTURES.items() if kind.Options]
     tasks = [f"task.{kind.kind}" for kind in KINDS.values() if kind.Options]
-    assert headings == ["general", "data", "augment", "model", "loss", *tasks, "optim", "train", "log"]
+    rest = ["balance", "optim", "train", "log"]
+    assert headings == ["general", "data", "augment", "model", *own, "loss", *tasks, *rest]
 
 
 def test_flags_import_no_tensorflow():

@@ -365,7 +365,7 @@ def test_gradients_are_the_slope_of_the_definition(task, batch):
 def test_sixteen_bit_heads_are_added_up_in_float32(task, batch):
     raw, target = batch()
     half = tf.cast(raw, tf.bfloat16)
-    total, count = task.loss(*raws_of(task, {task.name: half}), tf.constant(target))
+    total, count = task.loss(raws_of(task, {task.name: half})[""], tf.constant(target))
     assert total.dtype == count.dtype == tf.float32
     assert float(total) == pytest.approx(loss_of(task, tf.cast(half, tf.float32), target)[0], rel=1e-6)
 
@@ -385,8 +385,15 @@ def test_validation_has_the_loss_of_training():
         "depth": tf.constant(random.uniform(1, 50, (2, 4, 4)), tf.float32),
         "index": tf.constant([0, 1], tf.int64),
     }
-    found = Evaluator(tf.distribute.get_strategy(), lambda image, training: outputs, tasks).run([batch])
-    trained = mean_losses(tasks, outputs, batch, {task.name: task.count(batch[task.name]) for task in tasks})
+    weights = {"_initial": 0.5, "": 0.5}
+
+    def network(image, training):
+        return outputs
+
+    network.label_weights = weights
+    found = Evaluator(tf.distribute.get_strategy(), network, tasks).run([batch])
+    counts = {task.name: task.count(batch[task.name]) for task in tasks}
+    trained = mean_losses(tasks, outputs, batch, counts, weights)
     for task in tasks:
         last, counted = task.loss(outputs[task.name], batch[task.name])
         assert found.losses[task.name] == pytest.approx(float(trained[task.name]), rel=1e-5)

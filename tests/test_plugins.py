@@ -14,7 +14,9 @@ from PIL import Image
 
 import mtl_tf
 from mtl_tf import flags, plugins
+from mtl_tf.balancing import aggregate, scalarize
 from mtl_tf.errors import UsageError
+from mtl_tf.models.architectures import ARCHITECTURES
 from mtl_tf.models.encoders import ENCODERS
 from mtl_tf.tasks import KINDS, Depth, DepthLabels, Edges
 from tests.helpers import ROOT, as_built_in, in_this_process, one_line_error, write_dataset
@@ -93,7 +95,7 @@ OPTIONS = (
 def test_the_examples_are_short():
     most = {"architecture.py": 150}
     lines = {file.name: len(file.read_text().splitlines()) for file in FILES}
-    assert len(lines) == 6 and all(count < most.get(name, 80) for name, count in lines.items()), lines
+    assert len(lines) == 7 and all(count < most.get(name, 80) for name, count in lines.items()), lines
 
 
 def test_the_examples_use_what_is_documented():
@@ -183,7 +185,11 @@ def test_help_lists_what_a_plugin_adds():
     assert done.returncode == 0
     assert "--task.shadow.threshold" in done.stdout and "--task.huber_depth.bend" in done.stdout
     text = " ".join(done.stdout.split())
-    assert "packed, beside" in text and "distilled, masked" in text and "convnext_xlarge, five" in text
+    assert "even: how much of the average of the lengths is kept in a step (0.9)" in text and "pcd, even" in text
+    last = [table.built_in[-1] for table in (ARCHITECTURES, ENCODERS)]
+    assert (
+        "packed, beside" in text and f"{last[0]}, masked" in text and re.search(rf"{last[1]}(, tiny\w*)*, five", text)
+    )
     with as_built_in():
         KINDS._rows = {name: kind for name, kind in KINDS.items() if kind.__module__.startswith("mtl_tf.")}
         plugins._loaded = set()
@@ -317,6 +323,20 @@ def test_the_encoder_keeps_the_contract(dilation):
         ENCODERS["five"](dilation=dilation, consistent=False, excite=True)
 
 
+def test_the_balancer_makes_rows_equally_long_on_average():
+    parsed = flags.parse([example("balancer"), "--balance.aggregator=even", "--balance.memory=0.5"])
+    assert parsed.config.balance.made(2).aggregator.options.memory == 0.5
+    rows, state = np.array([[3.0, 0.0], [0.0, 1.0]]), {}
+    direction, weights = aggregate("even", rows, state=state, preference=(1.0, 1.0))
+    np.testing.assert_allclose(weights * [3.0, 1.0], [2.0, 2.0])  # each as long as the mean row, and p is 2 together
+    np.testing.assert_allclose(direction, [2.0, 2.0])
+    # Of the second step half counts, and what is absent keeps its average.
+    _, weights = aggregate("even", [[7.0, 0.0], [0.0, 9.0]], [True, False], state=state, memory=0.5)
+    assert state["lengths"].tolist() == [5.0, 1.0] and weights.tolist() == [1.0, 0.0]
+    same, _ = aggregate("even", [[3.0, 4.0], [3.0, 4.0]], preference=(0.25, 0.75))
+    np.testing.assert_allclose(same, [3.0, 4.0])
+
+
 # === From Python ===
 
 
@@ -335,6 +355,29 @@ def test_what_is_registered_in_python_is_an_option_too():
     assert ENCODERS["mine"] is again.build
 
 
+def test_a_scalarizer_and_a_direction_from_python_are_choices_too():
+    @mtl_tf.register
+    class Halves(mtl_tf.Scalarizer):
+        name = "halves"
+        scaling = "each"
+
+        def weights(self, state, losses, present, share, draws=None):
+            return tf.fill(tf.shape(losses), 0.5)
+
+    @mtl_tf.register
+    class Signs(mtl_tf.DirectionAggregator):
+        name = "signs"
+
+        def direction(self, rows, active, draws):
+            return [tf.sign(tf.reduce_sum(row, 0)) for row in rows]
+
+    config = flags.parse(["--balance.scalarizer=halves", "--balance.aggregator=signs"]).config
+    balance = config.balance.made(2)
+    assert (type(balance.scalarizer), type(balance.aggregator)) == (Halves, Signs)
+    np.testing.assert_array_equal(scalarize("halves", [1.0, 3.0], scale="own"), [0.5, 0.5])
+    np.testing.assert_array_equal(aggregate("signs", [[2.0, -1.0], [1.0, -1.0]], scale="own")[0], [1.0, -1.0])
+
+
 def test_public_names_are_there():
     assert all(getattr(mtl_tf, name) is not None for name in mtl_tf.__all__)
 
@@ -342,6 +385,16 @@ def test_public_names_are_there():
 # === What is wrong of a plugin ===
 
 _KIND = "import mtl_tf\nfrom mtl_tf.tasks import *\n"
+_BALANCER = """
+import dataclasses, mtl_tf
+class A(mtl_tf.Aggregator):
+    name = 'a'
+    @dataclasses.dataclass(frozen=True)
+    class Options(mtl_tf.Section):
+        {option}
+    def weights(self, state, gramian, active, share, draws=None, losses=None): return share, state
+mtl_tf.register(A)
+"""
 BROKEN = {
     "a syntax error": ("x = (", ["line 1", "SyntaxError"]),
     "an import that fails": ("\nimport no_such_module", ["line 2", "ModuleNotFoundError", "no_such_module"]),
@@ -384,6 +437,50 @@ BROKEN = {
     "a name that is taken": (
         _KIND + "class T(Edges): kind = 'a'\n@mtl_tf.register\nclass A(EdgeLabels): kind = 'a'; task_type = T",
         ["A.name='edges' is that of kind edges"],
+    ),
+    "a balancer without a name": (
+        "import mtl_tf\n@mtl_tf.register\nclass A(mtl_tf.Aggregator): pass",
+        ["the name of A is one of letters", "got ''"],
+    ),
+    "an aggregator without weights": (
+        "import mtl_tf\n@mtl_tf.register\nclass A(mtl_tf.Aggregator): name = 'a'",
+        ["A lacks weights; see mtl_tf.Aggregator"],
+    ),
+    "a scalarizer without weights": (
+        "import mtl_tf\n@mtl_tf.register\nclass A(mtl_tf.Scalarizer): name = 'a'",
+        ["A lacks weights; see mtl_tf.Scalarizer"],
+    ),
+    "a direction that is none": (
+        "import mtl_tf\n@mtl_tf.register\nclass A(mtl_tf.DirectionAggregator): name = 'a'",
+        ["A lacks direction; see mtl_tf.DirectionAggregator"],
+    ),
+    "a built-in aggregator": (
+        _BALANCER.replace("'a'", "'mgda'").format(option="size: float = mtl_tf.option(1.0, 'size')"),
+        ["the aggregator 'mgda' is built in"],
+    ),
+    "an aggregator named as a scalarizer": (
+        _BALANCER.replace("'a'", "'dwa'").format(option="size: float = mtl_tf.option(1.0, 'size')"),
+        ["'dwa' is the name of a scalarizer; give the aggregator another"],
+    ),
+    "an option of another type": (
+        _BALANCER.format(option="alpha: int = mtl_tf.option(1, 'size')"),
+        ["option alpha of A is of type int, but gradnorm has one of type float under this name"],
+    ),
+    "an option that all methods have": (
+        _BALANCER.format(option="rate: float = mtl_tf.option(1.0, 'size')"),
+        ["option rate of A: --balance.rate is an option of all methods"],
+    ),
+    "an option of a type that is none": (
+        _BALANCER.format(option="size: dict = mtl_tf.option(None, 'size')"),
+        ["option size of A should be NAME: TYPE = mtl_tf.option(...)"],
+    ),
+    "an option without help": (
+        _BALANCER.format(option="size: float = 1.0"),
+        ["option size of A should be NAME: TYPE = mtl_tf.option(...)"],
+    ),
+    "options of a balancer that are none": (
+        "import mtl_tf\n@mtl_tf.register\nclass A(mtl_tf.Aggregator):\n    name, weights, Options = 'a', print, dict",
+        ["A.Options is no dataclass"],
     ),
     "a kind that is trained unasked": (
         _KIND + "class T(Depth): kind = 'a'\n@mtl_tf.register\nclass A(DepthLabels): kind = name = 'a'; task_type = T",

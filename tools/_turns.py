@@ -35,6 +35,16 @@ class Command:
             pass
         sys.exit("error: a command of --against has ended; run it alone to see why")
 
+    def peak_memory(self) -> int:
+        """Bytes, the most that the process has had in memory so far."""
+        status = pathlib.Path(f"/proc/{self._process.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024
+
+    def close(self):
+        """Ends the process."""
+        self._process.stdin.close()
+        self._process.wait()
+
 
 def cpu_seconds(processes: list[int]) -> float:
     """CPU time that processes have taken so far."""

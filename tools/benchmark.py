@@ -44,7 +44,7 @@ from mtl_tf.training.run_directory import environment
 PARTS = ("train", "inference", "latency", "data", "run", "all")
 
 # Of the options of main.py.
-USES = ("data", "augment", "model", "loss", "task", "optim", "train", "log", "tasks", "seed")
+USES = ("data", "augment", "model", "loss", "task", "balance", "optim", "train", "log", "tasks", "seed")
 
 
 @dataclasses.dataclass(frozen=True)

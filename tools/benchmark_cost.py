@@ -35,7 +35,7 @@ READ_BATCH = 64  # images, of reading
 LOOK = 0.2  # seconds between looks at a process' memory
 
 # Of the options of main.py.
-USES = ("data", "augment", "model", "loss", "task", "optim", "train", "log", "tasks", "seed", "output")
+USES = ("data", "augment", "model", "loss", "task", "balance", "optim", "train", "log", "tasks", "seed", "output")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,8 +3,8 @@
 Says what of a weight file fits the network that the options of main.py describe: keras.applications (.h5,
 .weights.h5), safetensors, PyTorch (.pth, .pt), whole DeepLabV3(+) networks of torchvision and
 segmentation_models.pytorch, runs. Of a file with several sets of weights (trained, averaged) --model.weights_key takes
-another than the usual one. --input=imagenet fetches the published weights. With --output what fits is written
-to one HDF5 file, which --model.encoder_weights and --model.weights take. See docs/weights.md.
+another than the usual one. --input=imagenet, or the name of a checkpoint, fetches published weights. With --output what
+fits is written to one HDF5 file, which --model.encoder_weights and --model.weights take. See docs/weights.md.
 """
 
 import dataclasses
@@ -30,14 +30,17 @@ def convert(parsed):
     """Loads, reports and writes."""
     config, own = parsed.config, parsed.own
     if not config.input:
-        raise UsageError("--input=FILE is missing: the weight file, the directory of a run, or imagenet")
+        raise UsageError(
+            "--input=FILE is missing: a weight file, the directory of a run, imagenet, or a checkpoint's name"
+        )
     start_tensorflow()
     from mtl_tf import build_model, cityscapes_tasks
+    from mtl_tf.models.encoders import encoder_of
     from mtl_tf.models.weights import load_from
     from mtl_tf.training.checkpoints import save_variables
 
-    model = build_model(config.model, cityscapes_tasks())
-    network = model if own.whole else model.get_layer("encoder")
+    model = config.model
+    network = build_model(model, cityscapes_tasks(), config.arch_options) if own.whole else encoder_of(model)
     report = load_from(config.input, network, config.model, f"--input={config.input}")
     print(report)
     if config.output:

@@ -4,6 +4,7 @@ Needs an environment with torch, torchvision, timm, segmentation_models_pytorch 
 Writes to tests/models/weights/goldens:
   features.json   features of encoders at every stride and of ASPPs, in small, with weights that NumPy can repeat
   NAME.txt        name and shape of every tensor of whole networks
+  vit.json        tokens of small plain transformers (tools/_vit_goldens.py)
   torch_*.pth     small files in each of the formats of torch.save, and torch.json with what they hold
 """
 
@@ -11,6 +12,7 @@ import json
 import pathlib
 import sys
 
+import _vit_goldens
 import numpy as np
 import segmentation_models_pytorch as smp
 import timm
@@ -33,7 +35,10 @@ ENCODERS = {
     "wide_resnet50_2": "torchvision",
     "resnext50_32x4d": "timm",
 }
+# HRNet fuses maps of whole multiples only: the sizes of its images are divisible by 32.
+BRANCHED = ("hrnet_w18_small_v2", "hrnet_w18", "hrnet_w48")
 NETWORKS = {
+    "timm_hrnet_w18_small_v2": lambda: timm.create_model("hrnet_w18_small_v2"),
     "torchvision_deeplabv3_resnet50": lambda: torchvision.models.segmentation.deeplabv3_resnet50(
         weights=None, weights_backbone=None, aux_loss=True
     ),
@@ -79,12 +84,23 @@ def pyramid(name: str, library: str, image: np.ndarray) -> dict[str, np.ndarray]
     return found
 
 
+def branches(name: str, image: np.ndarray) -> dict[str, np.ndarray]:
+    """The features of an HRNet at strides 4 to 32."""
+    network = fill(timm.create_model(name, features_only=True, feature_location="", out_indices=(1, 2, 3, 4)))
+    return {
+        f"stride{stride}": channels_last(value)
+        for stride, value in zip((4, 8, 16, 32), network(whitened(image)), strict=True)
+    }
+
+
 def features() -> dict:
     """All that features.json holds."""
     found = {}
     for name, library in ENCODERS.items():
-        image = draw.image(45, 70)
-        features = pyramid(name, library, image)
+        features = pyramid(name, library, draw.image(45, 70))
+        found[name] = {stride: draw.summary(f"{name} {stride}", value) for stride, value in features.items()}
+    for name in BRANCHED:
+        features = branches(name, draw.image(64, 96))
         found[name] = {stride: draw.summary(f"{name} {stride}", value) for stride, value in features.items()}
 
     # === torchvision's DeepLabV3, from the image to the end of its ASPP, at stride 8 ===
@@ -158,6 +174,7 @@ def main():
     files()
     with torch.no_grad():
         write(FOLDER / "features.json", features())
+    _vit_goldens.make(FOLDER / "vit.json")
 
 
 if __name__ == "__main__":

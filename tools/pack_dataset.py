@@ -40,6 +40,9 @@ class Options(Section):
     )
     shard_samples: int = option(0, "Samples a shard; 0 = about 256 MiB.", minimum=0)
     splits: tuple[str, ...] = option((), "Splits to pack; empty = all there are.")
+    derived: bool = option(
+        False, "Pack labels that are derived from others as labels of their own, so that training reads them."
+    )
     verify: bool = option(False, "Read everything that was packed again and compare it.")
     unpack: bool = option(False, "Write the original files of a packed data set.")
 
@@ -58,11 +61,18 @@ def pack(parsed):
         raise UsageError("--unpack takes a packed data set: --data.name=packed --data.root=PACKED --output=FOLDER")
     demand_root_is_read(config.data)
     descriptor = describe(config.data)
-    tasks = derived.stored(tasks_of_tools(config, descriptor), descriptor)
-    descriptor = descriptor.of(tasks)
-    config = replace(config, tasks=tasks, model__architecture="joint")
+    wanted = tasks_of_tools(config, descriptor)
+    made = [task for task in wanted if own.derived and descriptor[task].source and not descriptor[task].late]
+    packed = (*derived.stored(wanted, descriptor), *made)
+    descriptor = descriptor.of(packed)
+    config = replace(config, tasks=packed, model__architecture="joint")
     sources = {split: open_split(config, split, descriptor) for split in own.splits or splits_of(config.data)}
-    output, content = output_folder(config), content_of(own.content, config.data.name, sources)
+    output = output_folder(config)
+    content = "pixels" if made else content_of(own.content, config.data.name, sources)
+    if made and own.content == "files":
+        raise UsageError("--derived packs labels that are in no files; leave out --content=files")
+    labels = {task: each.in_files() if task in made else each for task, each in descriptor.labels.items()}
+    descriptor = dataclasses.replace(descriptor, labels=labels)
     settings = {"format": shards.FORMAT, "content": content, "data": config.data.name}
     if descriptor.task_names != shards.OLD_TASKS:
         settings["tasks"] = list(descriptor.task_names)

@@ -22,9 +22,9 @@ def build_mask(channels: int, path: str) -> keras.Model:
     return keras.Model(feature, seen, name=path.replace("/", "_"))
 
 
-def masked(config, tasks, pyramid) -> dict:
+def masked(config, tasks, backbone) -> dict:
     """One ASPP and decoder for all tasks, and a mask for each; see `mtl_tf.models.architectures`."""
-    shared = build_branch(config, pyramid, "shared")
+    shared = build_branch(config, backbone, "shared")
     masks = {task.name: build_mask(shared.shape[-1], f"{task.name}/mask") for task in tasks}
     return {"": {name: in_memory(config, mask)(shared) for name, mask in masks.items()}}
 

@@ -13,7 +13,9 @@ _PUBLIC = {
     "aggregate": "mtl_tf.balancing.arrays",
     "scalarize": "mtl_tf.balancing.arrays",
     "Balance": "mtl_tf.balancing.balance",
+    "balance_of": "mtl_tf.balancing.configured",
     "Aggregator": "mtl_tf.balancing.methods",
+    "DirectionAggregator": "mtl_tf.balancing.methods",
     "Scalarizer": "mtl_tf.balancing.methods",
     "Slot": "mtl_tf.balancing.methods",
 }

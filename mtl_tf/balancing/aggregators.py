@@ -2,9 +2,8 @@
 
 import dataclasses
 
-import tensorflow as tf
-
 from mtl_tf.balancing import solvers
+from mtl_tf.balancing.lazy import tf
 from mtl_tf.balancing.methods import Aggregator
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option

@@ -7,9 +7,9 @@ eigenvalues take the rounding errors to be those of that type.
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from mtl_tf.balancing.balance import Balance
+from mtl_tf.balancing.lazy import tf
 from mtl_tf.balancing.methods import initial
 from mtl_tf.errors import UsageError
 
@@ -107,7 +107,7 @@ def scalarize(
         norms: of the rows (K,), for gradnorm; without them its state stays.
         meta: gradient of the weights (K,), for auto_lambda; without it its state stays.
         epoch: number of the epoch, from 0, for dwa, stch and igb; None = every call is an epoch.
-        options: of the method, and scale (mean, own) and preference (K numbers); see `Balance`.
+        options: of the method, and scale (mean, own), preference (K numbers) and rate; see `Balance`.
 
     Returns:
         (K,), 0 of absent tasks.
@@ -117,11 +117,10 @@ def scalarize(
     """
     count = len(_vector(losses, None, "losses"))
     present = _present(present, count)
-    common = {key: options.pop(key) for key in ("scale", "preference") if key in options}
+    common = {key: options.pop(key) for key in ("scale", "preference", "rate") if key in options}
     balance = Balance(count, scalarizer=name, scalarizer_options=options, **common)
     scalarizer = balance.scalarizer
-    floor = getattr(scalarizer.options, "base", 0.0)
-    refusing = name if scalarizer.positive else ""
+    refusing, floor = ("", 0.0) if scalarizer.floor is None else (name, scalarizer.floor)
     losses = _losses(losses, count, present, "losses", refusing, floor)
     if losses_after is not None:
         losses_after = _losses(losses_after, count, present, "losses_after", refusing, floor)

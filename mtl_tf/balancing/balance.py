@@ -1,8 +1,7 @@
 """A scalarizer and an aggregator together: what a training step does with the losses and gradients of its tasks."""
 
-import tensorflow as tf
-
 from mtl_tf.balancing import AGGREGATORS, SCALARIZERS
+from mtl_tf.balancing.lazy import tf
 from mtl_tf.balancing.methods import FLOAT32, DirectionAggregator, made
 from mtl_tf.balancing.rows import combine, gramian, masked, scaled, squares, taking_part
 from mtl_tf.balancing.scalarizers import Fixed
@@ -20,17 +19,19 @@ class Balance:
     """L -> a (scalarizer) -> rows a_k g_k -> w (aggregator) -> d = sum_k w_k a_k g_k.
 
     Args:
-        count: of the tasks, K.
+        count: of the tasks, K; None = not known yet, which does for checking all but that.
         scalarizer, aggregator: names in `SCALARIZERS` and `AGGREGATORS`.
         scalarizer_options, aggregator_options: theirs, by name.
         preference: p, the fixed weight of each task; None = 1 over the number of tasks present.
         scale: "mean": a direction as long as that of sum_k p_k L_k where all gradients are the same, so that its
             learning rate stays usable; "own": as the method's authors have it.
         smooth: how much of the average of the aggregator's weights is kept (CR-MOGM); 0 = they are not averaged.
+        rate: learning rate of a scalarizer's weights; None = as published (0.025; auto_lambda 1e-4).
         epsilon: the relative rounding error of the rows.
 
     Attributes:
-        state: {"scalarizer": ..., "aggregator": ...}, `Slot`s by name; as tensors it is handed to the methods below.
+        aggregates: whether there is an aggregator.
+        preference: p, or None.
 
     Raises:
         UsageError: a name, an option or a value that is none, or methods that do not go together.
@@ -38,7 +39,7 @@ class Balance:
 
     def __init__(
         self,
-        count: int,
+        count: int | None,
         scalarizer: str = "fixed",
         aggregator: str = "none",
         *,
@@ -47,6 +48,7 @@ class Balance:
         preference: tuple[float, ...] | None = None,
         scale: str = "mean",
         smooth: float = 0.0,
+        rate: float | None = None,
         epsilon: float = FLOAT32,
     ):
         if scale not in SCALES:
@@ -56,11 +58,18 @@ class Balance:
                 f"scalarizer {scalarizer} and aggregator {aggregator} control one quantity, the balance of the tasks; "
                 "take one of them, with fixed or none as the other"
             )
-        self.count, self._scale = count, scale
-        self._preference = _checked(preference, count)
-        self.scalarizer = made(SCALARIZERS, scalarizer, count, scalarizer_options or {})
+        self.count, self._scale, self._scalarizer_name = count, scale, scalarizer
+        self.preference = _checked(preference, count)
+        self.scalarizer = made(SCALARIZERS, scalarizer, count, scalarizer_options or {}, rate=rate)
+        if rate is not None and not type(self.scalarizer).rate:
+            able = ", ".join(name for name in SCALARIZERS if SCALARIZERS[name].rate)
+            raise UsageError(
+                f"rate is that of learned weights, and {scalarizer} learns none; leave it out, or take {able}"
+            )
+        if rate is not None and not 0 < rate < float("inf"):
+            raise UsageError(f"rate takes a number above 0, got {rate}")
         self.aggregator = made(AGGREGATORS, aggregator, count, aggregator_options or {}, epsilon=epsilon)
-        self._aggregates = aggregator != "none"
+        self.aggregates = aggregator != "none"
         if not 0 <= smooth < 1:
             raise UsageError(f"smooth takes a number from 0 to below 1, got {smooth}")
         if smooth and not self.aggregator.smooths:
@@ -68,7 +77,11 @@ class Balance:
             raise UsageError(f"smooth averages no weights of {aggregator}; set smooth=0, or take {', '.join(able)}")
         if smooth:
             self.aggregator = Smoothed(self.aggregator, smooth)
-        self.state = {"scalarizer": self.scalarizer.state, "aggregator": self.aggregator.state}
+
+    @property
+    def state(self) -> dict:
+        """{"scalarizer": ..., "aggregator": ...}, `Slot`s by name; as tensors it is handed to the methods below."""
+        return {"scalarizer": self.scalarizer.state, "aggregator": self.aggregator.state}
 
     def draws(self, seed, shapes=()) -> dict:
         """The random numbers of a step.
@@ -95,8 +108,15 @@ class Balance:
         Returns:
             [K], of the type of the losses.
         """
+        return self._weights_of_losses(state, losses, present, draws, self.aggregates)
+
+    def loss_weights(self, state, losses, present, draws=None):
+        """The weight of each loss as it would be without an aggregator; see `row_weights`."""
+        return self._weights_of_losses(state, losses, present, draws, False)
+
+    def _weights_of_losses(self, state, losses, present, draws, aggregated):
         number = tf.cast(present, losses.dtype)
-        preference = number if self._aggregates else tf.cast(self._preferences(present), losses.dtype)
+        preference = number if aggregated else tf.cast(self._preferences(present), losses.dtype)
         share = preference / _or_one(tf.reduce_sum(preference))
         losses = tf.where(present, losses, 1.0)
         drawn = draws["scalarizer"] if draws else None
@@ -178,13 +198,29 @@ class Balance:
         own = self.scalarizer.update(state["scalarizer"], losses, present, norms, losses_after, meta)
         return {**state, "scalarizer": own}
 
+    def allowed(self, losses, present):
+        """Whether the scalarizer can take the losses of a step, bool."""
+        if self.scalarizer.floor is None:
+            return tf.constant(True)
+        return tf.reduce_all(~present | ~(losses < self.scalarizer.floor))  # of NaN others tell
+
+    def demand_allowed(self, losses: dict[str, float]) -> None:
+        """Raises a UsageError if the scalarizer cannot take a loss, by the name of its task."""
+        floor = self.scalarizer.floor
+        for name, loss in losses.items():
+            if floor is not None and loss < floor:
+                raise UsageError(
+                    f"the loss of {name} is {loss:g}, but balance.scalarizer={self._scalarizer_name} takes losses of "
+                    f"at least {floor:g}; start a new run with fixed, dwa or rlw, which take any"
+                )
+
     def epoch_end(self, state) -> dict:
         """The state after an epoch."""
         return {**state, "scalarizer": self.scalarizer.epoch_end(state["scalarizer"])}
 
     def _active(self, norms_squared, present):
         """Who takes part; a gradient of 0 is one like another as long as nothing is solved."""
-        return taking_part(norms_squared, present) if self._aggregates else present
+        return taking_part(norms_squared, present) if self.aggregates else present
 
     def _weights(self, state, gramian, active, present, losses, draws):
         preference = self._preferences(present)
@@ -206,7 +242,7 @@ class Balance:
         """What brings the direction to the scale that is asked for, a scalar."""
         number = tf.reduce_sum(tf.cast(active, tf.float64))
         factor = self.aggregator.factor(number) if self.count > 1 else 1.0
-        if not self._aggregates or self._scale == "own" or factor is None:
+        if not self.aggregates or self._scale == "own" or factor is None:
             return tf.ones_like(number)
         # Where the preference enters, a task whose gradient is 0 takes its part of it along.
         part = preference if self.aggregator.prefers else tf.where(active, preference, 0.0)
@@ -215,9 +251,9 @@ class Balance:
     def _preferences(self, present):
         """p over the present tasks, float64 [K]."""
         part = tf.cast(present, tf.float64)
-        if self._preference is None:
+        if self.preference is None:
             return part / _or_one(tf.reduce_sum(part))
-        return part * tf.constant(self._preference, tf.float64)
+        return part * tf.constant(self.preference, tf.float64)
 
 
 def _kept(old, new, active):

@@ -2,8 +2,7 @@
 
 import dataclasses
 
-import tensorflow as tf
-
+from mtl_tf.balancing.lazy import tf
 from mtl_tf.balancing.methods import Scalarizer, Slot
 from mtl_tf.balancing.scalarizers import LEAST, number_of, softmax
 from mtl_tf.options import Section, option
@@ -12,18 +11,15 @@ _FIRST, _SECOND, _EPSILON = 0.9, 0.999, 1e-8  # of Adam
 _BOUND = 10.0  # of logarithms of weights
 
 
-def _rate(default=0.025):
-    return option(default, "learning rate of the weights", minimum=0.0)
-
-
 def _optimizer():
     return option("adam", "what the weights are learned by, without decay", choices=("adam", "sgd"))
 
 
 class _Learned(Scalarizer):
-    """One vector `name` that an optimiser of its own moves; that of absent tasks stays, slots and all."""
+    """One vector, called `learned`, that an optimiser of its own moves; that of absent tasks stays, slots and all."""
 
-    name: str
+    rate = 0.025
+    learned: str
 
     @property
     def initial(self):
@@ -34,7 +30,7 @@ class _Learned(Scalarizer):
     def state(self):
         """The vector and the slots of Adam, each with the number of its steps."""
         each = (self.count,)
-        slots = {self.name: Slot(each, self.initial)}
+        slots = {self.learned: Slot(each, self.initial)}
         if self._by_adam():
             slots |= {"m": Slot(each), "v": Slot(each), "steps": Slot(each, dtype="int64")}
         return slots
@@ -44,7 +40,7 @@ class _Learned(Scalarizer):
 
     def _moved(self, state, gradient, moving, bounds=None):
         """The state after a step against the gradient of the tasks that move (Adam: Kingma and Ba 2015)."""
-        value = state[self.name]
+        value = state[self.learned]
         gradient = tf.cast(gradient, value.dtype)
         state = dict(state)
         if self._by_adam():
@@ -57,16 +53,16 @@ class _Learned(Scalarizer):
             state["m"] = tf.where(moving, first, state["m"])
             state["v"] = tf.where(moving, second, state["v"])
             state["steps"] = steps
-        moved = value - self.options.rate * gradient
+        moved = value - self.rate * gradient
         moved = tf.clip_by_value(moved, *bounds) if bounds else moved
-        state[self.name] = tf.where(moving, moved, value)
+        state[self.learned] = tf.where(moving, moved, value)
         return state
 
 
 class Uw(_Learned):
     """Homoscedastic uncertainty: 0.5 exp(-s) L + 0.5 s, Kendall, Gal, Cipolla, CVPR 2018, eq. 10."""
 
-    name = "log_var"
+    learned = "log_var"
     positive = True
 
     @dataclasses.dataclass(frozen=True)
@@ -74,13 +70,12 @@ class Uw(_Learned):
         """Of uw."""
 
         init: float = option(0.0, "s in the beginning")
-        rate: float = _rate()
         half: bool = option(True, "false: exp(-s) L + 0.5 s, as for classes")
         optimizer: str = _optimizer()
 
     def weights(self, state, losses, present, share, draws=None):
         """See `Scalarizer.weights`."""
-        return (0.5 if self.options.half else 1.0) * tf.exp(-tf.cast(state[self.name], losses.dtype))
+        return (0.5 if self.options.half else 1.0) * tf.exp(-tf.cast(state[self.learned], losses.dtype))
 
     def update(self, state, losses, present, norms=None, losses_after=None, meta=None):
         """See `Scalarizer.update`."""
@@ -91,7 +86,7 @@ class Uw(_Learned):
 class ImtlL(_Learned):
     """exp(s) L - s, which makes all weighted losses 1: Liu et al., ICLR 2021."""
 
-    name = "log_scale"
+    learned = "log_scale"
     positive = True
 
     @dataclasses.dataclass(frozen=True)
@@ -99,12 +94,11 @@ class ImtlL(_Learned):
         """Of imtl_l."""
 
         init: float = option(0.0, "s in the beginning")
-        rate: float = _rate()
         optimizer: str = _optimizer()
 
     def weights(self, state, losses, present, share, draws=None):
         """See `Scalarizer.weights`."""
-        return tf.exp(tf.cast(state[self.name], losses.dtype))
+        return tf.exp(tf.cast(state[self.learned], losses.dtype))
 
     def update(self, state, losses, present, norms=None, losses_after=None, meta=None):
         """See `Scalarizer.update`."""
@@ -115,7 +109,7 @@ class ImtlL(_Learned):
 class Famo(_Learned):
     """All logarithms of losses fall alike: Liu, Feng, Stone, Liu, NeurIPS 2023, Alg. 2."""
 
-    name = "logits"
+    learned = "logits"
     needs_losses = True
     needs_after = True
     positive = True
@@ -125,9 +119,13 @@ class Famo(_Learned):
     class Options(Section):
         """Of famo."""
 
-        rate: float = _rate()
         gamma: float = option(1e-3, "decay of the logits, added to their gradient", minimum=0.0)
         base: float = option(0.0, "what every loss is above; below 0 where losses may be negative")
+
+    @property
+    def floor(self):
+        """See `Scalarizer.floor`."""
+        return self.options.base
 
     def _gaps(self, losses):
         gap = losses - self.options.base
@@ -136,7 +134,7 @@ class Famo(_Learned):
     def weights(self, state, losses, present, share, draws=None):
         """See `Scalarizer.weights`."""
         above, gap = self._gaps(losses)
-        parts = softmax(tf.cast(state[self.name], losses.dtype), present) / gap
+        parts = softmax(tf.cast(state[self.learned], losses.dtype), present) / gap
         parts = tf.where(above & present, parts, 0.0)
         total = tf.reduce_sum(parts)
         return parts / tf.where(total > 0.0, total, 1.0)
@@ -145,7 +143,7 @@ class Famo(_Learned):
         """See `Scalarizer.update`."""
         (above, gap), (above_after, after) = self._gaps(losses), self._gaps(losses_after)
         fell = tf.where(present & above & above_after, tf.math.log(gap) - tf.math.log(after), 0.0)
-        logits = tf.cast(state[self.name], losses.dtype)
+        logits = tf.cast(state[self.learned], losses.dtype)
         parts = softmax(logits, present)
         gradient = parts * (fell - tf.reduce_sum(parts * fell)) + self.options.gamma * logits
         return self._moved(state, gradient, present)
@@ -154,7 +152,7 @@ class Famo(_Learned):
 class GradNorm(_Learned):
     """Gradients as long as the tasks' relative progress asks for: Chen et al., ICML 2018, Alg. 1."""
 
-    name = "weights"
+    learned = "weights"
     initial = 1.0
     needs_norms = True
     scaling = "each"
@@ -164,7 +162,6 @@ class GradNorm(_Learned):
         """Of gradnorm."""
 
         alpha: float = option(1.5, "how strongly slow tasks are pulled", minimum=0.0)
-        rate: float = _rate()
         optimizer: str = _optimizer()
 
     @property
@@ -175,7 +172,7 @@ class GradNorm(_Learned):
 
     def weights(self, state, losses, present, share, draws=None):
         """See `Scalarizer.weights`."""
-        return _of_mean_one(tf.cast(state[self.name], losses.dtype), present)
+        return _of_mean_one(tf.cast(state[self.learned], losses.dtype), present)
 
     def update(self, state, losses, present, norms=None, losses_after=None, meta=None):
         """See `Scalarizer.update`."""
@@ -191,8 +188,8 @@ class GradNorm(_Learned):
         target = mean * tf.maximum(relative, 0.0) ** self.options.alpha
         gradient = tf.sign(lengths - target) * norms
         state = self._moved({**state, "first_losses": first, "known": known}, gradient, part, (1e-3, float(self.count)))
-        value = state[self.name]
-        return {**state, self.name: tf.where(present, _of_mean_one(value, present), value)}
+        value = state[self.learned]
+        return {**state, self.learned: tf.where(present, _of_mean_one(value, present), value)}
 
 
 class AutoLambda(_Learned):
@@ -201,7 +198,8 @@ class AutoLambda(_Learned):
     The gradient of the weights is `meta_gradient`; the steps around it are those of the training.
     """
 
-    name = "lambda"
+    rate = 1e-4
+    learned = "lambda"
     needs_meta = True
 
     @dataclasses.dataclass(frozen=True)
@@ -209,45 +207,45 @@ class AutoLambda(_Learned):
         """Of auto_lambda."""
 
         init: float = option(0.1, "weights in the beginning", minimum=0.0, maximum=10.0)
-        rate: float = _rate(1e-4)
 
     def weights(self, state, losses, present, share, draws=None):
         """See `Scalarizer.weights`."""
-        return tf.cast(state[self.name], losses.dtype)
+        return tf.cast(state[self.learned], losses.dtype)
 
     def update(self, state, losses, present, norms=None, losses_after=None, meta=None):
         """See `Scalarizer.update`."""
         return self._moved(state, meta, present, (0.0, 10.0))
 
 
-def virtual(variables, rows, weights, buffers, rate, momentum: float = 0.9, decay: float = 0.0) -> list:
-    """The variables after a step of SGD with momentum that is not made.
+def virtual(value, direction, buffer, rate, momentum: float = 0.9, decay: float = 0.0):
+    """A variable after a step of SGD with momentum that is not made.
 
     Args:
-        variables, buffers: lists of [...], the momentum's buffers being sums of gradients.
-        rows: a list of [K, ...].
-        weights: of the rows, [K].
+        value: of the variable.
+        direction: that it is moved against.
+        buffer: of the momentum, a sum of gradients.
         rate, momentum, decay: of the optimiser.
     """
-    return [
-        value - rate * (momentum * buffer + tf.tensordot(tf.cast(weights, row.dtype), row, 1) + decay * value)
-        for value, row, buffer in zip(variables, rows, buffers, strict=True)
-    ]
+    return value - rate * (momentum * buffer + direction + decay * value)
 
 
-def meta_gradient(rows, after, rate):
+def meta_gradient(rows: list, after: list, rates: list, count: int):
     """The gradient of the weights: -rate <g_k, grad F>, exact where F is taken at the virtual step.
 
     Args:
-        rows: a list of [K, ...] of the training batch.
-        after: a list of [...], the gradient at the virtual step of the primary tasks' losses on the second batch.
-        rate: of the virtual step.
+        rows: of the training batch, of each variable {number of the task: gradient [...]}.
+        after: of each variable the gradient [...] at the virtual step of the primary tasks' losses on the second batch.
+        rates: of the virtual step, of each variable.
+        count: of the tasks, K.
 
     Returns:
         [K].
     """
-    pairs = [tf.reshape(row * other, [row.shape[0], -1]) for row, other in zip(rows, after, strict=True)]
-    return -rate * tf.add_n([tf.reduce_sum(products, 1) for products in pairs])
+    found = [[] for _ in range(count)]
+    for gradients, other, rate in zip(rows, after, rates, strict=True):
+        for k, gradient in gradients.items():
+            found[k].append(-rate * tf.reduce_sum(gradient * other))
+    return tf.stack([tf.add_n(parts) for parts in found])
 
 
 def _of_mean_one(values, present):

@@ -16,6 +16,7 @@ from mtl_tf.registry import Registry
 
 # Other names of options: the symbols of the formulas.
 _SYMBOLS = {"T": "temperature", "z": "reference", "b": "base", "lambda": "lam", "step_size": "eta"}
+_SYMBOLS |= {"rate": "inner_rate"}
 FLOAT32 = float(np.finfo(np.float32).eps)
 
 
@@ -40,18 +41,24 @@ class Method:
     """A method with its options.
 
     Args:
-        count: of the tasks, K.
+        count: of the tasks, K; None = not known yet, which does for looking at what the method is.
         options: an instance of its `Options`; None = their defaults.
 
     Attributes:
-        Options: its options.
+        name: of a method from outside, for `mtl_tf.register`; built-in ones have theirs in the tables.
+        Options: its options; one that other methods have too is of the same type.
+        REQUIRED: what every method has of its own.
     """
+
+    REQUIRED: ClassVar[tuple[str, ...]] = ("weights",)
+
+    name: ClassVar[str] = ""
 
     @dataclasses.dataclass(frozen=True)
     class Options(Section):
         """None."""
 
-    def __init__(self, count: int, options: Section | None = None):
+    def __init__(self, count: int | None, options: Section | None = None):
         self.count, self.options = count, options or self.Options()
 
     @property
@@ -72,7 +79,12 @@ class Method:
 class Scalarizer(Method):
     """Gives the weight of every loss.
 
+    Args:
+        count, options: see `Method`.
+        rate: learning rate of the weights; None = that of the class.
+
     Attributes:
+        rate: learning rate of the weights, as published; 0 = they are not learned by steps.
         needs_losses: the weights depend on the losses of this step.
         needs_norms: `update` needs the norms of the rows.
         needs_after: `update` needs the losses of the same batch after the step.
@@ -88,6 +100,16 @@ class Scalarizer(Method):
     needs_meta: ClassVar[bool] = False
     positive: ClassVar[bool] = False
     scaling: ClassVar[str] = ""
+    rate: float = 0.0
+
+    def __init__(self, count: int | None, options: Section | None = None, rate: float | None = None):
+        super().__init__(count, options)
+        self.rate = type(self).rate if rate is None else rate
+
+    @property
+    def floor(self) -> float | None:
+        """What every loss has to be at least; None = any."""
+        return 0.0 if self.positive else None
 
     def weights(self, state, losses, present, share, draws=None):
         """The weights of the losses, on the method's own scale; no gradient flows through them.
@@ -144,7 +166,7 @@ class Aggregator(Method):
     smooths: ClassVar[bool] = False
     specific: ClassVar[str] = "unweighted"
 
-    def __init__(self, count: int, options: Section | None = None, epsilon: float = FLOAT32):
+    def __init__(self, count: int | None, options: Section | None = None, epsilon: float = FLOAT32):
         super().__init__(count, options)
         self.epsilon = epsilon
 
@@ -187,6 +209,7 @@ class Aggregator(Method):
 class DirectionAggregator(Aggregator):
     """One whose direction is no weighted sum of the rows."""
 
+    REQUIRED = ("direction",)
     input = "rows"
 
     def direction(self, rows, active, draws):
@@ -203,13 +226,13 @@ class DirectionAggregator(Aggregator):
         raise NotImplementedError
 
 
-def made(table: Registry, name: str, count: int, options: dict, **others) -> Method:
+def made(table: Registry, name: str, count: int | None, options: dict, **others) -> Method:
     """A method by name.
 
     Args:
         table: SCALARIZERS or AGGREGATORS.
         name: of the method.
-        count: of the tasks.
+        count: of the tasks; None = not known yet.
         options: of the method, by name; the symbols of the formulas are taken too.
         others: more arguments of its class.
 
@@ -221,7 +244,8 @@ def made(table: Registry, name: str, count: int, options: dict, **others) -> Met
         raise UsageError(f"no {table.what} is called {name!r}; {did_you_mean(str(name), table, known)}")
     kind = table[name]
     known = [field.name for field in dataclasses.fields(kind.Options)]
-    options = {_SYMBOLS.get(key, key) if key not in known else key: value for key, value in options.items()}
+    symbols = {symbol: meant for symbol, meant in _SYMBOLS.items() if symbol not in known and meant in known}
+    options = {symbols.get(key, key): value for key, value in options.items()}
     for option in options:
         if option not in known:
             has = f"its options are {', '.join(known)}" if known else "it has no options"

@@ -2,8 +2,7 @@
 
 import dataclasses
 
-import tensorflow as tf
-
+from mtl_tf.balancing.lazy import tf
 from mtl_tf.balancing.methods import Scalarizer, Slot
 from mtl_tf.balancing.scalarizers import LEAST, added, emptied, means, number_of, softmax
 from mtl_tf.errors import UsageError
@@ -71,9 +70,9 @@ class Stch(_Measured):
         reference: tuple[float, ...] = option((), "z of static, one number a task; none = 0")
         warmup_epoch: int = option(4, "the epoch of mtl, from 0", minimum=0)
 
-    def __init__(self, count, options=None):
-        super().__init__(count, options)
-        if self.options.reference and len(self.options.reference) != count:
+    def __init__(self, count, options=None, rate=None):
+        super().__init__(count, options, rate)
+        if count and self.options.reference and len(self.options.reference) != count:
             raise UsageError(f"reference takes {count} numbers, one a task; got {len(self.options.reference)}")
         self._static = self.options.variant == "static"
         self.positive = not self._static

@@ -1,6 +1,10 @@
-"""The rows of the Jacobian: a list of [K, ...], the gradients of the K losses by each shared variable."""
+"""The rows of the Jacobian: the gradients of the K losses by each shared variable.
 
-import tensorflow as tf
+As a list of [K, ...], one of each variable, or as they come from a tape: for each variable the gradients of the losses
+that reach it, by the number of the task. The latter are not put together, which would take their memory twice.
+"""
+
+from mtl_tf.balancing.lazy import tf
 
 _NOTHING = 1e-30  # the square of a norm that is zero; of unscaled float32 gradients
 _NEGLIGIBLE = 1e-14  # the same, over the largest: below what float32 resolves beside it
@@ -42,9 +46,10 @@ def taking_part(norms_squared, present):
 
     One that is not finite takes part, so that the direction is not finite either.
     """
-    known = tf.where(present & tf.math.is_finite(norms_squared), norms_squared, 0.0)
-    least = tf.maximum(_NEGLIGIBLE * tf.reduce_max(known), _NOTHING)
-    return present & ~(norms_squared <= least)
+    finite = tf.math.is_finite(norms_squared)
+    least = tf.maximum(_NEGLIGIBLE * tf.reduce_max(tf.where(present & finite, norms_squared, 0.0)), _NOTHING)
+    # Of NaN asked for by name: TensorFlow turns "not at most" into "more" when it optimises a graph.
+    return present & ((norms_squared > least) | ~finite)
 
 
 def combine(rows: list, weights) -> list:
@@ -69,3 +74,48 @@ def _flat(row):
 
 def _per_row(values, row):
     return tf.reshape(values, [-1] + [1] * (len(row.shape) - 1))
+
+
+# === As they come from a tape ===
+
+
+def products(gradients: dict, count: int, others: dict | None = None):
+    """The inner products of the gradients by one variable, float64 [K, K]; see `gramian`.
+
+    Args:
+        gradients: number of the task -> tensor [...].
+        count: of the tasks, K.
+        others: the same of another batch; None = the same.
+    """
+    symmetric = others is None
+    found = {}
+    for k, one in gradients.items():
+        for m, other in (gradients if symmetric else others).items():
+            if symmetric and (m, k) in found:
+                found[k, m] = found[m, k]
+            elif symmetric and m == k:
+                found[k, k] = tf.cast(2.0 * tf.nn.l2_loss(one), tf.float64)
+            else:
+                found[k, m] = tf.cast(tf.reduce_sum(one * other), tf.float64)
+    zero = tf.zeros([], tf.float64)
+    return tf.stack([[found.get((k, m), zero) for m in range(count)] for k in range(count)])
+
+
+def weighted_sum(gradients: dict, weights):
+    """The weighted sum of the gradients by one variable; one of weight 0 adds nothing, whatever it is.
+
+    Args:
+        gradients: see `products`.
+        weights: float [K].
+    """
+    dtype = next(iter(gradients.values())).dtype
+    wide = tf.float32 if dtype in (tf.float16, tf.bfloat16) else dtype  # a weight may be too large for 16 bits
+    weights = tf.cast(weights, wide)
+    parts = [tf.math.multiply_no_nan(tf.cast(gradient, wide), weights[k]) for k, gradient in gradients.items()]
+    return tf.cast(tf.add_n(parts), dtype)
+
+
+def stacked(gradients: dict, count: int):
+    """The same as one tensor [K, ...], with zeros for what is not there."""
+    known = next(iter(gradients.values()))
+    return tf.stack([gradients.get(k, tf.zeros_like(known)) for k in range(count)])

@@ -2,8 +2,7 @@
 
 import dataclasses
 
-import tensorflow as tf
-
+from mtl_tf.balancing.lazy import tf
 from mtl_tf.balancing.methods import Scalarizer, Slot
 from mtl_tf.options import Section, option
 

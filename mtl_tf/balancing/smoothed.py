@@ -1,7 +1,6 @@
 """An aggregator around another."""
 
-import tensorflow as tf
-
+from mtl_tf.balancing.lazy import tf
 from mtl_tf.balancing.methods import Aggregator, Slot
 
 

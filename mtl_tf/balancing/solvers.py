@@ -8,8 +8,8 @@ do not touch the rest.
 import functools
 
 import numpy as np
-import tensorflow as tf
 
+from mtl_tf.balancing.lazy import tf
 from mtl_tf.errors import UsageError
 
 LARGEST = 8  # tasks whose subsets are enumerated: 256 systems of 8 x 8
@@ -33,11 +33,11 @@ def _on_cpu(solver):
 
 def _compiled(solver):
     """The same for one that iterates: its graph is built once for each number of tasks, so that numbers are tensors."""
-    graph = tf.function(solver, autograph=False)
+    graph = functools.cache(lambda: tf.function(solver, autograph=False))
 
     @functools.wraps(solver)
     def run(gramian, number, *others):
-        return graph(gramian, tf.constant(number, tf.float64), *others)
+        return graph()(gramian, tf.constant(number, tf.float64), *others)
 
     return _on_cpu(run)
 

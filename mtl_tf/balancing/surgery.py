@@ -2,12 +2,13 @@
 
 import dataclasses
 
-import tensorflow as tf
-
 from mtl_tf.balancing import solvers
+from mtl_tf.balancing.lazy import tf
 from mtl_tf.balancing.methods import Aggregator, DirectionAggregator, Slot
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
+
+_VARIABLES = 2**32  # tells the draws of one variable from those of another, at this and any other step
 
 
 class PcGrad(Aggregator):
@@ -81,7 +82,7 @@ class GradDrop(DirectionAggregator):
 
     def __init__(self, count, options=None, **others):
         super().__init__(count, options, **others)
-        if len(self.options.leak) not in (1, count):
+        if count and len(self.options.leak) not in (1, count):
             raise UsageError(f"leak takes one number or {count}, one a task; got {len(self.options.leak)}")
 
     def factor(self, number):
@@ -90,8 +91,9 @@ class GradDrop(DirectionAggregator):
 
     def draws(self, seed, shapes=()):
         """Uniform numbers, one an element: a list of float32 [...], one of each variable."""
+        seed = tf.cast(seed, tf.int64)
         return [
-            tf.random.stateless_uniform(shape, seed + tf.constant([0, place], seed.dtype), alg="philox")
+            tf.random.stateless_uniform(shape, seed + tf.constant([_VARIABLES * place, 0], tf.int64), alg="philox")
             for place, shape in enumerate(shapes)
         ]
 

@@ -2,10 +2,9 @@
 
 import dataclasses
 
-import tensorflow as tf
-
 from mtl_tf.balancing import solvers
 from mtl_tf.balancing.aggregators import clipped
+from mtl_tf.balancing.lazy import tf
 from mtl_tf.balancing.methods import Aggregator, Slot
 from mtl_tf.balancing.rows import scaled, squares
 from mtl_tf.errors import UsageError
@@ -95,9 +94,9 @@ class SdmGrad(_OnSimplex):
         """Of sdmgrad."""
 
         lam: float = option(0.3, "how much the preference counts beside the weights", minimum=0.0)
-        niter: int = option(20, "steps of the weights in a step", minimum=1)
-        rate: float = option(10.0, "of these steps", minimum=0.0)
-        momentum: float = option(0.5, "of these steps, from 0 each time", minimum=0.0, maximum=1.0)
+        niter: int = option(20, "steps of the weights in a step of training", minimum=1)
+        inner_rate: float = option(10.0, "learning rate of the niter steps", minimum=0.0)
+        momentum: float = option(0.5, "of the niter steps, from 0 each time", minimum=0.0, maximum=1.0)
         max_norm: float = option(0.0, "longest direction, by the products of the two batches; 0 = any", minimum=0.0)
 
     def weights(self, state, gramian, active, share, draws=None, losses=None):
@@ -110,7 +109,7 @@ class SdmGrad(_OnSimplex):
 
         def step(now, velocity):
             velocity = options.momentum * velocity + tf.linalg.matvec(products, now + options.lam * share)
-            return solvers.project_simplex(now - options.rate * velocity, active), velocity
+            return solvers.project_simplex(now - options.inner_rate * velocity, active), velocity
 
         start = (now, tf.zeros_like(now))
         now, _ = tf.while_loop(lambda *_: True, step, start, maximum_iterations=options.niter)
@@ -241,7 +240,7 @@ class Pcd(Aggregator):
 
     def __init__(self, count, options=None, **others):
         super().__init__(count, options, **others)
-        if self.options.primary >= count:
+        if count and self.options.primary >= count:
             raise UsageError(f"primary is the index of a task, 0 to {count - 1}; got {self.options.primary}")
 
     @property

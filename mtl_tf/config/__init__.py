@@ -11,17 +11,20 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mtl_tf.config.balance import BalanceConfig
 from mtl_tf.config.data import DATA_SETS, AugmentConfig, DataConfig
-from mtl_tf.config.kinds import OfKinds
+from mtl_tf.config.kinds import OfArchitectures, OfKinds, Open, registered
 from mtl_tf.config.network import ENCODERS, ModelConfig
 from mtl_tf.config.training import LogConfig, LossConfig, OptimConfig, TrainConfig
 from mtl_tf.errors import UsageError, did_you_mean
+from mtl_tf.models.architectures import ARCHITECTURES
 from mtl_tf.options import Entry, Section, coerce, format_value, merged, option
 
 __all__ = [
     "DATA_SETS",
     "ENCODERS",
     "AugmentConfig",
+    "BalanceConfig",
     "Config",
     "DataConfig",
     "LogConfig",
@@ -104,8 +107,10 @@ class Config(Section):
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()
     model: ModelConfig = ModelConfig()
+    arch: OfArchitectures = dataclasses.field(default_factory=OfArchitectures)
     loss: LossConfig = LossConfig()
     task: OfKinds = dataclasses.field(default_factory=OfKinds)
+    balance: BalanceConfig = dataclasses.field(default_factory=BalanceConfig)
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
     log: LogConfig = LogConfig()
@@ -115,16 +120,29 @@ class Config(Section):
         object.__setattr__(self, "plugin", tuple(dict.fromkeys(map(os.path.abspath, self.plugin))))
         if len(set(self.tasks)) != len(self.tasks):
             raise UsageError(f"tasks={format_value(self.tasks)} names a task twice; name each task once")
-        if self.model.architecture == "distilled" and len(self.tasks) == 1:
+        if ARCHITECTURES[self.model.architecture].exchanges and len(self.tasks) == 1:
             raise UsageError(
-                "model.architecture=distilled exchanges features between tasks and needs at least two; "
-                f"tasks={format_value(self.tasks)}: use joint or branched"
+                f"model.architecture={self.model.architecture} exchanges features between tasks and needs at least "
+                f"two; tasks={format_value(self.tasks)}: use joint or branched"
             )
         if self.augment.cutmix + self.augment.classmix and self.train.batch_size < 2:
             raise UsageError(
                 "augment.cutmix and augment.classmix paste from another sample of the batch, but "
                 f"train.batch_size={self.train.batch_size}; make it 2 or more"
             )
+        self.balance.check(self.tasks, self.train, self.model)
+
+        for name in self.arch.changed:
+            if name != self.model.architecture:
+                raise UsageError(
+                    f"arch.{name}.* are options of {name}, but model.architecture={self.model.architecture}; leave "
+                    "them out, or choose it"
+                )
+
+    @property
+    def arch_options(self) -> Section | None:
+        """The options of the architecture; None = it has none."""
+        return self.arch.get(self.model.architecture)
 
 
 def leaves(config: Any = Config, prefix: str = "") -> dict[str, dataclasses.Field]:
@@ -135,26 +153,28 @@ def leaves(config: Any = Config, prefix: str = "") -> dict[str, dataclasses.Fiel
         if "help" in field.metadata:
             found[name] = field
         else:
-            for part, section in _sections(field.type).items():
-                found |= leaves(section, f"{name}.{part}")
+            for part, section in _sections(field).items():
+                found |= leaves(section, prefix + part)
     return found
 
 
-def _sections(kind):
-    """Prefix -> section of a branch of the tree: itself, or one for each kind of task."""
-    return {f"{part}.": each for part, each in kind.sections().items()} if issubclass(kind, OfKinds) else {"": kind}
+def _sections(field):
+    """Prefix -> section of a branch of the tree: itself, or each of its parts, of which one may have no name."""
+    if not issubclass(field.type, Open):
+        return {f"{field.name}.": field.type}
+    return {f"{field.name}.{part}." if part else "": section for part, section in field.type.sections().items()}
 
 
 def leaf_of(name: str) -> tuple[str, str]:
     """The leaf that a name means, of today or from before, and which entry of it ("" = all of it)."""
     name = OLD_NAMES.get(name, name)
     leaf, _, entry = name.rpartition(".")
-    return (leaf, entry) if leaf in _with_entries(tuple(OfKinds.sections())) else (name, "")
+    return (leaf, entry) if leaf in _with_entries(registered()) else (name, "")
 
 
 @functools.cache
-def _with_entries(kinds):
-    del kinds  # there are others after each plugin
+def _with_entries(names):
+    del names  # there are others after each plugin
     return {name for name, field in leaves().items() if field.type == tuple[Entry, ...]}
 
 
@@ -201,13 +221,18 @@ def by_option(content: Mapping[str, Any], tables: bool = False, prefix: str = ""
 
 def values(config: Config) -> dict[str, Any]:
     """Dotted name -> value of every leaf."""
-    found = {}
-    for name in leaves():
-        node = config
-        for part in name.split("."):
-            node = node[part] if isinstance(node, Mapping) else getattr(node, part)
-        found[name] = node
-    return found
+    return dict(_values(config, ""))
+
+
+def _values(section, prefix):
+    for field in dataclasses.fields(section):
+        value = getattr(section, field.name)
+        if "help" in field.metadata:
+            yield prefix + field.name, value
+            continue
+        parts = value.values() if isinstance(value, Open) else (value,)
+        for part, each in zip(_sections(field), parts, strict=True):
+            yield from _values(each, prefix + part)
 
 
 def value_of(config: Config, name: str) -> Any:
@@ -226,7 +251,7 @@ def changed(named: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     found = dict(named)
     for name, value in changes.items():
         leaf, entry = leaf_of(name)
-        if leaf in _with_entries(tuple(OfKinds.sections())):
+        if leaf in _with_entries(registered()):
             value = (Entry(entry, coerce(field_of(name), value)),) if entry else coerce(field_of(leaf), value)
             value = merged(found.get(leaf, ()), value)
         found[leaf] = value
@@ -239,20 +264,30 @@ def from_values(named: Mapping[str, Any]) -> Config:
     Raises:
         UsageError: a value is not allowed.
     """
-    return _built(Config, changed({}, named))
+    named = changed({}, named)
+    for name in named.keys() - leaves().keys():
+        field_of(name)  # which says what is wrong
+    return _built(Config, named)
 
 
 def _built(kind, named):
-    """A section from the values below it."""
-    top: dict[str, Any] = {}
-    below: dict[str, dict[str, Any]] = {}
-    for name, value in named.items():
-        head, dot, rest = name.partition(".")
-        (below.setdefault(head, {}) if dot else top)[rest or head] = value
-    if issubclass(kind, OfKinds):
-        return kind({name: _built(section, below[name]) for name, section in kind.sections().items() if name in below})
-    types_of = {field.name: field.type for field in dataclasses.fields(kind)}
-    return kind(**top, **{name: _built(types_of[name], leaf) for name, leaf in below.items()})
+    """A section from the values of the leaves below it."""
+    found = {}
+    for field in dataclasses.fields(kind):
+        if "help" in field.metadata:
+            found |= {field.name: named[field.name]} if field.name in named else {}
+            continue
+        below = {}
+        for prefix, section in _sections(field).items():
+            values = {leaf: named[prefix + leaf] for leaf in leaves(section) if prefix + leaf in named}
+            if values:
+                below[prefix] = _built(section, values)
+        if issubclass(field.type, Open):
+            parts = zip(_sections(field), field.type.sections(), strict=True)
+            found[field.name] = field.type({part: below[prefix] for prefix, part in parts if prefix in below})
+        elif below:
+            (found[field.name],) = below.values()
+    return kind(**found)
 
 
 def replace(config: Config, **dotted: Any) -> Config:

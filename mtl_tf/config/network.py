@@ -4,7 +4,7 @@ import dataclasses
 
 from mtl_tf.errors import UsageError
 from mtl_tf.models.architectures import ARCHITECTURES
-from mtl_tf.models.encoders import ENCODERS
+from mtl_tf.models.encoders import ENCODERS, PYRAMIDS
 from mtl_tf.options import Section, format_value, option
 
 
@@ -20,7 +20,8 @@ class ModelConfig(Section):
     encoder: str = option("resnet34", "Shared encoder.", choices=ENCODERS)
     encoder_weights: str = option(
         "none",
-        "Initial encoder: none (random), imagenet (fetched once), or the path of a run or of a weight file.",
+        "Initial encoder: none (random), imagenet (fetched once), the name of another published checkpoint of it "
+        "(main.py encoders lists them), or the path of a run or of a weight file.",
     )
     weights: str = option(
         "none",
@@ -53,11 +54,28 @@ class ModelConfig(Section):
         lengths=(1, 2, 3),
     )
     squeeze_excitation: bool = option(False, "Squeeze-and-excitation in every residual block of the encoder.")
+    pyramid: str = option(
+        "simple",
+        "Plain transformers: features of strides 4 to 32 by transposed convolutions and pooling of tokens, or by DPT's "
+        "reassembly.",
+        choices=PYRAMIDS,
+        before="simple",
+    )
+    drop_path: float = option(
+        0.0,
+        "Transformers: share of images for which a branch of the last block is left out while training; it rises from "
+        "0 over the blocks.",
+        minimum=0.0,
+        maximum=0.99,
+        before=0.0,
+    )
     recompute: bool = option(
         False, "Compute activations again for the gradient instead of keeping them: less memory, more time."
     )
     gate_init: str = option(
-        "zeros", "distilled: initial gates of the attention, half open or random.", choices=("zeros", "default")
+        "zeros",
+        "distilled, padnet, mtinet: initial gates of the attention, half open or random.",
+        choices=("zeros", "default"),
     )
 
     def __post_init__(self):

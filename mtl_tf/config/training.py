@@ -50,6 +50,13 @@ class OptimConfig(Section):
         0.0, "Largest norm of the gradient over all weights, before weight decay; 0 = not clipped.", minimum=0.0
     )
     encoder_rate: float = option(1.0, "Factor of the learning rate for the encoder.", minimum=0.0)
+    exchange_rate: float = option(
+        1.0,
+        "Factor of the learning rate for units through which tasks exchange features (cross_stitch, nddr, ltb); 100 in "
+        "the papers of the first two.",
+        minimum=0.0,
+        before=1.0,
+    )
     layer_decay: float = option(
         1.0, "Factor of the encoder's rate from each stage to the one before it.", minimum=0.0, maximum=1.0
     )

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from mtl_tf import config as configuration
 from mtl_tf import keys
 from mtl_tf.atomic import leads_out, write_text
+from mtl_tf.balancing.configured import balance_of
 from mtl_tf.errors import UsageError, did_you_mean
 from mtl_tf.parsing import parse_json
 from mtl_tf.selection import found_by
@@ -130,6 +131,7 @@ class Descriptor:
                 )
         if not any(loss_weight(config, task) for task in tasks):
             raise UsageError(f"loss.weights is 0 for all that is trained; {trained}: give one of them a weight")
+        balance_of(config, tasks)
         for kind in config.task.changed:
             if kind not in kinds and not KINDS[kind].usual:
                 raise UsageError(

@@ -5,6 +5,7 @@ A batch is a dict: "image" float32 (B, H, W, 3) RGB in 0..255; for each of `conf
 """
 
 import contextlib
+import copy
 import functools
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from mtl_tf.config import Config
+from mtl_tf.config import Config, replace
 from mtl_tf.data import augment as augmentation
 from mtl_tf.data import geometry
 from mtl_tf.data.derived import complete
@@ -66,7 +67,7 @@ class TrainingData:
         self.tasks = {name: descriptor[name] for name in source.tasks}
         self._reads = {name: descriptor[name] for name in source.reads}
         self.batch_size = config.train.batch_size
-        self.schedule = Schedule([len(part) for part in source.parts], source.weights, self.batch_size, config.seed)
+        self.schedule = self._schedule(config.seed)
         self.steps_per_epoch = self.schedule.steps_per_epoch
         if not self.steps_per_epoch:
             raise UsageError(
@@ -84,6 +85,16 @@ class TrainingData:
         self._reader = Reader(source, config, descriptor)
         fixed = config.data.image_size or config.data.crop_size
         self._size = (None, None) if fixed else self._reader.demand_one_size()
+
+    def reordered(self, seed: int) -> "TrainingData":
+        """The same samples in the order and with the augmentation of another seed; what is kept of them is shared."""
+        other = copy.copy(self)
+        other.config = replace(self.config, seed=seed)
+        other.schedule = self._schedule(seed)
+        return other
+
+    def _schedule(self, seed):
+        return Schedule([len(part) for part in self.source.parts], self.source.weights, self.batch_size, seed)
 
     def told(self) -> str:
         """Of a mix of data sets, what each batch holds; of one, nothing."""

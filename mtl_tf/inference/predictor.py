@@ -13,6 +13,7 @@ from mtl_tf.config import replace
 from mtl_tf.data import geometry
 from mtl_tf.errors import UsageError
 from mtl_tf.inference.runs import is_saved_model, open_run, read_configuration
+from mtl_tf.models.choice import pruned
 from mtl_tf.models.folding import fold_batch_norm
 from mtl_tf.parsing import parse_json
 from mtl_tf.plain_paths import plain_path
@@ -157,10 +158,11 @@ def load(path: str | pathlib.Path, weights: str = "best", precision: str = "floa
 def answer_module(
     run_dir: pathlib.Path, weights: str = "best", precision: str = "float32"
 ) -> tuple[AnswerModule, tuple[Task, ...]]:
-    """The functions of a run's best (or averaged) weights, batch norm folded, whatever it was trained in."""
+    """The functions of a run's best (or averaged) weights, pruned, batch norm folded, whatever it was trained in."""
     config = replace(read_configuration(run_dir), run_dir=str(run_dir), weights=weights, precision=precision)
     run = open_run(replace(config, model__recompute=False))
-    return AnswerModule(fold_batch_norm(run.model), run.tasks, config.data.image_size, config.data.fit), run.tasks
+    model = fold_batch_norm(pruned(run.model))
+    return AnswerModule(model, run.tasks, config.data.image_size, config.data.fit), run.tasks
 
 
 def _from_saved_model(path):

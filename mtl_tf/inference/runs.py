@@ -87,7 +87,7 @@ def open_run(config: Config) -> TrainedRun:
     descriptor = read(config.run_dir)
     tasks = descriptor.tasks(config)
     with _arithmetic(config.precision):
-        model = build_model(config.model, tasks)
+        model = build_model(config.model, tasks, config.arch_options)
     load_weights(model, weights)
     return TrainedRun(config, descriptor, tasks, model)
 

@@ -20,5 +20,6 @@ argmax = chosen.argmax
 new_draws = chosen.new_draws
 draw = chosen.draw
 recompute = chosen.recompute
+repeated = chosen.repeated
 repeating = chosen.repeating
 move_with_momentum = chosen.move_with_momentum

@@ -71,6 +71,11 @@ def recompute(model: keras.Model, inputs: list) -> list:
     return keras.tree.flatten(outputs)
 
 
+def repeated(ago: int):
+    """Passes that repeat others serve the balancing of tasks, which runs on TensorFlow."""
+    raise NotImplementedError("a pass is repeated on TensorFlow only")
+
+
 def repeating() -> bool:
     """Whether this pass repeats the one before: here none does that anybody could see."""
     return False

@@ -116,6 +116,7 @@ def convolution(channels: int, filters: int, strides, padding: str, dilations, g
     # With groups and dilation in sixteen bits, oneDNN's gradient of the kernel is garbage, NaN in places.
     sound = not grouped or dense or dtype == "float32"
     native = not dilated or (sound and has_dilated_kernels(dtype))
+    plain = padding == "SAME" and max(strides) == 1 and (dense or not grouped)
 
     def depthwise(inputs, kernel):
         kernel = tf.transpose(kernel, (0, 1, 3, 2))  # (h, w, C, 1)
@@ -124,10 +125,45 @@ def convolution(channels: int, filters: int, strides, padding: str, dilations, g
     def convolve(inputs, kernel):
         if dense:
             kernel = block_diagonal(kernel, groups)
-        convolve = tf.nn.conv2d if native else tf.nn.convolution
-        return convolve(inputs, kernel, strides, padding, dilations=dilations)
+        if native:
+            return tf.nn.conv2d(inputs, kernel, strides, padding, dilations=dilations)
+        if plain and all(size % 2 for size in kernel.shape[:2]):
+            return _dilated(inputs, kernel, dilations)
+        return tf.nn.convolution(inputs, kernel, strides, padding, dilations=dilations)
 
     return depthwise if grouped and groups == filters == channels else convolve
+
+
+def _dilated(inputs, kernel, dilations):
+    """A dilated convolution (stride 1, zeros outside) where TensorFlow has the kernel of the answer alone.
+
+    The gradient of the inputs is the convolution of the upstream one by the turned kernel. That of each of the kernel's
+    places is a product of matrices, over the pixels whose neighbour at this place is inside the image.
+    """
+    tall, wide = kernel.shape[:2]
+    (down, across), dtype = dilations, kernel.dtype
+
+    @tf.custom_gradient
+    def convolve(inputs, kernel):
+        def gradient(upstream):
+            turned = tf.transpose(kernel[::-1, ::-1], (0, 1, 3, 2))
+            size = tf.shape(inputs)[1:3]
+
+            def at(row, column):
+                shift = tf.stack([(row - tall // 2) * down, (column - wide // 2) * across])
+                count = tf.maximum(size - tf.abs(shift), 0)
+                seen, seeing = tf.maximum(shift, 0), tf.maximum(-shift, 0)
+                ends = seen + count, seeing + count
+                pixels = inputs[:, seen[0] : ends[0][0], seen[1] : ends[0][1]]
+                pull = upstream[:, seeing[0] : ends[1][0], seeing[1] : ends[1][1]]
+                return tf.tensordot(pixels, pull, [[0, 1, 2], [0, 1, 2]])
+
+            of_kernel = tf.stack([tf.stack([at(row, column) for column in range(wide)]) for row in range(tall)])
+            return tf.nn.conv2d(upstream, turned, 1, "SAME", dilations=dilations), tf.cast(of_kernel, dtype)
+
+        return tf.nn.conv2d(inputs, kernel, 1, "SAME", dilations=dilations), gradient
+
+    return convolve(inputs, tf.convert_to_tensor(kernel))
 
 
 def block_diagonal(kernel, groups: int):
@@ -163,6 +199,25 @@ def _has_gradients(dtype, dilations=1, groups=1):
     return True
 
 
+@functools.cache
+def sums_in_float32(dtype: str) -> bool:
+    """Whether gradients in this type are summed in a wider one here: on GPUs, and on CPUs that oneDNN knows.
+
+    Elsewhere TensorFlow sums bfloat16 in bfloat16: 256 + 1 is 256 there, so that a bias, whose gradient is the sum over
+    all pixels, hardly learns.
+    """
+
+    @tf.function
+    def gradient(image, kernel, bias):
+        outputs = tf.nn.bias_add(tf.nn.conv2d(image, kernel, 1, "SAME"), bias)  # fused where there is such a kernel
+        return tf.gradients(outputs, [kernel, bias])
+
+    with tf.init_scope():
+        shapes = (1, 32, 32, 8), (1, 1, 8, 8), (8,)
+        sums = gradient(*(tf.ones(shape, dtype) for shape in shapes))
+        return all(float(tf.reduce_min(each)) == 1024 for each in sums)  # of as many pixels
+
+
 # === Resizing, and the largest channel ===
 
 
@@ -193,13 +248,28 @@ def new_draws() -> tf.Variable:
 
 
 def draw(draws: tf.Variable, shape):
-    """Uniform float32 numbers in 0..1: apart at every draw and on every replica, repeated inside `recompute`."""
+    """Uniform float32 numbers in 0..1: apart at every draw and on every replica, repeated inside `repeated`."""
     context = tf.distribute.get_replica_context()
     replica = context.replica_id_in_sync_group if context else 0
-    seed = tf.identity(draws) + tf.stack([tf.cast(replica, tf.int64), -1 if repeating() else 0])
+    seed = _start(draws) + tf.stack([tf.cast(replica, tf.int64), 0])
     if not repeating():
         draws.assign_add(tf.constant([0, 1], tf.int64))  # replicas take no list
     return tf.random.stateless_uniform(shape, seed)
+
+
+def _start(draws):
+    """The state that a pass draws from."""
+    known = getattr(_state, "starts", {})
+    return known[id(draws)] if id(draws) in known else tf.identity(draws) - tf.constant([0, _ago() or 0], tf.int64)
+
+
+@contextlib.contextmanager
+def _starting(starts):
+    before, _state.starts = getattr(_state, "starts", {}), starts
+    try:
+        yield
+    finally:
+        _state.starts = before
 
 
 # === Computing again ===
@@ -211,29 +281,40 @@ def recompute(model: keras.Model, inputs: list) -> list:
     Returns:
         Its outputs, flat.
     """
+    # When it is computed again, others may have called it since.
+    starts = {id(layer.draws): _start(layer.draws) for layer in model._flatten_layers() if hasattr(layer, "draws")}
     calls = 0
 
     def run(*tensors):
         nonlocal calls
         calls += 1
-        with _repeating() if calls > 1 else contextlib.nullcontext():
+        with _starting(starts), repeated(0) if calls > 1 and not repeating() else contextlib.nullcontext():
             return keras.tree.flatten(model(list(tensors), training=True))
 
     return tf.recompute_grad(run)(*inputs)
 
 
 @contextlib.contextmanager
-def _repeating():
-    _state.repeating = True
+def repeated(ago: int):
+    """Inside, a training pass repeats another: running statistics stay, and random layers draw what they draw there.
+
+    Args:
+        ago: how many passes ago the other was; 0 = it is the next one, -1 the one after that.
+    """
+    before, _state.ago = _ago(), ago
     try:
         yield
     finally:
-        _state.repeating = False
+        _state.ago = before
 
 
 def repeating() -> bool:
-    """Whether this pass repeats the one before: then state stays as it is, and random layers draw what they drew."""
-    return getattr(_state, "repeating", False)
+    """Whether this pass repeats another."""
+    return _ago() is not None
+
+
+def _ago():
+    return getattr(_state, "ago", None)
 
 
 # === Updates ===

@@ -10,10 +10,16 @@ from mtl_tf.models.upsampled import UpsampledConv2D
 _COUNTED = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense, UpsampledConv2D)
 
 
+def parameters(layer: keras.Layer) -> int:
+    """How many numbers a layer, or a network, learns."""
+    return sum(math.prod(variable.shape) for variable in layer.trainable_variables)
+
+
 def multiply_adds(model: keras.Model, size: tuple[int, int]) -> int:
     """Multiply-adds of one forward pass over one image; biases, batch norm and resizing are not counted.
 
-    Those that define the network: `UpsampledConv2D` does fewer.
+    Those that define the network: `UpsampledConv2D` does fewer. A layer that multiplies activations with each other
+    says its own: `multiply_adds(*input_shapes)`.
 
     Args:
         model: functional, from an image (B, H, W, 3).
@@ -36,6 +42,10 @@ def _count(model, inputs):
         elif isinstance(layer, _COUNTED):
             # A kernel (h, w, in, out), or (in, out), is applied once for each position of what comes out.
             total += math.prod(outputs.shape[:-1]) * math.prod(layer.kernel.shape)
+        elif isinstance(layer, keras.layers.Conv2DTranspose):  # once for each position of what goes in
+            total += math.prod(args[0].shape[:-1]) * math.prod(layer.kernel.shape)
+        elif hasattr(layer, "multiply_adds"):
+            total += layer.multiply_adds(*(x.shape for x in keras.tree.flatten(args)))
         return outputs
 
     given = keras.tree.pack_sequence_as(model.input, inputs)

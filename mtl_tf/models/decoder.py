@@ -9,7 +9,9 @@ import keras
 
 from mtl_tf.models.aspp import CHANNELS
 from mtl_tf.models.layers import ResizeLike, bn_relu, conv_bn_relu, pytorch_uniform, scope
+from mtl_tf.models.outputs import graph_name
 from mtl_tf.models.upsampled import UpsampledConv2D
+from mtl_tf.tasks import Task
 
 SKIP_CHANNELS = 48
 
@@ -46,20 +48,39 @@ def build_decoder(skip_channels: Sequence[int], enabled: bool, path: str) -> ker
     return keras.Model([feature, *skips], x, name=path.replace("/", "_"))
 
 
-def build_head(channels: int, path: str, in_channels: int = CHANNELS) -> keras.Model:
+def build_head(channels: int, path: str, in_channels: int = CHANNELS, deviation: float | None = None) -> keras.Model:
     """The 1x1 convolution with bias that answers: (B, h, w, in_channels) -> (B, h, w, channels).
 
-    It computes in float32 whatever the policy: 16 bits would quantise depth to tens of centimetres.
+    It computes in float32 whatever the policy: 16 bits would quantise depth to tens of centimetres. It starts as
+    PyTorch's, or normal with a standard deviation of `deviation` and no bias.
     """
     feature = keras.Input((None, None, in_channels), name="feature")
     bound = in_channels**-0.5
+    first = pytorch_uniform(), keras.initializers.RandomUniform(-bound, bound)
+    if deviation is not None:
+        first = keras.initializers.RandomNormal(stddev=deviation), "zeros"
     with scope(path):
         answer = keras.layers.Conv2D(
-            channels,
-            1,
-            kernel_initializer=pytorch_uniform(),
-            bias_initializer=keras.initializers.RandomUniform(-bound, bound),
-            dtype="float32",
-            name="conv",
+            channels, 1, kernel_initializer=first[0], bias_initializer=first[1], dtype="float32", name="conv"
         )(feature)
     return keras.Model(feature, answer, name=path.replace("/", "_"))
+
+
+def build_raw(
+    task: Task,
+    feature: keras.KerasTensor,
+    label: str = "",
+    channels: int | None = None,
+    deviation: float | None = None,
+) -> keras.KerasTensor:
+    """The raw head of a task (B, h, w, channels) of a feature (B, h, w, C).
+
+    Args:
+        task: whose it is.
+        feature: of the task.
+        label: of the output, see `mtl_tf.models.architectures`.
+        channels: None = those of the task's answer.
+        deviation: of its kernel in the beginning, see `build_head`.
+    """
+    path = graph_name(f"{task.name}/head{label}")
+    return build_head(channels or task.channels, path, feature.shape[-1], deviation)(feature)

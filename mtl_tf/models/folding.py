@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from mtl_tf.models.layers import BatchNorm
+from mtl_tf.models.reach import calls_of
 from mtl_tf.models.upsampled import UpsampledConv2D
 
 _FOLDABLE = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, UpsampledConv2D)
@@ -53,15 +54,19 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
 
 def _pairs(model) -> dict[str, keras.layers.Layer]:
     """Name of a convolution -> the batch norm that it is folded with."""
-    layers = [layer for layer in model.operations if not isinstance(layer, keras.layers.InputLayer)]
-    uses = collections.Counter(id(tensor) for layer in layers for tensor in keras.tree.flatten(layer.input))
+    calls = calls_of(model)  # a layer may be one of other models too
+    uses = collections.Counter(id(tensor) for call in calls for tensor in call.input_tensors)
     uses.update(id(tensor) for tensor in keras.tree.flatten(model.outputs))
-    makers = {id(layer.output): layer for layer in layers if isinstance(layer, _FOLDABLE)}
+    makers = {id(call.outputs[0]): call.operation for call in calls if isinstance(call.operation, _FOLDABLE)}
+    times = collections.Counter(call.operation.name for call in calls)
     linear = keras.activations.linear
     found = {}
-    for norm in layers:
-        maker = makers.get(id(norm.input)) if isinstance(norm, BatchNorm) else None
-        if maker is not None and uses[id(norm.input)] == 1 and getattr(maker, "activation", linear) is linear:
+    for call in calls:
+        norm, source = call.operation, id(call.input_tensors[0]) if call.input_tensors else None
+        maker = makers.get(source) if isinstance(norm, BatchNorm) else None
+        if maker is None or uses[source] > 1 or getattr(maker, "activation", linear) is not linear:
+            continue
+        if times[norm.name] == times[maker.name] == 1:
             found[maker.name] = norm
     return found
 

@@ -26,12 +26,14 @@ class BatchNorm(keras.layers.Layer):
     Args:
         momentum: weight of the old running statistics at each step.
         epsilon: added to the variance.
+        gamma_initializer: of the factors; "zeros" for a branch that adds nothing in the beginning.
     """
 
-    def __init__(self, momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, **kwargs):
+    def __init__(self, momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, gamma_initializer="ones", **kwargs):
         super().__init__(**kwargs)
         self.momentum = momentum
         self.epsilon = epsilon
+        self.gamma_initializer = gamma_initializer
 
     def build(self, input_shape):
         shape = (input_shape[-1],)
@@ -47,7 +49,7 @@ class BatchNorm(keras.layers.Layer):
                 aggregation="only_first_replica",
             )
 
-        self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones", autocast=False)
+        self.gamma = self.add_weight(name="gamma", shape=shape, initializer=self.gamma_initializer, autocast=False)
         self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros", autocast=False)
         self.moving_mean = running("moving_mean", "zeros")
         self.moving_variance = running("moving_variance", "ones")
@@ -73,21 +75,35 @@ class BatchNorm(keras.layers.Layer):
         return input_shape
 
     def get_config(self):
-        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+        own = {"momentum": self.momentum, "epsilon": self.epsilon, "gamma_initializer": self.gamma_initializer}
+        return {**super().get_config(), **own}
+
+
+def ceil_of(side, size: int):
+    """side / size, rounded up, of a number or a tensor; None, for a side that is not known yet, stays None."""
+    return None if side is None else -(-side // size)
 
 
 @keras.saving.register_keras_serializable("mtl_tf")
 class Conv2D(keras.layers.Conv2D):
-    """Keras' convolution, by the machine's own kernels for dilation and for groups where it has them."""
+    """Keras' convolution, by the machine's own kernels for dilation and for groups where it has them.
+
+    A strided 1x1 convolution of fewer than 16 channels takes every so many pixels first, which is the same: oneDNN
+    writes past the end of the gradient of its kernel, and the process crashes.
+    """
 
     def build(self, input_shape):
         super().build(input_shape)
-        sampling = self.strides, self.padding, self.dilation_rate, self.groups
+        strides, self._every = self.strides, (1, 1)
+        if self.kernel_size == (1, 1) and input_shape[-1] < 16:
+            strides, self._every = self._every, strides
+        sampling = strides, self.padding, self.dilation_rate, self.groups
         self._convolve = kernels.convolution(input_shape[-1], self.filters, *sampling, self.compute_dtype)
 
     def convolution_op(self, inputs, kernel):
         """Convolves (B, H, W, C)."""
-        return self._convolve(inputs, kernel)
+        down, across = self._every
+        return self._convolve(inputs if self._every == (1, 1) else inputs[:, ::down, ::across], kernel)
 
 
 @keras.saving.register_keras_serializable("mtl_tf")
@@ -109,11 +125,15 @@ class DropPath(keras.layers.Layer):
     def build(self, input_shape):
         self.draws = kernels.new_draws()
 
+    def noise_shape(self, inputs):
+        """Of the random numbers: one for each image."""
+        return (ops.shape(inputs)[0], *(1 for _ in inputs.shape[1:]))
+
     def call(self, inputs, training=False):
-        """Scales every image of (B, ...) by 0 or 1 / (1 - rate)."""
+        """Scales every image of (B, ...), or every value, by 0 or 1 / (1 - rate)."""
         if not training or not self.rate:
             return inputs
-        kept = kernels.draw(self.draws, (ops.shape(inputs)[0], *(1 for _ in inputs.shape[1:]))) >= self.rate
+        kept = kernels.draw(self.draws, self.noise_shape(inputs)) >= self.rate
         return inputs * ops.cast(ops.cast(kept, "float32") / (1 - self.rate), inputs.dtype)
 
     def compute_output_shape(self, input_shape):
@@ -124,16 +144,43 @@ class DropPath(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("mtl_tf")
-class LayerScale(keras.layers.Layer):
-    """A learnt factor for every channel of a residual branch: Touvron et al., CaiT, ICCV 2021."""
+class Dropout(DropPath):
+    """Leaves out single values while training, and scales up those it keeps (Srivastava et al., JMLR 2014).
 
-    def __init__(self, initial, **kwargs):
+    Which follows from a seed and the number of calls, as with `DropPath`.
+    """
+
+    def noise_shape(self, inputs):
+        return ops.shape(inputs)
+
+
+@keras.saving.register_keras_serializable("mtl_tf")
+class SpatialDropout(DropPath):
+    """Leaves out whole channels while training, and scales up those it keeps (Tompson et al., CVPR 2015).
+
+    Which follows from a seed and the number of calls, as with `DropPath`.
+    """
+
+    def noise_shape(self, inputs):
+        return (ops.shape(inputs)[0], 1, 1, inputs.shape[-1])
+
+
+@keras.saving.register_keras_serializable("mtl_tf")
+class LayerScale(keras.layers.Layer):
+    """A learnt factor for every channel of a residual branch: Touvron et al., CaiT, ICCV 2021.
+
+    Args:
+        initial: what all begin with.
+        parameter: name of the variable.
+    """
+
+    def __init__(self, initial, parameter="gamma", **kwargs):
         super().__init__(**kwargs)
-        self.initial = initial
+        self.initial, self.parameter = initial, parameter
 
     def build(self, input_shape):
         initializer = keras.initializers.Constant(self.initial)
-        self.gamma = self.add_weight(name="gamma", shape=(input_shape[-1],), initializer=initializer)
+        self.gamma = self.add_weight(name=self.parameter, shape=(input_shape[-1],), initializer=initializer)
 
     def call(self, inputs):
         return inputs * self.gamma
@@ -142,7 +189,7 @@ class LayerScale(keras.layers.Layer):
         return input_shape
 
     def get_config(self):
-        return {**super().get_config(), "initial": self.initial}
+        return {**super().get_config(), "initial": self.initial, "parameter": self.parameter}
 
 
 @keras.saving.register_keras_serializable("mtl_tf")

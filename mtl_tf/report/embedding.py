@@ -73,10 +73,10 @@ def finite(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, fl
     return sorted(found.items())
 
 
-def thinned(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float]]:
-    """The finite points, averaged down to at most `MOST_POINTS`."""
+def thinned(points: Sequence[tuple[float, float | None]], most: int = MOST_POINTS) -> list[tuple[float, float]]:
+    """The finite points, averaged down to at most so many."""
     unique = finite(points)
-    size = math.ceil(len(unique) / MOST_POINTS)
+    size = math.ceil(len(unique) / most)
     if size <= 1:
         return unique
     chunks = [unique[i : i + size] for i in range(0, len(unique), size)]

@@ -4,7 +4,6 @@ Every section comes from a file of the run directory and is left out where that 
 still training has a page as well.
 """
 
-import dataclasses
 import os
 import shlex
 from collections.abc import Sequence
@@ -15,14 +14,13 @@ from mtl_tf import config as configuration
 from mtl_tf.atomic import write_text
 from mtl_tf.errors import UsageError
 from mtl_tf.options import format_value
-from mtl_tf.report import embedding, scores
-from mtl_tf.report.document import Cell, Chart, DataTable, Figure, Line, Picture, render
+from mtl_tf.report import balancing, curves, scores
+from mtl_tf.report.document import Cell, DataTable, Figure, Picture, render
 from mtl_tf.report.histogram import histogram
 from mtl_tf.report.score_sets import ScoreSet, read_json, score_sets, suffix_of
 from mtl_tf.tasks import Task
 from mtl_tf.training.run_directory import read_table
 
-LOG_FROM = 30.0  # positive values that span more than this factor get a log axis
 MOST_IMAGES = 2000  # rows of the table of all images; of a larger split it would outweigh the rest of the page
 
 
@@ -50,13 +48,13 @@ def write_report(run_dir: Path, shown: Sequence[Picture], tasks: Sequence[Task] 
     paths = sorted(run_dir.glob("per_image_*.csv"), key=lambda path: (suffix_of(path) != first, path.name))
     images = {suffix_of(path): _rows(path) for path in paths}
     board = scores.Board(tasks)
-    charts = _charts(epochs, _rows(run_dir / "steps.csv"), board)
+    steps = _rows(run_dir / "steps.csv")
     top = sets[0] if sets else ScoreSet("", {"": {}}, {})
     evaluation = next(iter(top.columns.values()))
     classes = _classes(evaluation, top.baseline, board)
     page = render(
         "page.html.jinja",
-        [Figure("curves", "Curves", charts)] if charts else [],
+        _figures(epochs, steps, board),
         shown,
         tasks,
         name=run_dir.resolve().name,
@@ -74,6 +72,7 @@ def write_report(run_dir: Path, shown: Sequence[Picture], tasks: Sequence[Task] 
         all_images={name: _all_images(name, rows, board) for name, rows in images.items()},
         changed=[option for option in options if option[1] != option[2]],
         unchanged=[option for option in options if option[1] == option[2]],
+        conflicts=balancing.conflicts(run_dir / "conflicts.csv", steps, tasks),
         environment=_flat(read_json(run_dir / "environment.json")),
     )
     path = run_dir / "report.html"
@@ -206,79 +205,13 @@ def _classes(evaluation, baseline, board):
     return tables
 
 
-def _charts(epochs, steps, board):
-    """The curves of the run; one without any point is left out."""
-
-    def by_epoch(title, *columns, note="", **axis):
-        # metrics.csv tells the step of each epoch as well.
-        lines = [_line(label, name, epochs, ("epoch", "step")) for label, name in columns]
-        return Chart(title, tuple(line for line in lines if line), note, **axis)
-
-    def by_step(title, *columns, **axis):
-        lines = [_line(label, name, steps, ("step",)) for label, name in columns]
-        return Chart(title, tuple(line for line in lines if line), **axis)
-
-    def loss(title, name):
-        return _log_where_wide(by_epoch(title, ("train", f"train_{name}"), ("val", f"val_{name}")))
-
-    def scored(titles, *names):
-        """The first of the names is the one whose best epoch is told."""
-        labels = ["val"] if len(names) == 1 else [board.describe(name).label for name in names]
-        unit = board.describe(names[0]).unit.strip()
-        note = _best(epochs, names[0], board)
-        columns = zip(labels, names, strict=True)
-        return by_epoch(", ".join(filter(None, (titles, unit))), *columns, note=note, zero=unit == "%")
-
-    charts = [loss("Loss", "loss")]
-    charts += [loss(f"{board.title(task)} loss", f"loss_{task.name}") for task in board.tasks]
-    for task in board.tasks:
-        by_unit: dict[str, list[str]] = {}
-        for name in (f"{task.name}.{metric.name}" for metric in task.metrics if metric.main):
-            by_unit.setdefault(board.describe(name).unit, []).append(name)
-        for names in by_unit.values():
-            # Only percentages share an axis: what has no unit may be of any size.
-            together = [names] if board.describe(names[0]).unit == " %" else [[name] for name in names]
-            charts += [scored(_chart_title(board, task, found), *found) for found in together]
-    parts = [("train", "loss"), *((task.name, f"loss_{task.name}") for task in board.tasks)]
-    charts += [
-        scored("Total", "total"),
-        by_epoch("Learning rate", ("train", "learning_rate"), zero=True),
-        _log_where_wide(by_step("Training loss by step", *parts)),
-        by_step("Images a second", ("train", "images_per_second"), zero=True),
-        by_step("Step time, ms", ("step", "step_ms"), ("waiting for data", "wait_ms"), zero=True),
-    ]
-    return tuple(chart for chart in charts if chart.lines)
-
-
-def _chart_title(board, task, names):
-    if len(names) > 1:
-        return board.title(task)
-    label = board.describe(names[0]).label.removeprefix(f"{task.name} ")
-    return f"{board.title(task)}: {label}"
-
-
-def _line(label, name, rows, axes):
-    """A column over each of the axes that has points; None if there is none."""
-    points = {x: [(row[x], row.get(name)) for row in rows if row.get(x) is not None] for x in axes}
-    line = Line(label, {x: found for x, found in points.items() if embedding.finite(found)})
-    return line if line.points else None
-
-
-def _log_where_wide(chart):
-    """The chart on a log axis if its values are positive and span more than a factor of 30."""
-    values = [y for line in chart.lines for points in line.points.values() for _, y in points if y is not None]
-    wide = bool(values) and min(values) > 0 and max(values) / min(values) > LOG_FROM
-    return dataclasses.replace(chart, log=wide)
-
-
-def _best(epochs, name, board):
-    """The best value of a column and its epoch, in words."""
-    found = [(row[name], row["epoch"]) for row in epochs if row.get(name) is not None and row.get("epoch") is not None]
-    if not found:
-        return ""
-    metric = board.describe(name)
-    value, epoch = (max if metric.higher else min)(found)
-    return f"best {metric.show(value)} at epoch {epoch:g}"
+def _figures(epochs, steps, board):
+    """The charts of the run; a figure without any is left out."""
+    found = (
+        Figure("curves", "Curves", curves.charts(epochs, steps, board), "The number in each legend is the last value."),
+        Figure("balancing", "Balancing", balancing.charts(steps, board.tasks), balancing.NOTE),
+    )
+    return [figure for figure in found if figure.charts]
 
 
 def _extremes(rows, board):

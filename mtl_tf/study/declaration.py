@@ -13,6 +13,7 @@ from mtl_tf.tuning.space import SCORED_ON
 
 REPORT = pathlib.Path(__file__).parent / "report.toml"
 GIVEN = "given"  # encoder weights: those that the study's flags name
+ARCHITECTURES = "architectures"  # seeds: as many as --architecture_seeds says
 PUBLISHED = {"miou": "semseg.miou", "si": "depth.si_log_rmse"}  # what the published study calls scores
 _FILE_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,59}")  # tables and figures become files
 
@@ -28,6 +29,7 @@ class Row:
         like: "TABLE/ROW" that it starts from, or empty.
         published: column, as it is named there -> figure of the report.
         architecture: whether it is run with `architecture_seeds` seeds.
+        seeds: how many it is run with, whatever the study's are; 0 = as many as the study says.
     """
 
     table: str
@@ -37,6 +39,7 @@ class Row:
     like: str = ""
     published: dict[str, Any] = dataclasses.field(default_factory=dict)
     architecture: bool = False
+    seeds: int = dataclasses.field(default=0, repr=False)
 
     @property
     def key(self) -> str:
@@ -56,6 +59,7 @@ class Table:
         choose_by: the score that a choice goes by; empty: the total, or the score of the only task.
         pinned, published_choice: keys of the row that the report carried, and of the one that it named.
         baseline: whether its rows are the single-task networks of delta_m.
+        reference: name of the row that the others' delta_m, time and memory are compared with; empty: none is.
     """
 
     name: str
@@ -69,6 +73,7 @@ class Table:
     pinned: str = ""
     published_choice: str = ""
     baseline: bool = False
+    reference: str = dataclasses.field(default="", repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +110,8 @@ class Declaration:
         ranked = ("total", *PUBLISHED)  # what an older file ranks by that does not say it
         tables = tuple(dataclasses.replace(table, rank_by=table.rank_by or ranked) for table in self.tables)
         told = repr(dataclasses.replace(self, path=pathlib.Path(), tables=tables, figures=()))
-        return told + "".join(f", {table.name} by {table.choose_by}" for table in tables if table.choose_by)
+        told += "".join(f", {table.name} by {table.choose_by}" for table in tables if table.choose_by)
+        return told + "".join(f", {row.key} x {row.seeds}" for table in tables for row in table.rows if row.seeds)
 
     def only(self, names: tuple[str, ...]) -> tuple[Table, ...]:
         """The tables of some names, in the order of the file; all where none is named.
@@ -156,7 +162,9 @@ def _table(entry):
 
 def _row(entry, table):
     values = entry.take_all(_ROW, needed=("name",))
-    return Row(table, architecture=bool(values.pop("seeds", "")), **values)
+    seeds = values.pop("seeds", 0)
+    count = {"architecture": True} if seeds == ARCHITECTURES else {"seeds": seeds}
+    return Row(table, **count, **values)
 
 
 # === Kinds of values ===
@@ -190,6 +198,13 @@ def _factors(value):
     return factors
 
 
+def _seeds(value):
+    """a whole number of at least 1, or the word architectures"""
+    if value != ARCHITECTURES and keys.whole(value) < 1:
+        raise ValueError
+    return value
+
+
 def _figures(value):
     """a table of columns and figures: {total = 44.45}"""
     found = {}
@@ -212,6 +227,7 @@ _TABLE = {
     "pinned": keys.string,
     "published_choice": keys.string,
     "baseline": keys.boolean,
+    "reference": keys.string,
 }
 _ROW = {
     "name": keys.line,
@@ -219,7 +235,7 @@ _ROW = {
     "scale": _factors,
     "like": keys.string,
     "published": _figures,
-    "seeds": keys.one_of("architectures"),
+    "seeds": _seeds,
 }
 _FIGURE = {
     "name": _file_name,
@@ -242,6 +258,15 @@ def _check_references(declaration):
         for key in (table.pinned, table.published_choice):
             if (key and key.partition("/")[0] not in table.choose_from) or (key and key not in rows):
                 raise UsageError(f"{where} names the row {key!r}, which is none of the tables it chooses from")
+        own = [row.name for row in table.rows]
+        if table.reference and table.reference not in own:
+            hint = did_you_mean(table.reference, own) or "it must be the name of one of its rows"
+            raise UsageError(f"{where} has the reference {table.reference!r}, which is no row of it; {hint}")
+        if table.reference and not any(each.baseline for each in declaration.tables):
+            raise UsageError(
+                f"{where} compares delta_m with that of {table.reference!r}, but no table has the single-task networks "
+                "that delta_m is relative to; add one with baseline = true"
+            )
         for row in table.rows:
             if row.like and row.like not in rows:
                 raise UsageError(f"{where}: row {row.name} is like {row.like!r}, which does not stand before it")

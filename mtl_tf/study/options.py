@@ -16,7 +16,7 @@ class StudyOptions(Section):
         "What later tables build on: what the report carried, or the best rows of this study.",
         choices=("report", "best"),
     )
-    seeds: int = option(1, "Seeds of every row.", minimum=1)
+    seeds: int = option(1, "Seeds of every row that does not name its own.", minimum=1)
     architecture_seeds: int = option(3, "Seeds of the rows that compare architectures.", minimum=1)
     workers: int = option(0, "Trials side by side on this machine; 0 = one after another.", minimum=0, free=True)
     patience: float = option(

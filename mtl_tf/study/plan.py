@@ -147,7 +147,7 @@ class Plan:
             return None
         if self._is_about_weights(row) and self.base.model.encoder_weights == "none":
             return []
-        count = self.options.architecture_seeds if row.architecture else self.options.seeds
+        count = row.seeds or (self.options.architecture_seeds if row.architecture else self.options.seeds)
         return [self._run(row, settings, self.base.seed + number) for number in range(count)]
 
     def _is_about_weights(self, row: Row) -> bool:
@@ -211,6 +211,8 @@ class Plan:
         if values[WEIGHTS] == values["model.weights"] == "none":
             values["model.weights_key"] = ""  # there is no file to choose within
         for name, factor in settings.scale.items():
+            if values[name] is None:
+                raise UsageError(f"{self.declaration.path}: row {row.key}: {name} has no value to scale; set it first")
             values[name] = max(1, round(values[name] * factor))
         if len(values["tasks"]) == 1 and values["train.best_metric"] not in ("total", "grader", "loss"):
             values["train.best_metric"] = "total"  # of a single task: its own score
@@ -237,6 +239,9 @@ class Plan:
         if not any(name.startswith("loss.weights") for name in own):
             kept = [entry for entry in values["loss.weights"] if entry.name in (*names, *usual())]
             values["loss.weights"] = tuple(kept)
+        if not any(name.startswith("balance.preference") for name in own):
+            kept = [entry for entry in values["balance.preference"] if entry.name in names]
+            values["balance.preference"] = tuple(kept)
 
     # === What is to be run ===
 

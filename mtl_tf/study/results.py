@@ -111,6 +111,25 @@ def _published(row: Row, columns: Columns) -> dict[str, float | str]:
     return found
 
 
+# === Cost relative to another row ===
+
+
+def relative(row: ResultRow, reference: ResultRow) -> dict[str, float]:
+    """Time of a step and peak memory of a row as multiples of another's, as far as both are known.
+
+    Returns:
+        "time a step" and "memory" -> ratio of the means over the seeds. A step is that of the median speed of a run.
+    """
+    pairs = {"time a step": (_step_seconds(row), _step_seconds(reference))}
+    pairs["memory"] = tuple(each.figures.get("peak_memory_mib") for each in (row, reference))
+    return {name: ours.mean / theirs.mean for name, (ours, theirs) in pairs.items() if ours and theirs}
+
+
+def _step_seconds(row: ResultRow) -> Figure | None:
+    speed = row.figures.get("images_per_second")
+    return speed and Figure(tuple(row.runs[0].config.train.batch_size / each for each in speed.values))
+
+
 # === Gain over single-task networks ===
 
 

@@ -5,11 +5,11 @@ import dataclasses
 from mtl_tf.errors import UsageError
 from mtl_tf.progress import format_seconds
 from mtl_tf.report.document import Cell
-from mtl_tf.study.columns import Column
+from mtl_tf.study.columns import DELTA, Column
 from mtl_tf.study.declaration import Table
 from mtl_tf.study.plan import Plan
-from mtl_tf.study.results import Figure, ResultRow, result_rows, single_task
-from mtl_tf.study.verdicts import noise_of, verdict
+from mtl_tf.study.results import Figure, ResultRow, relative, result_rows, single_task
+from mtl_tf.study.verdicts import SPREAD, difference, noise_of, verdict
 from mtl_tf.tasks import MISSING
 
 
@@ -21,7 +21,7 @@ class Made:
         table: as declared.
         head: the columns.
         rows: cells under them.
-        verdicts: a sentence for each column with published figures.
+        verdicts: a sentence for each column with published figures, and what the spread is that rows are compared by.
         results: the rows' results.
     """
 
@@ -68,6 +68,9 @@ def _make(plan, table, results, everything):
     for name in extra:
         head.append(name)
         columns.append([_published(name, Column(name), row.published.get(name)) for row in results])
+    for name, cells in _beside_reference(plan, table, results, everything).items():
+        head.append(name)
+        columns.append(cells)
     head.append("seeds")
     columns.append([Cell(str(len(row.runs)), len(row.runs)) for row in results])
     sentences = _verdicts(plan, table, ranked, results, everything)
@@ -81,10 +84,34 @@ def _name(plan, table, row):
     return f"{row.row.table}: {row.row.name}{carried}"
 
 
+def _beside_reference(plan, table, results, everything):
+    """Column -> cells of what each row costs and gains beside the reference of the table, where it has one."""
+    if not table.reference:
+        return {}
+    reference = next(row for row in results if row.row.name == table.reference)
+    noise = noise_of(DELTA, everything)
+    costs = [relative(row, reference) for row in results]
+    found = {
+        f"{name}, x {table.reference}": [_ratio(cost.get(name)) for cost in costs]
+        for name in dict.fromkeys(name for cost in costs for name in cost)
+    }
+    sentences = [
+        "The reference." if row is reference else difference(DELTA, row, reference, plan.columns, noise)
+        for row in results
+    ]
+    return found | {f"against {table.reference}": [Cell(text) for text in sentences]}
+
+
+def _ratio(value: float | None) -> Cell:
+    return Cell(MISSING) if value is None else Cell(f"{value:.2f}", value)
+
+
 def _verdicts(plan, table, ranked, results, everything):
     if table.choose_from:
         return (_choice(plan, table),)
     found = [verdict(column, list(results), plan.columns, noise_of(column, everything)) for column in ranked]
+    if table.reference:
+        found.append(SPREAD)
     if table.baseline:
         found += [
             f"The {plan.columns.all[name].said} of the single-task network is 0: no delta_m is relative to it."

@@ -1,4 +1,5 @@
-"""Whether a published ordering holds here: a sentence computed of figures and their spread, never typed."""
+"""Whether a published ordering holds here, and whether rows differ from a reference: sentences computed of figures and
+their spread, never typed."""
 
 import itertools
 import math
@@ -8,6 +9,10 @@ from mtl_tf.study.results import ResultRow
 from mtl_tf.tuning.trial import DONE
 
 HOLDS, OPEN, REVERSED = "holds", "is within the spread", "is reversed"
+SPREAD = (
+    "The spread that a difference is compared with is the root mean square of the sample standard deviations over the "
+    "seeds of the two rows; a row with one seed counts with that of all rows that have several."
+)
 
 
 def verdict(column: str, rows: list[ResultRow], columns: Columns, noise: float | None = None) -> str | None:
@@ -58,6 +63,32 @@ def verdict(column: str, rows: list[ResultRow], columns: Columns, noise: float |
     if missing:
         text += f" Left out: {named}."
     return text
+
+
+def difference(column: str, row: ResultRow, reference: ResultRow, columns: Columns, noise: float | None) -> str:
+    """A sentence on how far a row is from another, and whether that is more than their spread (`SPREAD`).
+
+    Args:
+        column: name of the column that is compared.
+        row: what the sentence is about.
+        reference: what it is compared with.
+        columns: of the study.
+        noise: standard deviation of one run, from rows with several seeds; that of a row with one seed.
+    """
+    said, other = columns.all[column].said, reference.row.name
+    for each in (row, reference):
+        if each.failed or column not in each.figures:
+            why = f"no {said}" if each.status == DONE else each.status
+            return f"Not compared: {each.row.name} ({why})."
+    ours, theirs = row.figures[column], reference.figures[column]
+    show = columns.all[column].show
+    gap = ours.mean - theirs.mean
+    text = f"{row.row.name}: {said} {show(abs(gap))} {'below' if gap < 0 else 'above'} {other}"
+    spreads = [noise if figure.spread is None else figure.spread for figure in (ours, theirs)]
+    if None in spreads:
+        return f"{text}; single runs, the spread is not known."
+    spread = math.hypot(*spreads) / math.sqrt(2)
+    return f"{text}, {'beyond' if abs(gap) > spread else 'within'} the spread ({show(spread)})."
 
 
 def noise_of(column: str, rows: list[ResultRow]) -> float | None:

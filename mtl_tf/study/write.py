@@ -74,10 +74,21 @@ def _facts(plan: Plan) -> tuple[str, ...]:
         f"data {base.data.name}, split {base.data.split}",
         f"encoder {base.model.encoder}",
         f"carry={plan.options.carry}",
-        f"{plan.options.seeds} seed(s), {plan.options.architecture_seeds} for architectures",
+        _seeds(plan),
         f"{machine['processor']}, {machine['cores']} cores",
         f"commit {machine['commit']}",
     )
+
+
+def _seeds(plan):
+    rows = [row for table in plan.tables for row in table.rows]
+    own = sorted({row.seeds for row in rows if row.seeds})
+    said = [f"{plan.options.seeds} seed(s)"]
+    if not own or any(row.architecture for row in rows):
+        said.append(f"{plan.options.architecture_seeds} for architectures")
+    if own:
+        said.append(f"{' or '.join(map(str, own))} for rows that name their own")
+    return ", ".join(said)
 
 
 # === Markdown ===

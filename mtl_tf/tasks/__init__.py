@@ -4,6 +4,7 @@ from mtl_tf.registry import Registry
 from mtl_tf.tasks._binary import BinaryLabels, BinaryMap
 from mtl_tf.tasks._labels import Labels, Move, blanks_of
 from mtl_tf.tasks._numbers import NumberLabels, NumberMap
+from mtl_tf.tasks._regions import Cost, Regions
 from mtl_tf.tasks._task import MISSING, Metric, Task
 from mtl_tf.tasks._vectors import VectorLabels, VectorMap
 from mtl_tf.tasks.cityscapes import CITYSCAPES_CLASSES, CITYSCAPES_THINGS, cityscapes_tasks
@@ -25,6 +26,7 @@ __all__ = [
     "BinaryLabels",
     "BinaryMap",
     "ClassLabels",
+    "Cost",
     "Depth",
     "DepthLabels",
     "Disparity",
@@ -40,6 +42,7 @@ __all__ = [
     "Normals",
     "NumberLabels",
     "NumberMap",
+    "Regions",
     "Regression",
     "RegressionLabels",
     "Saliency",

@@ -8,6 +8,7 @@ import numpy as np
 from mtl_tf import keys
 from mtl_tf.options import option
 from mtl_tf.tasks._maps import MapLabels, encoding, named
+from mtl_tf.tasks._regions import Regions
 from mtl_tf.tasks._task import PredictedFile, Task
 
 UNKNOWN = 255  # of a label map, and of one in the report page
@@ -25,6 +26,16 @@ class BinaryMap(Task):
 
     def valid(self, target):
         return target != UNKNOWN
+
+    @property
+    def regions(self) -> Regions:
+        """No and yes, by their weights in the loss."""
+        from mtl_tf import losses
+
+        def weights(target):
+            return losses.balanced_weights(target == 1, self.valid(target), self.positive)
+
+        return Regions(2, lambda target: target == 1, weights)
 
     def decode(self, raw):
         """The probability of yes, float32 (B, H, W)."""

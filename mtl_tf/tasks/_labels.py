@@ -135,6 +135,10 @@ class Labels:
         """Labels of this kind that follow from those of a data set, by task, which does not declare any."""
         return None
 
+    def in_files(self) -> "Labels":
+        """Of labels that are derived: the same, as they are where they lie in files."""
+        return dataclasses.replace(self, source="")
+
     def wanted_source(self, theirs: "Labels") -> str:
         """What the labels of `source` have to be, where these are not that; else empty."""
         return ""

@@ -9,6 +9,7 @@ from mtl_tf import keys
 from mtl_tf.errors import UsageError
 from mtl_tf.options import option
 from mtl_tf.tasks._maps import MapLabels, encoding, named
+from mtl_tf.tasks._regions import STEPS, Regions, whitened_steps
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
 
 MOST_CHANNELS = 1024  # of numbers in .npy files
@@ -58,6 +59,13 @@ class NumberMap(Task):
     def valid(self, target):
         known = target > NOTHING / 2
         return known if self.channels == 1 else known[..., 0]
+
+    @property
+    def regions(self) -> Regions | None:
+        """Steps around the mean; of several numbers none."""
+        if self.channels > 1:
+            return None
+        return Regions(STEPS, lambda target: whitened_steps((target - self.mean[0]) / self.std[0]), self.valid)
 
     def _deep(self, target):
         """With an axis of channels, and of `mean` where there is no label: (B, H, W, channels)."""

@@ -100,6 +100,11 @@ class Task:
         return f"{self.name}.{self.metrics[0].name}"
 
     @property
+    def loss_may_be_negative(self) -> bool:
+        """Whether `loss` may be below 0; some ways of balancing take no such losses and refuse the task then."""
+        return False
+
+    @property
     def channels(self) -> int:
         """Channels of the raw head."""
         raise NotImplementedError
@@ -127,6 +132,14 @@ class Task:
         from keras import ops
 
         return self.loss(ops.zeros((*ops.shape(target)[:3], self.channels)), target)[1]
+
+    @property
+    def regions(self):
+        """What classes the labels divide a picture into, a `Regions`; None where they divide it into none.
+
+        Architectures that relate tasks by regions (ATRC) learn to tell these apart.
+        """
+        return None
 
     def decode(self, raw):
         """The answer of a raw head (B, H, W, channels)."""

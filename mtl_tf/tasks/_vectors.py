@@ -9,6 +9,7 @@ from mtl_tf import keys
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import codecs
 from mtl_tf.tasks._maps import MapLabels, encoding, named
+from mtl_tf.tasks._regions import STEPS, Regions, directions
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
 
 VECTOR_OBJECTIVES = ("cosine", "l1_pixels", "l1_elements")  # keys of `losses.VECTOR_LOSSES`
@@ -31,6 +32,8 @@ class VectorMap(Task):
 
     Labels are float32 (B, H, W, 3); pixels without one have the zero vector.
     """
+
+    faces_camera: ClassVar[bool] = False  # whether z < 0 of all
 
     objective: str  # one of `VECTOR_OBJECTIVES`
 
@@ -58,6 +61,16 @@ class VectorMap(Task):
         square = target * target
         # Also False for NaN.
         return square[..., 0] + square[..., 1] + square[..., 2] > 0.25
+
+    @property
+    def regions(self) -> Regions:
+        """The nearest of so many directions."""
+        from keras import ops
+
+        def nearest(target):
+            return ops.argmax(ops.matmul(target, directions(self.faces_camera).T), -1)
+
+        return Regions(STEPS, nearest, self.valid)
 
     def decode(self, raw):
         """Unit vectors, float32 (B, H, W, 3): raw / max(|raw|, 1e-12)."""
@@ -156,6 +169,9 @@ class VectorLabels(MapLabels):
                 f"augment.wiggle={config.augment.wiggle:g} turns the {name} of {data_set} by its camera, which is "
                 f'unknown; state "intrinsics" under {name} in dataset.json, or turn it off'
             )
+
+    def in_files(self) -> "VectorLabels":
+        return dataclasses.replace(self, source="", axes="right,down,forward", encoding="npy", fit=())
 
     @classmethod
     def parse(cls, entry) -> "VectorLabels":

@@ -10,6 +10,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.options import Section
 from mtl_tf.tasks._class_options import ClassOptions
 from mtl_tf.tasks._labels import Labels
+from mtl_tf.tasks._regions import Regions
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
 
 ENCODINGS = ("index", "colour")
@@ -64,6 +65,21 @@ class Segmentation(Task):
     def valid(self, target):
         return target != self.ignore
 
+    @property
+    def regions(self) -> Regions:
+        """The classes, by their weights in the loss."""
+        return Regions(self.channels, lambda target: target, self._weights)
+
+    def _weights(self, target):
+        """What a pixel counts in the loss, float32 (B, H, W)."""
+        from keras import ops
+
+        known = self.valid(target)
+        weights = ops.cast(known, "float32")
+        if self.weights:
+            weights *= ops.take(ops.convert_to_tensor(self.weights, "float32"), ops.where(known, target, 0), 0)
+        return weights
+
     def decode(self, raw):
         """Class ids, int32 (B, H, W)."""
         from mtl_tf import kernels
@@ -87,10 +103,7 @@ class Segmentation(Task):
 
         from mtl_tf import class_losses, losses
 
-        known = self.valid(target)
-        labels, weights = ops.where(known, target, 0), ops.cast(known, "float32")
-        if self.weights:
-            weights *= ops.take(ops.convert_to_tensor(self.weights, "float32"), labels, 0)
+        labels, weights = ops.where(self.valid(target), target, 0), self._weights(target)
         valid, terms = weights > 0, []
         for term in self.objective.split("+"):
             if term in class_losses.REGION_LOSSES:

@@ -12,6 +12,7 @@ from mtl_tf.options import Section, option
 from mtl_tf.storage import codecs
 from mtl_tf.tasks._labels import Labels
 from mtl_tf.tasks._maps import reduction_option
+from mtl_tf.tasks._regions import STEPS, Regions, whitened_steps
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
 
 CODES = {"inverse_uint8": 256, "uint8_scaled": 256, "uint16_scaled": 65536, "disparity": 65536}  # of each encoding
@@ -104,6 +105,17 @@ class Depth(Task):
 
     def valid(self, target):
         return (target >= self.minimum) & (target <= self.maximum)
+
+    @property
+    def regions(self) -> Regions:
+        """Steps of the logarithm around its mean; Bruggemann et al., ICCV 2021, have as many from 0.7 to 10 m."""
+
+        def steps(target):
+            from keras import ops
+
+            return whitened_steps((ops.log(ops.maximum(target, self.minimum)) - self.log_mean) / self.log_std)
+
+        return Regions(STEPS, steps, self.valid)
 
     def encode(self, metres):
         """Whitened target of a depth map in metres; every element must be positive."""

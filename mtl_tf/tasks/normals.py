@@ -18,6 +18,7 @@ class Normals(VectorMap):
 
     kind: ClassVar[str] = "normals"
     title: ClassVar[str] = "Surface normals"
+    faces_camera: ClassVar[bool] = True
 
     objective: str = "cosine"
     name: str = "normals"

@@ -11,7 +11,6 @@ import keras
 import tensorflow as tf
 
 from mtl_tf.config import TrainConfig
-from mtl_tf.models.layers import DropPath
 
 
 class Averaging:
@@ -102,7 +101,7 @@ class Averaging:
         """Inside, the model has the averaged weights; afterwards those that are trained again, bit for bit."""
         parts = tf.train.TrackableView(self._model).descendants()
         # What is drawn inside must not change what training draws afterwards.
-        variables = [*self._model.variables, *(part.draws for part in parts if isinstance(part, DropPath))]
+        variables = [*self._model.variables, *(part.draws for part in parts if hasattr(part, "draws"))]
         trained = [variable.numpy() for variable in variables]
         for variable, average in zip(self._model.variables, self._averages, strict=True):
             variable.assign(average.numpy())

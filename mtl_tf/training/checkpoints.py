@@ -18,6 +18,7 @@ from mtl_tf.plain_paths import plain_path
 SAVE_ERRORS = (OSError, tf.errors.OpError)
 # What TensorFlow raises on a checkpoint cut short or damaged, depending on where; memory, if a damaged size is large.
 DAMAGED = (tf.errors.OpError, IndexError, ValueError, AssertionError, MemoryError)
+_NO_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)
 
 
 class Checkpoints:
@@ -44,17 +45,30 @@ class Checkpoints:
             self._manager = tf.train.CheckpointManager(self._checkpoint, folder, max_to_keep=keep)
 
     def restore(self) -> bool:
-        """Restores the newest checkpoint that can be read; returns whether there is any."""
+        """Restores the newest checkpoint that can be read, and warns of those that cannot.
+
+        Returns:
+            Whether there is any checkpoint.
+
+        Raises:
+            UsageError: there are checkpoints, and none can be read.
+        """
         self._sweep()
         paths = checkpoints_in(self._home)
+        newest = ""  # why it cannot be read
         for path in reversed(paths):
             try:
                 self._checkpoint.restore(os.path.join(plain_path(self._home), path.name)).assert_consumed()
                 return True
-            except DAMAGED:
-                continue
+            except DAMAGED as error:
+                why = "out of memory" if isinstance(error, _NO_MEMORY) else reason(error) or type(error).__name__
+                newest = newest or why
+                print(f"warning: {path} cannot be read ({why}); trying the one before it", flush=True)
         if paths:
-            raise UsageError(f"none of the checkpoints in {self._home} can be read; --train.fresh starts the run anew")
+            raise UsageError(
+                f"none of the checkpoints in {self._home} can be read (the newest: {newest}); --train.fresh starts the "
+                "run anew"
+            )
         return False
 
     def save(self):

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from mtl_tf.config import Config
 from mtl_tf.data.pipeline import TrainingData
 from mtl_tf.data.sets.settle import some_sizes, told_fit
+from mtl_tf.kernels import on_tensorflow
 from mtl_tf.storage.listing import labels_of, told_of
 from mtl_tf.tasks import Task
 from mtl_tf.training.runtime import Runtime
@@ -40,7 +41,16 @@ def lines(
     )
     told = [told_of(data.source, config.data.train_split), told_of(validated, config.data.val_split)]
     fit = told_fit(some_sizes(data.source), config.data.image_size, config.data.fit)
-    yield from filter(None, [*told, fit, data.told(), *(task.remark for task in tasks)])
+    yield from filter(None, [*told, fit, data.told(), *(task.remark for task in tasks), _imprecise(train.precision)])
+
+
+def _imprecise(precision):
+    if on_tensorflow.sums_in_float32(precision.removeprefix("mixed_")):
+        return ""
+    return (
+        f"warning: train.precision={precision}: this CPU has no arithmetic of its own for it, and sums gradients in "
+        "sixteen bits: biases hardly learn; use --train.precision=float32"
+    )
 
 
 def _counted(source, what):

@@ -11,7 +11,7 @@ import keras
 
 from mtl_tf.config import Config
 from mtl_tf.errors import UsageError
-from mtl_tf.objective import mean_losses
+from mtl_tf.objective import count_of, mean_losses
 from mtl_tf.tasks import Task, loss_weight
 from mtl_tf.training.optimisers import build_optimizer, l2_of, rate_factors_of
 
@@ -25,12 +25,14 @@ class JaxStep:
         config: loss weights, optimiser and precision are read.
 
     Raises:
-        UsageError: float16 is asked for, which needs loss scaling.
+        UsageError: float16 is asked for, which needs loss scaling, or balancing.
     """
 
     def __init__(self, model: keras.Model, tasks: Sequence[Task], config: Config):
         if config.train.precision == "mixed_float16":
             raise UsageError("--train.precision=mixed_float16 is not there under JAX; use mixed_bfloat16")
+        if config.balance.balances:
+            raise UsageError("balance.* is not there under JAX; leave it out")
         optimizer = build_optimizer(config.optim, rate_factors_of(config.optim, model))
         optimizer.build(model.trainable_variables)
         weights, l2 = {task.name: loss_weight(config, task) for task in tasks}, l2_of(config.optim)
@@ -38,8 +40,9 @@ class JaxStep:
         def total(trained, others, batch):
             image = keras.ops.cast(batch["image"], "float32")
             outputs, others = model.stateless_call(trained, others, image, training=True)
-            counts = {task.name: task.count(batch[task.name]) for task in tasks}
-            losses = mean_losses(tasks, outputs, batch, counts)
+            labels = model.label_weights
+            counts = {task.name: count_of(task, batch[task.name], labels) for task in tasks}
+            losses = mean_losses(tasks, outputs, batch, counts, labels)
             return sum(weights[name] * value for name, value in losses.items()), (losses, others)
 
         def step(state, batch):

@@ -4,13 +4,18 @@ import contextlib
 import statistics
 from collections.abc import Sequence
 
+import tensorflow as tf
+
 from mtl_tf.config import Config
 from mtl_tf.evaluation import finite
 from mtl_tf.tasks import Task
+from mtl_tf.training.balance_record import BalanceRecord
 from mtl_tf.training.run_directory import RunDirectory, Table
 from mtl_tf.training.state import State
 from mtl_tf.training.summaries import Summaries
 from mtl_tf.training.validation import Validation
+
+CONFLICTS = "conflicts.csv"
 
 
 class Journal(contextlib.AbstractContextManager):
@@ -21,27 +26,47 @@ class Journal(contextlib.AbstractContextManager):
         run: its directory.
         state: how far it is.
         tasks: the network's.
+        balance: how what is written down of balancing is read; None = there is none.
 
     Attributes:
         epochs: metrics.csv.
         summaries: TensorBoard's events.
     """
 
-    def __init__(self, config: Config, run: RunDirectory, state: State, tasks: Sequence[Task]):
+    def __init__(
+        self,
+        config: Config,
+        run: RunDirectory,
+        state: State,
+        tasks: Sequence[Task],
+        balance: BalanceRecord | None = None,
+    ):
         self._config, self._state, self._tasks = config, state, tuple(tasks)
         self.epochs = Table(run.path / "metrics.csv", state.validated_epochs, "epoch")
         self._steps = Table(run.path / "steps.csv", state.step)
+        self._balance = balance
+        self._conflicts = Table(run.path / CONFLICTS, state.step) if balance and balance.parts else None
         self.summaries = Summaries(run.path / "events", config.log.tensorboard, state.step)
 
     def __exit__(self, *_):
         self.summaries.close()
 
-    def step(self, epoch: int, losses: dict[str, float], rate: float, seconds: float, waited: float, skipped: int):
-        """A row of steps.csv, and scalars.
+    def step(
+        self,
+        epoch: int,
+        losses: dict[str, float],
+        balance: tf.Tensor | None,
+        rate: float,
+        seconds: float,
+        waited: float,
+        skipped: int,
+    ):
+        """A row of steps.csv, of balancing a row of conflicts.csv for each part of the network, and scalars.
 
         Args:
             epoch: of the step, from 1.
             losses: of the step, by name.
+            balance: `BalanceRecord.vector` of the step, where there is balancing.
             rate: the learning rate.
             seconds, waited: that it took, and of these for data.
             skipped: steps that were passed over so far.
@@ -53,8 +78,12 @@ class Journal(contextlib.AbstractContextManager):
             "step_ms": round(seconds * 1e3, 2),
             "wait_ms": round(waited * 1e3, 2),
         }
-        self._steps.append(row | speed | {"skipped": skipped})
+        balanced = {} if balance is None else self._balance.columns(balance.numpy())
+        self._steps.append(row | speed | {"skipped": skipped} | balanced)
+        for found in self._balance.by_part(balance.numpy()) if self._conflicts else ():
+            self._conflicts.append({"step": self._state.step, **found})
         named = {f"train/{name}": value for name, value in losses.items()}
+        named |= {f"balance/{name}": value for name, value in balanced.items()}
         self.summaries.scalars(named | {"learning_rate": rate, **speed}, self._state.step)
 
     def panels(self, batch: dict, answers: dict):

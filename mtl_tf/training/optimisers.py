@@ -6,6 +6,7 @@ import keras
 
 from mtl_tf import kernels
 from mtl_tf.config import OptimConfig
+from mtl_tf.models.encoder_layers import EXCHANGE, encoder_stages
 
 
 class _RatePerVariable:
@@ -80,6 +81,14 @@ def l2_of(config: OptimConfig) -> float:
     return 0.0 if is_decoupled(config) else config.weight_decay
 
 
+def momentum_of(optimizer: keras.optimizers.Optimizer, variable: keras.Variable) -> tuple:
+    """By which rate and momentum SGD moves a variable, and the buffer of the latter; Adam counts as SGD without it."""
+    index = optimizer._get_variable_index(variable)
+    rate = optimizer.learning_rate.value * optimizer._rate_factor(index)
+    momentum = getattr(optimizer, "momentum", 0.0)
+    return rate, momentum, optimizer.momentums[index].value if momentum else 0.0
+
+
 # === A learning rate for every part ===
 
 
@@ -88,22 +97,13 @@ def rate_factors_of(config: OptimConfig, model: keras.Model) -> list[float]:
 
     The encoder learns at `encoder_rate`; with `layer_decay` below 1 its earlier stages learn less: stage s of S
     (0 = the stem) at encoder_rate * layer_decay^(S - 1 - s), as in Clark et al., "ELECTRA", 2020, and Bao et al.,
-    "BEiT", 2022, with stages for layers.
+    "BEiT", 2022, with stages for layers. Units through which tasks exchange features learn at `exchange_rate`.
     """
-    if config.encoder_rate == 1.0 and config.layer_decay == 1.0:
+    if config.encoder_rate == config.layer_decay == config.exchange_rate == 1.0:
         return []
-    stages = encoder_stages(model.get_layer("encoder"))
+    stages = encoder_stages(model)
     last = max(stages.values())
     factors = {path: config.encoder_rate * config.layer_decay ** (last - stage) for path, stage in stages.items()}
+    units = [v.path for v in model.trainable_variables if v.path.startswith(f"{EXCHANGE}/")]
+    factors |= dict.fromkeys(units, config.exchange_rate)
     return [factors.get(variable.path, 1.0) for variable in model.trainable_variables]
-
-
-def encoder_stages(encoder: keras.Model) -> dict[str, int]:
-    """Variable path -> stage: the number of the encoder's features of smaller stride that are complete before it."""
-    ends = {id(output) for output in keras.tree.flatten(encoder.outputs)}
-    found, stage = {}, 0
-    for layer in encoder.layers:
-        found |= {variable.path: stage for variable in layer.trainable_variables}
-        if any(id(output) in ends for output in keras.tree.flatten(layer.output)):
-            stage += 1
-    return found

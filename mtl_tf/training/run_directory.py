@@ -31,6 +31,7 @@ _OURS = (
     "environment.json",
     "metrics.csv",
     "steps.csv",
+    "conflicts.csv",
     "skipped.csv",
     "samples.json",
     "metrics.json",
@@ -118,6 +119,12 @@ class RunDirectory:
         descriptors.write(self.path, descriptor)
         write_json(self.path / SAMPLES_FILE, samples or {})
         write_json(self.path / "environment.json", environment())
+
+    def note(self, **facts):
+        """Adds to what environment.json says the run was made with."""
+        path = self.path / "environment.json"
+        known = parse_json(path.read_text(encoding="utf-8")) if path.exists() else {}
+        write_json(path, {**known, **facts})
 
     @property
     def home(self) -> pathlib.Path:

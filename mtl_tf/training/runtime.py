@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import resource
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from mtl_tf.balancing import AGGREGATORS
 from mtl_tf.config import Config
 from mtl_tf.data.pipeline import ALL, Share
 from mtl_tf.errors import UsageError
@@ -107,13 +109,17 @@ def _check_step(config, processes, devices):
             f"--train.xla compiles the step of one device, but there are {replicas}: set --train.devices=1, or "
             "leave --train.xla out"
         )
-    size, parts = config.train.batch_size, replicas * config.train.accumulate
-    # The devices of one machine may get unequal shares, but none nothing.
-    if size < replicas or (size % parts and (processes.workers > 1 or config.train.accumulate > 1)):
+    halves = AGGREGATORS[config.balance.aggregator].batches
+    each = max(config.train.accumulate, halves)
+    size, parts = config.train.batch_size, replicas * each
+    # The devices of one machine may get unequal shares, but none nothing: all but the last get as many, rounded up.
+    empty = (replicas - 1) * math.ceil(size / replicas) >= size
+    if empty or (size % parts and (processes.workers > 1 or each > 1)):
+        of_halves = f", in halves for balance.aggregator={config.balance.aggregator}" if halves > 1 else ""
         raise UsageError(
             f"train.batch_size={size} cannot be cut into equal parts for {processes.workers} "
-            f"process(es) with {len(devices)} device(s) and train.accumulate={config.train.accumulate}; use a multiple "
-            f"of {parts}"
+            f"process(es) with {len(devices)} device(s) and train.accumulate={config.train.accumulate}{of_halves}; use "
+            f"a multiple of {parts}"
         )
 
 

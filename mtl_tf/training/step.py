@@ -7,27 +7,21 @@ by SUM, whatever the masks and however the batch was split, over replicas or int
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from mtl_tf.config import Config
-from mtl_tf.objective import mean_losses
+from mtl_tf.models.encoder_layers import encoder_layers
 from mtl_tf.tasks import Task, loss_weight
 from mtl_tf.training.averaging import Averaging
-from mtl_tf.training.optimisers import build_optimizer, l2_of, rate_factors_of
+from mtl_tf.training.balance_record import BalanceRecord
+from mtl_tf.training.optimisers import l2_of
+from mtl_tf.training.passes import Passes
 
 FIRST_LOSS_SCALE = 2.0**15
 LOSS_SCALE_PATIENCE = 2000  # good steps after which the scale is doubled
-
-
-def build_step(
-    strategy: tf.distribute.Strategy, model: keras.Model, tasks: Sequence[Task], config: Config
-) -> "TrainingStep":
-    """The step of a run, with the optimiser and the averages that its options ask for; in the scope of the strategy."""
-    optimizer = build_optimizer(config.optim, rate_factors_of(config.optim, model))
-    optimizer.build(model.trainable_variables)
-    return TrainingStep(strategy, model, optimizer, tasks, config, Averaging(strategy, model, config.train))
 
 
 @contextlib.contextmanager
@@ -36,20 +30,30 @@ def encoder_frozen(model: keras.Model, frozen: bool) -> Iterator[None]:
 
     Batch norm that is not trainable normalises by its running statistics.
     """
-    encoder = model.get_layer("encoder")
-    encoder.trainable = not frozen
+    encoders = encoder_layers(model)
+    for encoder in encoders:
+        encoder.trainable = not frozen
     try:
         yield
     finally:
-        encoder.trainable = True
+        for encoder in encoders:
+            encoder.trainable = True
 
 
-def take_part(values: tf.Tensor, number: int, parts: int) -> tf.Tensor:
-    """A part of a replica's batch (B, ...), by its number from 0: every so manyth image.
+class Computed(NamedTuple):
+    """What one replica makes of its share of a batch.
 
-    They are the same images, whose statistics batch norm takes, on any number of replicas.
+    Attributes:
+        losses: its shares of the losses, by name.
+        squares: half the squared norm of each of its gradients.
+        gradients: of the trained variables, in their order.
+        more: what a subclass adds: a structure of tensors.
     """
-    return values if parts == 1 else tf.identity(values[number::parts])
+
+    losses: dict[str, tf.Tensor]
+    squares: tf.Tensor
+    gradients: list[tf.Tensor]
+    more: Any = ()
 
 
 class TrainingStep:
@@ -62,10 +66,17 @@ class TrainingStep:
         tasks: the model's tasks.
         config: loss weights, weight decay, clipping, accumulation and precision are read.
         averaging: averages to move after each step.
+        parts: of a replica's batch that are made one after another; 0 = train.accumulate.
 
     Attributes:
         optimizer, averaging: the same.
+        record: how what is written down of balancing is read; None = there is none.
+        needs_second_batch: whether `at` needs another batch.
+        told: what a user should know before the first step; empty = nothing.
     """
+
+    record: BalanceRecord | None = None
+    needs_second_batch = False
 
     def __init__(
         self,
@@ -75,30 +86,59 @@ class TrainingStep:
         tasks: Sequence[Task],
         config: Config,
         averaging: Averaging | None = None,
+        parts: int = 0,
     ):
         self._strategy, self._model, self._tasks = strategy, model, tuple(tasks)
         self.optimizer, self.averaging = optimizer, averaging
         self._weights = {task.name: loss_weight(config, task) for task in tasks}
         self._l2 = l2_of(config.optim)
         self._clip_norm = config.optim.clip_norm
-        self._parts = config.train.accumulate
         self._scaled = config.train.precision == "mixed_float16"
+        self._passes = Passes(model, tasks, parts or config.train.accumulate, config.train.xla, self._scaled)
         self._variables = list(model.trainable_variables)
         self._statistics = [v for v in model.non_trainable_variables if v.dtype.startswith("float")]
-        self._frozen_paths = {variable.path for variable in model.get_layer("encoder").trainable_variables}
-        self._xla = config.train.xla
+        self._frozen_paths = {v.path for encoder in encoder_layers(model) for v in encoder.trainable_variables}
+        self.told = "a single task: balance.* has nothing to balance" if config.balance.balances else ""
         # === State that a checkpoint must hold ===
         self.loss_scale = tf.Variable(FIRST_LOSS_SCALE if self._scaled else 1.0, trainable=False)
         self.good_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
 
+    @property
+    def tracked(self) -> dict[str, Any]:
+        """Name -> what a checkpoint must hold besides the loss scale and the averages."""
+        return {}
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """Those of `tracked`, which have to be finite."""
+        return []
+
+    def at(self, step: int, second: dict | None = None) -> dict[str, Any]:
+        """The arguments of `__call__` that depend on how many steps were made before.
+
+        Args:
+            step: how many.
+            second: another (distributed) batch, where `needs_second_batch`.
+        """
+        return {}
+
+    def demand_allowed(self, losses: dict[str, float]) -> None:
+        """Raises a UsageError if a step was not applied since it cannot be made of such losses."""
+
+    def end_epoch(self) -> None:
+        """What is to be done after the last step of an epoch."""
+
     @tf.function(autograph=False)
-    def __call__(self, batch: dict, frozen: bool = False, asked: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+    def __call__(
+        self, batch: dict, frozen: bool = False, asked: tf.Tensor | None = None, **at: Any
+    ) -> dict[str, tf.Tensor]:
         """Makes one step.
 
         Args:
             batch: a (distributed) global batch of the data contract.
             frozen: whether the encoder stays as it is.
             asked: float scalar of this process, summed over all replicas: `asked` in what is returned.
+            at: what `at` gave.
 
         Returns:
             Scalars: `loss` (total), `loss_TASK`, `gradient_norm` where it is clipped; `updated`, whether loss and
@@ -109,13 +149,13 @@ class TrainingStep:
         scale = tf.identity(self.loss_scale)
         statistics = [tf.identity(variable) for variable in self._statistics]
         with encoder_frozen(self._model, frozen):
-            losses, squares, gradients = self._strategy.run(self._gradients, args=(batch, scale, frozen))
-        losses = {name: self._sum(value) for name, value in losses.items()}
-        squares = self._sum(squares)
+            computed = self._strategy.run(self._computed, args=(batch, scale, frozen), kwargs=at)
+        losses = {name: self._sum(value) for name, value in computed.losses.items()}
+        squares = self._sum(computed.squares)
         broken = ~tf.math.is_finite(squares)
         finite_loss, finite_gradients = tf.math.is_finite(losses["loss"]), ~tf.reduce_any(broken)
-        good = updated = finite_loss & finite_gradients
-        tf.cond(updated, lambda: self._update(gradients, frozen), lambda: self._undo(statistics))
+        good = updated = finite_loss & finite_gradients & self._allowed(computed)
+        tf.cond(updated, lambda: self._update(computed, batch, frozen), lambda: self._undo(statistics))
         if asked is not None:
             losses["asked"] = self._sum(self._strategy.run(tf.identity, args=(asked,)))
         if self._clip_norm:
@@ -126,7 +166,15 @@ class TrainingStep:
             self._adapt_scale(finite_gradients | ~finite_loss)
             good = finite_loss & (finite_gradients | (scale > 1.0))
         first = tf.where(finite_gradients, -1, tf.argmax(tf.cast(broken, tf.int32), output_type=tf.int32))
-        return {**losses, "good": good, "updated": updated, "broken_gradient": first}
+        return {**losses, "good": good, "updated": updated, "broken_gradient": first, **self._also(computed)}
+
+    def _allowed(self, computed):
+        """Whether the step may be applied, if all is finite."""
+        return True
+
+    def _also(self, computed):
+        """More to return."""
+        return {}
 
     def _sum(self, per_replica):
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
@@ -135,22 +183,24 @@ class TrainingStep:
         """The variables that a step changes, in the order of its gradients."""
         return [variable for variable in self._variables if not (frozen and variable.path in self._frozen_paths)]
 
-    def _gradients(self, batch, scale, frozen):
-        """One replica's shares of the losses; half the squared norm of each of its gradients; these gradients."""
-        context = tf.distribute.get_replica_context()
+    def _computed(self, batch, scale, frozen):
+        """One replica's part of a step."""
         variables = self.trained(frozen)
-        counts = {
-            task.name: context.all_reduce(tf.distribute.ReduceOp.SUM, task.count(batch[task.name]))
-            for task in self._tasks
-        }
-        losses, gradients = self._in_parts(batch, counts, scale, variables)
+        counts = self._passes.counts(batch)
+        losses, gradients = self._passes.of_total(batch, counts, scale, variables, self._weights)
+        return Computed(self._with_total(losses, batch), *self._finished(gradients, variables))
+
+    def _with_total(self, losses, batch):
+        """The losses by the names that they are logged by, and what is minimised: their weighted sum."""
         loss = tf.add_n([self._weights[name] * value for name, value in losses.items()])
         if batch["image"].dtype.is_floating:
             # Max pooling passes over NaN on some processors, so that the loss of such a picture may look sound.
             loss = tf.where(tf.reduce_all(tf.math.is_finite(batch["image"])), loss, math.nan)
-        losses = {"loss": loss, **{f"loss_{name}": value for name, value in losses.items()}}
-        if self._scaled:
-            gradients = [gradient / scale for gradient in gradients]
+        return {"loss": loss, **{f"loss_{name}": value for name, value in losses.items()}}
+
+    def _finished(self, gradients, variables):
+        """Half the squared norms of a replica's gradients, and these clipped, with L2."""
+        context = tf.distribute.get_replica_context()
         replicas = context.num_replicas_in_sync
         if self._clip_norm and replicas > 1:
             # The norm is that of the sum over replicas, of which the update takes each replica's share again.
@@ -163,42 +213,14 @@ class TrainingStep:
         if self._l2:
             share = self._l2 / replicas
             gradients = [g + share * tf.convert_to_tensor(v) for g, v in zip(gradients, variables, strict=True)]
-        return losses, squares, gradients
+        return squares, gradients
 
-    def _in_parts(self, batch, counts, scale, variables):
-        """Sums over the parts of a replica's batch, one after another so that only one is in memory."""
-        losses, gradients = {}, []
-
-        def compute(part, counts, scale):
-            return self._shares(part, counts, scale, variables)
-
-        if self._xla:
-            compute = tf.function(compute, jit_compile=True, autograph=False)
-        for number in range(self._parts):
-            with tf.control_dependencies(gradients):
-                part = {name: take_part(value, number, self._parts) for name, value in batch.items()}
-            part_losses, part_gradients = compute(part, counts, scale)
-            losses = {name: losses.get(name, 0.0) + value for name, value in part_losses.items()}
-            gradients = (
-                [sum(pair) for pair in zip(gradients, part_gradients, strict=True)] if gradients else part_gradients
-            )
-        return losses, gradients
-
-    def _shares(self, batch, counts, scale, variables):
-        """The shares of losses and gradients of some images; the counts are those of the whole global batch."""
-        with tf.GradientTape() as tape:
-            outputs = self._model(tf.cast(batch["image"], tf.float32), training=True)
-            losses = mean_losses(self._tasks, outputs, batch, counts)
-            scaled = tf.add_n([self._weights[name] * value for name, value in losses.items()]) * scale
-        gradients = tape.gradient(scaled, [variable.value for variable in variables])
-        return losses, gradients
-
-    def _update(self, gradients, frozen):
+    def _update(self, computed, batch, frozen):
         def apply(gradients):
             # Keras' optimisers sum the gradients over replicas themselves.
             self.optimizer.apply(gradients, self.trained(frozen))
 
-        self._strategy.run(apply, args=(gradients,))
+        self._strategy.run(apply, args=(computed.gradients,))
         if self.averaging and self.averaging.after_each_step:
             self.averaging.add()
         return tf.constant(True)

@@ -3,7 +3,6 @@
 import contextlib
 import time
 
-import numpy as np
 import tensorflow as tf
 
 from mtl_tf.atomic import WriteError, write_json
@@ -15,10 +14,14 @@ from mtl_tf.data.sets import describe_training, open_training, open_validation
 from mtl_tf.data.sets.settle import settled
 from mtl_tf.errors import MtlError, UsageError
 from mtl_tf.models import build_model
-from mtl_tf.models.weights import load_pretrained
+from mtl_tf.models.costs import parameters
+from mtl_tf.models.epochs import begin_epoch
+from mtl_tf.models.weights import load_pretrained, record_of
+from mtl_tf.models.weights.single_runs import load_single_runs
 from mtl_tf.options import format_value
 from mtl_tf.progress import Progress, format_seconds
 from mtl_tf.training import headline, runtime
+from mtl_tf.training.build_step import build_step
 from mtl_tf.training.checkpoints import Checkpoints
 from mtl_tf.training.cluster import Cluster, cluster, noticing_lost_workers
 from mtl_tf.training.guard import Guard
@@ -29,11 +32,12 @@ from mtl_tf.training.profiling import Profile
 from mtl_tf.training.run_directory import RunDirectory, continued, open_directory
 from mtl_tf.training.schedules import learning_rate_at
 from mtl_tf.training.state import State
-from mtl_tf.training.step import build_step
 from mtl_tf.training.stopping import StopSignal
 from mtl_tf.training.summaries import as_arrays
 from mtl_tf.training.usage import Usage
 from mtl_tf.training.validation import Validation
+
+SECOND = 2**20  # from the seed of a run to that of its second order of the samples
 
 
 def train(config: Config) -> dict:
@@ -80,10 +84,10 @@ class _Training:
 
         # === Network and optimiser ===
         with self.strategy.scope():
-            self.model = build_model(config.model, self.tasks)
+            self.model = build_model(config.model, self.tasks, config.arch_options)
             self.step_function = build_step(self.strategy, self.model, self.tasks, config)
         self.optimizer, self.averaging = self.step_function.optimizer, self.step_function.averaging
-        self.parameters = sum(int(np.prod(variable.shape)) for variable in self.model.trainable_variables)
+        self.parameters = parameters(self.model)
         self.validation = Validation(
             config, self.tasks, self.model, self.runtime, validated, self.data, self.averaging, run.path
         )
@@ -107,6 +111,7 @@ class _Training:
             state=self.state.variable,
             loss_scale=self.step_function.loss_scale,
             good_steps=self.step_function.good_steps,
+            **self.step_function.tracked,
             **(averages if self.averaging.on else {}),
         )
         self.wait_seconds = self.step_seconds = 0.0
@@ -125,6 +130,7 @@ class _Training:
             self.usage.read()
         else:
             self._start_weights()
+            self._begin_epoch()
             self.averaging.start()
         self._demand_one_start()
         if self._complete() and (self.run_directory.home / "metrics.json").exists():
@@ -133,12 +139,12 @@ class _Training:
         begin = f"{self.run_directory.home} {f'continues after step {self.step}' if restored else 'starts'}"
         validated = self.validation.data.source
         told = headline.lines(self.config, begin, self.tasks, self.parameters, self.data, validated, self.runtime)
-        print(*told, sep="\n", flush=True)
+        print(*told, *filter(None, [self.step_function.told]), sep="\n", flush=True)
         for text in look(self.data.source):
             print(f"warning: {text}", flush=True)
-        self.journal = Journal(self.config, self.run_directory, self.state, self.tasks)
+        self.journal = Journal(self.config, self.run_directory, self.state, self.tasks, self.step_function.record)
         self.validation.adopt(self.journal.epochs.rows())
-        saved = self.model, self.optimizer, self.averaging
+        saved = self.model, self.optimizer, self.averaging, self.step_function
         self.guard = Guard(self.config, self.run_directory, self.runtime, self.state, self.data.source.ids, saved)
         with self.journal, self.profile:
             self._train()
@@ -160,6 +166,12 @@ class _Training:
     def _start_weights(self):
         report = load_pretrained(self.model, self.config.model)
         if report:
+            self.run_directory.note(weights=record_of(self.config.model))
+        runs = getattr(self.config.arch_options, "runs", ())
+        if runs:
+            option = f"--arch.{self.config.model.architecture}.runs"
+            report = load_single_runs(self.model, self.tasks, runs, option)
+        if report:
             print(report)
 
     # === Steps ===
@@ -167,13 +179,22 @@ class _Training:
     def _train(self):
         """Trains from the current step on and validates wherever an epoch ends."""
         batch_size = self.config.train.batch_size
-        batches = iter(self.runtime.distribute(lambda share: self.data.dataset(self.step, share)))
+        batches = self._batches(self.data)
+        again = self.data.reordered(self.config.seed + SECOND) if self.step_function.needs_second_batch else None
+        self.second = self._batches(again) if again else None
         progress = Progress("training", self.steps * batch_size, "images", self.step * batch_size)
         while not self._complete():
+            self._begin_epoch()
             while self.step < (self.validated_epochs + 1) * self.steps_per_epoch:
                 self._one_step(batches, progress)
             progress.close()
             self._finish_epoch()
+
+    def _begin_epoch(self):
+        begin_epoch(self.model, self.validated_epochs, self.config.train.epochs)
+
+    def _batches(self, data):
+        return iter(self.runtime.distribute(lambda share: data.dataset(self.step, share)))
 
     def _complete(self):
         """Whether all epochs are done, or the best one lies too far back (train.patience)."""
@@ -190,15 +211,24 @@ class _Training:
         self.optimizer.learning_rate.assign(rate)
         before = time.perf_counter()
         batch = self._next(batches)
+        second = self._next(self.second) if self.second else None
         waited = time.perf_counter() - before
         several = self.runtime.cluster.workers > 1
         asked = tf.constant(float(self.stop.asked != 0)) if several else None
-        losses = {name: float(value) for name, value in self.step_function(batch, self._frozen(), asked).items()}
+        found = self.step_function(batch, self._frozen(), asked, **self.step_function.at(self.step, second))
+        balance = found.pop("balance", None)
+        losses = {name: float(value) for name, value in found.items()}
         if losses.pop("asked", 0.0):
             self.stop.ask()
             self.together = True
         seconds = time.perf_counter() - before
         good, updated, broken = (losses.pop(name) for name in ("good", "updated", "broken_gradient"))
+        if not updated:
+            try:
+                self.step_function.demand_allowed(losses)
+            except UsageError:
+                self._save_what_is_new()
+                raise
         if not good:
             gradient = self.step_function.trained(self._frozen())[int(broken)].path
             if error := self.guard.pass_over(batch, losses, gradient):
@@ -214,7 +244,7 @@ class _Training:
             self.state.add(losses)
         note = f"epoch {self._epoch()}/{self.config.train.epochs}  loss {losses['loss']:.4f}"
         progress.advance(self.config.train.batch_size, note)
-        self._log_step(batch, losses, rate, seconds, waited)
+        self._log_step(batch, losses, balance, rate, seconds, waited)
         at_epoch_end = self.step % self.steps_per_epoch == 0
         if self.step % self.config.train.checkpoint_every == 0 and not at_epoch_end:
             self._save()
@@ -228,11 +258,11 @@ class _Training:
             self._save_what_is_new()  # no step is under way
             raise
 
-    def _log_step(self, batch, losses, rate, seconds, waited):
+    def _log_step(self, batch, losses, balance, rate, seconds, waited):
         every, panels = self.config.log.every, self.config.log.panels_every
         if self.step % every == 0 or self.step == self.steps:
             skipped = sum(self.guard.counts().values())
-            self.journal.step(self._epoch(), losses, rate, seconds, waited, skipped)
+            self.journal.step(self._epoch(), losses, balance, rate, seconds, waited, skipped)
         if panels and self.step % panels == 0:
             arrays = as_arrays(self.strategy, batch)
             self.journal.panels(arrays, self.validation.answers(arrays["image"]))
@@ -256,6 +286,7 @@ class _Training:
             **measured,
         }
         self.journal.epoch(row, self.validation)
+        self.step_function.end_epoch()
         self.state.end_epoch()
         self._save()
 

@@ -19,8 +19,9 @@ from mtl_tf.selection import selection_score
 from mtl_tf.tasks import Task, answers
 from mtl_tf.training.averaging import Averaging
 from mtl_tf.training.checkpoints import save_weights
+from mtl_tf.training.passes import take_part
 from mtl_tf.training.runtime import Runtime
-from mtl_tf.training.step import encoder_frozen, take_part
+from mtl_tf.training.step import encoder_frozen
 from mtl_tf.training.summaries import Summaries
 
 # After as many the average of the running statistics weighs 0.9^100 = 3e-5; in a training of fewer steps it weighs in.

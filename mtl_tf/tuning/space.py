@@ -127,6 +127,8 @@ class Space:
             changes[dimension.name] = coerce(configuration.field_of(dimension.name), text)
             for other, factors in dimension.multiply.items():
                 before = changes.get(other, configuration.value_of(base, other))
+                if before is None:
+                    raise UsageError(f"{other} has no value that multiply could change; set it on the command line")
                 product = before * factors[dimension.values.index(text)]
                 changes[other] = _product(other, configuration.field_of(other), product)
         return configuration.from_values(configuration.changed(named, changes))

@@ -166,7 +166,7 @@ def _costs(config, metrics):
     newest = checkpoints_in(run_dir / "checkpoints")[-1]
     size = sum(file.stat().st_size for file in newest.parent.glob(f"{newest.name}.*"))
     keras.config.set_dtype_policy("float32")
-    model = build_model(config.model, descriptors.read(run_dir).tasks(config))
+    model = build_model(config.model, descriptors.read(run_dir).tasks(config), config.arch_options)
     return {
         "parameters": metrics["parameters"],
         "multiply_adds": multiply_adds(model, COST_SIZE),

@@ -129,11 +129,11 @@ def test_auto_lambda(goldens):
     theta = np.array(golden["theta"])
     rows = gradients(golden["train"], theta)
     options = {"momentum": golden["momentum"], "decay": golden["weight_decay"]}
-    step = ([theta], [rows], np.array(golden["lambda"]), [np.array(golden["momentum_buffer"])], golden["rate"])
-    after = virtual(*step, **options)[0].numpy()
+    direction = np.array(golden["lambda"]) @ rows
+    after = virtual(theta, direction, np.array(golden["momentum_buffer"]), golden["rate"], **options)
     np.testing.assert_allclose(after, golden["virtual_theta"], rtol=1e-10)
     outer = gradients(golden["valid"], after).sum(0)
-    meta = meta_gradient([tf.constant(rows)], [outer], golden["rate"])
+    meta = meta_gradient([dict(enumerate(rows))], [outer], [golden["rate"]], len(rows))
     np.testing.assert_allclose(meta, golden["meta_gradient_exact"], rtol=1e-10)
     state = {}
     scalarize("auto_lambda", [1.0, 1.0, 1.0], meta=meta.numpy(), state=state)

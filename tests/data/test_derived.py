@@ -58,6 +58,15 @@ def test_nothing_is_derived_where_nobody_asks(root):
     assert source.tasks == source.reads == ("semseg", "depth")
 
 
+def test_a_task_that_is_derived_may_be_preferred(root):
+    balanced = dict(balance__aggregator="cagrad", balance__preference="semseg:1,edges:2")
+    config = config_of(root, "semseg", "edges", **balanced)
+    assert describe(config.data).tasks(config)
+    assert open_split(config, "train").reads == ("semseg",)
+    with pytest.raises(UsageError, match="has no number for depth"):
+        describe(config.data).tasks(configuration.replace(config, tasks=("semseg", "edges", "depth")))
+
+
 def test_edges_alone_are_those_of_the_classes(root):
     config = config_of(root, "edges")
     source = open_split(config, "val")

@@ -1,6 +1,8 @@
 """tools/pack_dataset.py as a user runs it: exit status, text, what is on disk; killed and started again."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,6 +77,29 @@ def test_pixels_and_rendered_scenes(root, tmp_path):
     done = tool(f"--output={tmp_path}/scenes", *SCENES, "--verify")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-2:] == ["train: verified, 0 faults", "val: verified, 0 faults"]
+
+
+def test_derived_labels_become_labels_of_their_own(root, tmp_path):
+    """They are read, bit for bit as they were derived; late ones are derived as before."""
+    folder = shutil.copytree(root, tmp_path / "data")
+    content = json.loads((folder / "dataset.json").read_text())
+    normals = {"kind": "normals", "source": "depth", "intrinsics": [60, 60, 24, 16, 48, 32]}
+    content["tasks"] = {"normals": normals, "edges": {"kind": "edges", "source": "semseg"}}
+    (folder / "dataset.json").write_text(json.dumps(content))
+    source = ("--data.name=folder", f"--data.root={folder}", "--tasks=semseg,normals,edges", "--derived")
+    done = tool(*source, f"--output={tmp_path}/packed", "--verify")
+    assert done.returncode == 0, done.stderr
+    done = tool(*source, f"--output={tmp_path}/files", "--content=files")
+    assert "leave out --content=files" in one_line_error(done.returncode, done.stderr)
+    found = {}
+    for name, place in (("folder", folder), ("packed", tmp_path / "packed")):
+        config = configuration.from_values({"data.name": name, "data.root": str(place), "tasks": "semseg,normals"})
+        found[name] = open_split(config, "train"), describe(config.data)["normals"]
+    (derived, _), (read, labels) = found.values()
+    assert labels.source == "" and read.tasks == ("semseg", "normals")
+    for index in range(len(derived)):
+        one, other = derived.read(index), read.read(index)
+        assert one["normals"].any() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.parametrize(

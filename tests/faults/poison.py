@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from mtl_tf.commands import main
 from mtl_tf.data.pipeline import TrainingData
-from mtl_tf.training.step import TrainingStep
+from mtl_tf.training.passes import Passes
 from tests.faults.small import after_step
 
 TOO_MANY = 2**46  # numbers of four bytes: more than a process can address
@@ -46,13 +46,13 @@ def _in_memory(sample):
 
 
 def _added_to_gradient(sample, of_hit):
-    shares = TrainingStep._shares
+    of_total = Passes.of_total
 
     def spoil(self, batch, *arguments):
-        losses, (first, *others) = shares(self, batch, *arguments)
+        losses, (first, *others) = of_total(self, batch, *arguments)
         return losses, [first + of_hit(tf.reduce_any(batch["index"] == sample)), *others]
 
-    return mock.patch.object(TrainingStep, "_shares", spoil)
+    return mock.patch.object(Passes, "of_total", spoil)
 
 
 def _in_weight(step):

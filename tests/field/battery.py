@@ -99,7 +99,7 @@ def knowing_colours(ids: tuple[int, int]):
         ids: the class ids of ground and disc.
     """
 
-    def build(config, tasks):
+    def build(config, tasks, options):
         image = keras.Input((None, None, 3), name="image", dtype="float32")
         disc = _pointwise(1, [[0.5], [0], [0]], [-0.5 * 180], "encoder", "sigmoid")(image)
         outputs = {}
@@ -111,12 +111,12 @@ def knowing_colours(ids: tuple[int, int]):
                 kernel, bias = np.zeros((1, task.channels)), np.full(task.channels, -50.0)
                 kernel[0, list(ids)], bias[list(ids)] = (-50, 50), (25, -25)
                 outputs["semseg"] = _pointwise(task.channels, kernel, bias, "semseg")(disc)
-        return keras.Model(image, outputs, name=config.architecture)
+        return _supervised(keras.Model(image, outputs, name=config.architecture))
 
     return build
 
 
-def knowing_shapes(config, tasks):
+def knowing_shapes(config, tasks, options):
     """A network, built as by `build_model`, that tells tall rectangles from wide ones where it sees them."""
     image = keras.Input((None, None, 3), name="image", dtype="float32")
     seen = _pointwise(1, [[0.5], [0], [0]], [-0.5 * 150], "encoder", "sigmoid")(image)
@@ -126,7 +126,12 @@ def knowing_shapes(config, tasks):
     )
     everything = keras.layers.Concatenate(dtype="float32")([seen, rows, columns])
     kernel = [[-100, 50, 50], [0, 20, -20], [0, -20, 20]]
-    return keras.Model(image, {"semseg": _pointwise(3, kernel, [50, -25, -25], "semseg")(everything)})
+    return _supervised(keras.Model(image, {"semseg": _pointwise(3, kernel, [50, -25, -25], "semseg")(everything)}))
+
+
+def _supervised(model):
+    model.label_weights = {"": 1.0}
+    return model
 
 
 def _pointwise(channels, kernel, bias, name, activation=None):

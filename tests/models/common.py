@@ -1,5 +1,6 @@
 """What the tests of the networks share: random weights of sensible size, refused weights, NumPy convolutions."""
 
+import pathlib
 import re
 
 import keras
@@ -14,6 +15,14 @@ from mtl_tf.models.weights import load_encoder_weights
 def unfilled_variables():
     """A context in which variables have names, shapes and types only: a large network takes neither memory nor time."""
     return keras.StatelessScope(initialize_variables=False)
+
+
+def skip_where_sums_are_imprecise(dtype: str):
+    """Skips a test of how sixteen bits round on a CPU that sums in them; a run says so there."""
+    from mtl_tf.kernels import on_tensorflow  # which other backends do without
+
+    if not on_tensorflow.sums_in_float32(dtype):
+        pytest.skip(f"this CPU sums {dtype} in {dtype}")
 
 
 def randomise(model, seed: int = 0):
@@ -68,3 +77,20 @@ def refused(encoder: keras.Model, config: ModelConfig) -> str:
     for value, old in zip(encoder.get_weights(), before, strict=True):
         np.testing.assert_array_equal(value, old)
     return str(error.value)
+
+
+def golden_module(shared: pathlib.Path, name: str) -> dict[str, np.ndarray]:
+    """What a published module has and computes: "weight/NAME", "in/NAME" and "out/NAME", the latter as (B, h, w, C)."""
+    with np.load(shared / "goldens" / "modules.npz") as file:
+        found = {key.removeprefix(f"{name}/"): file[key] for key in file.files if key.startswith(f"{name}/")}
+    return {key: value if key.startswith("weight/") else value.transpose(0, 2, 3, 1) for key, value in found.items()}
+
+
+def take_weight(variable: keras.Variable, module: str, golden: dict[str, np.ndarray]):
+    """Gives a variable of a convolution, dense layer or batch norm the value that PyTorch has under MODULE.NAME."""
+    names = {"kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias"}
+    names |= {"moving_mean": "running_mean", "moving_variance": "running_var"}
+    value = golden[f"weight/{module}.{names[variable.name]}"]
+    if variable.name == "kernel":
+        value = value.reshape((*value.shape, 1, 1)[:4]).transpose(2, 3, 1, 0)
+    variable.assign(value)

@@ -28,7 +28,17 @@ def run(backend, *arguments):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "encoder"),
-    [("branched", "resnet18"), ("distilled", "resnet34"), ("joint", "mobilenetv2")],
+    [
+        ("distilled", "tiny"),
+        ("joint", "mobilenetv2"),
+        ("mtan", "tiny"),
+        ("dselect_k", "tiny"),
+        ("mtan", "segnet"),
+        ("atrc", "tiny"),
+        ("joint", "tiny_vit"),
+        ("joint", "tiny_swin"),
+        ("joint", "tiny_mit"),
+    ],
 )
 def test_jax_computes_what_tensorflow_does(architecture, encoder, tmp_path):
     """Answers, every loss, and the change of every variable in a step of SGD: the gradients and batch statistics."""

@@ -20,3 +20,15 @@ def test_by_hand():
     x = keras.layers.GlobalAveragePooling2D()(x)
     model = keras.Model(image, keras.layers.Dense(4)(x))  # 8 * 4
     assert multiply_adds(model, (10, 12)) == 5 * 6 * 27 * 8 + 5 * 6 * 9 * 8 + 32
+
+
+def test_a_layer_may_say_its_own():
+    class Products(keras.layers.Layer):
+        def call(self, one, other):
+            return one * other
+
+        def multiply_adds(self, one_shape, other_shape):
+            return one_shape[1] * other_shape[-1]
+
+    image = keras.Input((None, None, 3))
+    assert multiply_adds(keras.Model(image, Products()(image, image)), (10, 12)) == 10 * 3

@@ -54,6 +54,20 @@ def test_the_deepest_feature_stands_at_the_output_stride(dilation, output_stride
     assert features[f"stride{output_stride}"].shape[-1] == 512
 
 
+@pytest.mark.parametrize("dilation", [(0, 0, 0), (0, 0, 1), (1, 0, 1)])
+def test_the_features_of_segnet_are_those_of_its_levels(dilation):
+    encoder, stride, channels = build_encoder("segnet", dilation), 4, {2: 128, 4: 256}
+    for flag in dilation:
+        stride *= 1 if flag else 2
+        channels[stride] = 512
+    for height, width in ((32, 48), (65, 50), (1, 7)):
+        features = encoder(pictures(1, height, width))
+        assert set(features) == {"last", *(f"stride{s}" for s in channels)}
+        for s, count in channels.items():
+            assert features[f"stride{s}"].shape == (1, -(-height // s), -(-width // s), count), s
+        np.testing.assert_array_equal(features["last"], features[f"stride{stride}"])
+
+
 # === Dilation ===
 
 
@@ -79,6 +93,7 @@ def atrous_difference(name, dilation, consistent=False):
         ("resnet50", (0, 1, 1), False),
         ("resnet50_keras", (1, 0, 1), False),
         *[("resnet18", dilation, True) for dilation in ALL_DILATIONS[1:]],
+        *[("segnet", dilation, False) for dilation in ((0, 0, 1), (1, 0, 1), (1, 1, 0))],
         *[
             pytest.param(*row, marks=pytest.mark.slow)
             for row in (
@@ -294,7 +309,7 @@ TORCHVISION = {
 
 def test_every_encoder_is_measured_and_has_torchvisions_parameters():
     rows = table.recorded()
-    assert tuple(rows) == tuple(ENCODERS)
+    assert tuple(rows) == ENCODERS.built_in
     assert {name: rows[name].parameters for name in TORCHVISION} == TORCHVISION
 
 
@@ -311,15 +326,24 @@ def test_figures_of_torchvisions_networks(name):
     assert table.figures(name, encoder) == table.recorded()[name]
 
 
-def test_the_command_prints_the_table_of_the_documentation(capsys, tmp_path):
+def test_the_command_prints_the_tables_of_the_documentation(capsys, tmp_path):
     assert commands.main(["encoders"]) == 0
-    printed = capsys.readouterr().out.strip()
+    printed = capsys.readouterr().out.strip().split("\n\n")
     documentation = (ROOT / "docs" / "encoders.md").read_text(encoding="utf-8")
-    assert printed in documentation
+    assert len(printed) == 2 and all(part in documentation for part in printed)
     path = tmp_path / "encoders.md"
-    path.write_text(documentation.replace("23.51 M", "? M"), encoding="utf-8")
+    path.write_text(documentation.replace("23.51 M", "? M").replace("Apache-2.0", "?"), encoding="utf-8")
     assert commands.main(["encoders", f"--output={path}"]) == 0
     assert path.read_text(encoding="utf-8") == documentation
+
+
+def test_tables_that_are_not_there_yet_are_put_at_the_end(tmp_path):
+    path = tmp_path / "a.md"
+    path.write_text("Text.\n\n| old |\n| row |\n\nMore.\n")
+    table.put_into(str(path), "| new |", "| second |")
+    assert path.read_text() == "Text.\n\n| new |\n\nMore.\n\n| second |\n"
+    table.put_into(str(path), "| newer |")
+    assert path.read_text() == "Text.\n\n| newer |\n\nMore.\n\n| second |\n"
 
 
 def test_an_encoder_without_figures_is_named(monkeypatch):

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from mtl_tf.models.layers import Conv2D, ResizeLike
 from mtl_tf.models.upsampled import UpsampledConv2D, _interpolation
-from tests.models.common import difference
+from tests.models.common import difference, skip_where_sums_are_imprecise
 
 SMALL, LARGE, FILTERS = 5, 3, 4  # channels
 SIZES = (((4, 6), (16, 24)), ((3, 5), (10, 17)), ((1, 1), (4, 4)), ((2, 7), (2, 7)), ((9, 4), (5, 3)))
@@ -75,6 +75,7 @@ def test_interpolation_by_hand():
 @pytest.mark.parametrize("sizes", [((8, 8), (32, 32)), ((6, 9), (23, 35))])
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_sixteen_bits_round_little_more_than_the_plain_way(policy, sizes):
+    skip_where_sums_are_imprecise(policy.removeprefix("mixed_"))
     inputs = maps(sizes, batch=8)
     exact = differentiated(plain_and_quick()[0], inputs)
     plain, quick = (differentiated(model, inputs) for model in plain_and_quick(policy))

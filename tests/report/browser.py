@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import re
 import shutil
 
 import pytest
@@ -91,6 +92,13 @@ def pixel(browser, selector, x, y):
         return [...context.getImageData(x, y, 1, 1).data];
     """
     return browser.execute_script(script, canvas, x, y)[:3]
+
+
+def luminance(colour):
+    """Of "rgb(...)", as WCAG has it."""
+    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def point(browser, selector, x, y, size):

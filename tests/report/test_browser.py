@@ -8,7 +8,7 @@ import pytest
 
 from mtl_tf.report.document import Answer, Cell, Chart, DataTable, Document, Figure, Line, Picture, write_document
 from mtl_tf.tasks import Depth, Segmentation
-from tests.report.browser import browsing, find, load, named, needed, pixel, redrawing, resize, texts
+from tests.report.browser import browsing, find, load, luminance, named, needed, pixel, redrawing, resize, texts
 
 pytest.importorskip("selenium")
 
@@ -335,13 +335,6 @@ def test_the_page_is_as_dark_as_is_asked_for(page, theme, medium, dark):
             assert (high + 0.05) / (low + 0.05) > 4.5, selector
     finally:
         page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
-
-
-def luminance(colour):
-    """Of "rgb(...)", as WCAG has it."""
-    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def test_page_without_gallery(driver, tmp_path):

@@ -19,7 +19,7 @@ from tests.report.standins import Chances, Directions
 TASKS = cityscapes_tasks()
 
 NASTY = "<script>alert('&')</script>"
-VOID = {"meta", "img", "br", "rect", "path", "circle", "polyline"}
+VOID = {"meta", "img", "br", "wbr", "rect", "path", "circle", "polyline"}
 
 SCORED = {"split": "val", "images": 12, "size": [96, 192], "fit": "stretch", "eigen_crop": False, "weights": "best"}
 EVALUATION = {

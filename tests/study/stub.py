@@ -63,10 +63,10 @@ diagram = "image -> network"
 """
 
 
-def make_plan(folder: pathlib.Path, *arguments: str, **options) -> Plan:
-    """The plan of the small study in a folder."""
+def make_plan(folder: pathlib.Path, *arguments: str, text: str = STUDY, **options) -> Plan:
+    """The plan of the small study, or of another text, in a folder."""
     file = folder / "study.toml"
-    file.write_text(STUDY, encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
     base = flags.parse([f"--run_dir={folder / 'study'}", "--train.epochs=4", *arguments]).config
     return Plan(read(str(file)), base, dataclasses.replace(StudyOptions(), **options))
 
@@ -76,8 +76,8 @@ def runs(plan: Plan, key: str):
     return plan.runs_of(plan.declaration.row(key))
 
 
-def finish(plan: Plan, key: str, *totals: float, status: str = "done", message: str = "", si: float = 20.0):
-    """Writes the outcomes of a row, one total a seed (or one outcome without scores)."""
+def finish(plan: Plan, key: str, *totals: float, status: str = "done", message: str = "", si: float = 20.0, **more):
+    """Writes the outcomes of a row, one total a seed (or one outcome without scores), with more costs by name."""
     for run, total in zip(runs(plan, key), totals or (None,) * 9, strict=False):
         folder = pathlib.Path(run.config.run_dir)
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,6 +87,6 @@ def finish(plan: Plan, key: str, *totals: float, status: str = "done", message: 
             if len(run.config.tasks) == 1:
                 only = "semseg.miou" if run.config.tasks == ("semseg",) else "depth.si_log_rmse"
                 scores = {"total": None, only: scores[only], "score": total}
-            costs = {"parameters": 21_420_000, "seconds": 3600.0, "checkpoint_mib": 163.4}
+            costs = {"parameters": 21_420_000, "seconds": 3600.0, "checkpoint_mib": 163.4, **more}
         outcome = {"status": status, "message": message, "scores": scores, "costs": costs}
         (folder / "outcome.json").write_text(json.dumps(outcome))

@@ -13,7 +13,7 @@ from mtl_tf.study.plan import Plan, identity
 from mtl_tf.study.results import delta_m, result_rows
 from mtl_tf.study.verdicts import noise_of, verdict
 from tests.helpers import ROOT
-from tests.study.stub import finish, make_plan, runs
+from tests.study.stub import STUDY, finish, make_plan, runs
 
 
 def table(plan, name):
@@ -41,6 +41,13 @@ def test_seeds(tmp_path):
     plan = make_plan(tmp_path, "--seed=5", seeds=2, architecture_seeds=3)
     assert [run.config.seed for run in runs(plan, "C/plain")] == [5, 6]
     assert [run.config.seed for run in runs(plan, "C/joint")] == [5, 6, 7]
+
+
+def test_a_row_names_its_own_number_of_seeds(tmp_path):
+    text = STUDY.replace('{name = "plain"}', '{name = "plain", seeds = 4}')
+    plan = make_plan(tmp_path, "--seed=5", text=text, seeds=2)
+    assert [run.config.seed for run in runs(plan, "C/plain")] == [5, 6, 7, 8]
+    assert len(runs(plan, "C/joint")) == 3 and len(runs(plan, "C/pretrained joint")) == 2  # it is not handed down
 
 
 def test_without_weights_the_row_says_so_and_the_study_goes_on(tmp_path):
@@ -116,6 +123,26 @@ def test_single_tasks_are_trained_without_the_options_of_others(tmp_path):
         assert labels.tasks(found[key])
     with pytest.raises(UsageError, match="no task of kind normals is trained"):
         labels.tasks(found["A/wrong"])  # its own
+
+
+def test_a_single_task_is_preferred_alone(tmp_path):
+    file = tmp_path / "study.toml"
+    file.write_text(NORMALS, encoding="utf-8")
+    arguments = ["--tasks=normals,edges", "--balance.aggregator=upgrad", "--balance.preference=normals:1,edges:3"]
+    base = flags.parse([f"--run_dir={tmp_path / 'study'}", *arguments]).config
+    plan = Plan(read(str(file)), base, StudyOptions())
+    assert dict(runs(plan, "A/l1")[0].config.balance.preference) == {"normals": 1, "edges": 3}
+    assert dict(runs(plan, "S/edges")[0].config.balance.preference) == {"edges": 3}
+
+
+def test_what_is_not_set_cannot_be_scaled(tmp_path):
+    file = tmp_path / "study.toml"
+    file.write_text(NORMALS.replace('"wrong", set', '"wrong", scale = {balance.niter = 2}, set'), encoding="utf-8")
+    given = [f"--run_dir={tmp_path / 'study'}", "--balance.aggregator=sdmgrad"]
+    with pytest.raises(UsageError, match=r"row A/wrong: balance\.niter has no value to scale; set it first"):
+        Plan(read(str(file)), flags.parse(given).config, StudyOptions())
+    plan = Plan(read(str(file)), flags.parse([*given, "--balance.niter=5"]).config, StudyOptions())
+    assert runs(plan, "A/wrong")[0].config.balance.made().aggregator.options.niter == 10
 
 
 def test_a_choice_needs_its_tables(tmp_path):

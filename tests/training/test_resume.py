@@ -1,5 +1,6 @@
 """A run that was stopped, in whatever way, ends as the run that was not."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -7,10 +8,13 @@ import time
 from unittest import mock
 
 import pytest
+import tensorflow as tf
 
 from mtl_tf.commands import main
 from mtl_tf.config import OptimConfig
+from mtl_tf.errors import UsageError
 from mtl_tf.training.averaging import Averaging
+from mtl_tf.training.checkpoints import Checkpoints
 from mtl_tf.training.run_directory import read_table
 from mtl_tf.training.schedules import learning_rate_at
 from tests.helpers import TINY, assert_same_run, start_command, write_dataset
@@ -116,8 +120,8 @@ def test_a_finished_run_says_so_and_is_left_alone(dataset, uninterrupted, capsys
 
 
 @pytest.mark.slow
-def test_a_damaged_newest_checkpoint_is_passed_over(dataset, uninterrupted, tmp_path):
-    """The run goes on from the one before it, with the same end."""
+def test_a_damaged_newest_checkpoint_is_passed_over(dataset, uninterrupted, tmp_path, capsys):
+    """The run says so and goes on from the one before it, with the same end."""
     import shutil
 
     run_dir = tmp_path / "run"
@@ -126,7 +130,29 @@ def test_a_damaged_newest_checkpoint_is_passed_over(dataset, uninterrupted, tmp_
     newest = max((run_dir / "checkpoints").glob("*.index"), key=lambda file: int(file.stem.split("-")[1]))
     newest.with_suffix(".data-00000-of-00001").write_bytes(b"half a fi")
     assert main(_arguments(dataset, run_dir)) == 0
+    assert f"warning: {newest.with_suffix('')} cannot be read (" in capsys.readouterr().out
     assert_same_run(run_dir, uninterrupted)
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (MemoryError(), "out of memory"),
+        (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"), "out of memory"),
+        (tf.errors.DataLossError(None, None, "{{node x}} Checksum does not match"), "Checksum does not match"),
+    ],
+)
+def test_why_no_checkpoint_can_be_read(error, why, tmp_path, monkeypatch, capsys):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", 2, value=tf.Variable(1.0))
+    checkpoints.save()
+
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(tf.train.Checkpoint, "restore", fail)
+    with pytest.raises(UsageError, match=rf"none of the checkpoints in .* can be read \(the newest: {why}\)"):
+        checkpoints.restore()
+    assert f"ckpt-1 cannot be read ({why})" in capsys.readouterr().out
 
 
 def test_the_tables_hold_what_the_contract_says(uninterrupted):
@@ -168,6 +194,13 @@ def test_the_best_loss_of_an_older_run_is_compared_as_the_sum_of_today(tiny_data
     """A run that was begun when its best loss was the plain sum, and its table was named so."""
     from mtl_tf.training.validation import Validation
 
+    measure = Validation._measure
+
+    def worse_and_worse(self, label, after_batch):
+        found = measure(self, label, after_batch)
+        return dataclasses.replace(found, losses=dict.fromkeys(found.losses, float(label.split()[-1])))
+
+    monkeypatch.setattr(Validation, "_measure", worse_and_worse)
     given = ["train", *TINY, f"--data.root={tiny_dataset}", "--train.best_metric=loss", "--log.panels_every=0"]
     whole, run_dir = tmp_path / "whole", tmp_path / "run"
     assert main([*given, f"--run_dir={whole}"]) == 0

@@ -35,6 +35,16 @@ def test_holds_what_repeats_the_run(tmp_path):
     assert environment["packages"]["tensorflow"] and environment["cores"] >= 1
 
 
+def test_what_is_noted_later_is_added(tmp_path):
+    with RunDirectory(_config(tmp_path)) as run:
+        run.claim(MINISCAPES)
+        run.note(weights={"source": "a.pth"})
+    environment = json.loads((tmp_path / "environment.json").read_text())
+    assert environment["weights"] == {"source": "a.pth"} and environment["cores"] >= 1
+    _make(tmp_path, trained=False)  # a run that never trained starts anew, with its weights
+    assert "weights" not in json.loads((tmp_path / "environment.json").read_text())
+
+
 def test_two_processes_cannot_share_it(tmp_path):
     with RunDirectory(_config(tmp_path)), pytest.raises(UsageError, match="another process is using"):
         RunDirectory(_config(tmp_path))

@@ -7,7 +7,7 @@ from mtl_tf import build_model, cityscapes_tasks
 from mtl_tf.commands import main
 from mtl_tf.config import ModelConfig
 from mtl_tf.training.run_directory import read_table
-from tests.helpers import weights_of
+from tests.helpers import ROOT, weights_of
 from tests.models.common import pictures
 
 SCENES = (
@@ -15,7 +15,8 @@ SCENES = (
     "--data.synthetic_train=48",
     "--data.synthetic_val=8",
     "--data.image_size=32,64",
-    "--model.encoder=resnet18",
+    f"--plugin={ROOT / 'tests/models/tiny.py'}",
+    "--model.encoder=tiny",
     "--train.epochs=4",
     "--train.average=swa",
     "--log.observed=0",

@@ -10,16 +10,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import mtl_tf
 from mtl_tf import config as configuration
 from mtl_tf.errors import UsageError
 from mtl_tf.models import build_model
-from mtl_tf.models.layers import BatchNorm
+from mtl_tf.models.layers import BatchNorm, scope
 from mtl_tf.objective import loss_weight, mean_losses
 from mtl_tf.tasks import cityscapes_tasks
 from mtl_tf.training import runtime
-from mtl_tf.training.step import LOSS_SCALE_PATIENCE, build_step
-from tests.helpers import ROOT, in_own_process, tool_module
-from tests.training.replicas import batches
+from mtl_tf.training.build_step import build_step
+from mtl_tf.training.step import LOSS_SCALE_PATIENCE
+from tests.helpers import ROOT, as_built_in, tool_module
+from tests.models.tiny import ENCODER
+from tests.training.replicas import Smooth, batches
 
 
 def _three_steps(tmp_path, devices, method, architecture, workers=1):
@@ -73,14 +76,15 @@ def assert_same_steps(one, two, method):
         elif name.startswith("change/") and method != "adam":
             # Adam turns the rounding noise of zero gradients into weights.
             weight = one[f"first/{name.removeprefix('change/').removeprefix('average/')}"]
-            error = two[name] - one[name]
-            assert np.abs(error).max() <= 1e-5 * max(1, np.abs(weight).max()), name
+            error, last = two[name] - one[name], weight + one[name]  # running statistics grow by far
+            assert np.abs(error).max() <= 1e-5 * max(1, np.abs(weight).max(), np.abs(last).max()), name
             rounding = np.finfo(np.float32).eps * np.linalg.norm(weight)
             assert np.linalg.norm(error) <= 1e-4 * np.linalg.norm(one[name]) + rounding, name
 
 
 def _step(**options):
-    small = {"tasks": ("semseg", "depth"), "model__encoder": "resnet18", "model__aspp": False}
+    small = {"tasks": ("semseg", "depth"), "model__encoder": ENCODER.name, "model__aspp": False}
+    small["model__dilation"] = (0, 0, 0)  # which TensorFlow differentiates in graphs only, on CPUs
     config = configuration.replace(configuration.Config(), **(small | options))
     strategy = runtime.start(config).strategy
     tasks = tuple(task for task in cityscapes_tasks() if task.name in config.tasks)
@@ -221,7 +225,7 @@ def _change(options, seed=3):
     return np.concatenate([change.ravel() for change in changes]), {name: float(value) for name, value in found.items()}
 
 
-def test_clipping_keeps_the_direction_and_bounds_the_norm(monkeypatch):
+def test_clipping_keeps_the_direction_and_bounds_the_norm(monkeypatch, by_operation):
     _still_batch_norm(monkeypatch)
     free, _ = _change({})
     norm = np.linalg.norm(free)
@@ -232,7 +236,7 @@ def test_clipping_keeps_the_direction_and_bounds_the_norm(monkeypatch):
     np.testing.assert_allclose(loose, free, atol=1e-6 * np.abs(free).max())
 
 
-def test_decay_is_not_clipped(monkeypatch):
+def test_decay_is_not_clipped(monkeypatch, by_operation):
     _still_batch_norm(monkeypatch)
     decayed, _ = _change(dict(optim__clip_norm=1e-9, optim__weight_decay=0.1))
     model, _ = _step()
@@ -243,25 +247,22 @@ def test_decay_is_not_clipped(monkeypatch):
 
 
 @pytest.mark.parametrize("parts", [pytest.param(2, marks=pytest.mark.slow), 4])
-def test_accumulated_gradients_are_those_of_the_whole_batch(parts):
-    in_own_process(check_accumulated_gradients, parts)  # which takes much memory
-
-
-def check_accumulated_gradients(parts):
+def test_accumulated_gradients_are_those_of_the_whole_batch(parts, monkeypatch):
     """The images' masks are uneven: the mean over parts of means would be another loss."""
-    with pytest.MonkeyPatch.context() as patch:
-        _still_batch_norm(patch)
-        whole, expected = _change(dict(model__aspp=True))
-        cut, found = _change(dict(model__aspp=True, train__accumulate=parts))
+    _still_batch_norm(monkeypatch)
+    whole, expected = _change(dict(model__aspp=True))
+    cut, found = _change(dict(model__aspp=True, train__accumulate=parts))
     assert found == pytest.approx(expected, rel=1e-5)
     np.testing.assert_allclose(cut, whole, atol=1e-5 * np.abs(whole).max())
 
 
 @pytest.mark.parametrize("parts", [pytest.param(2, marks=pytest.mark.slow), 4])
-def test_parts_are_trained_as_batches_of_their_own(parts):
+def test_parts_are_trained_as_batches_of_their_own(parts, monkeypatch):
     """Batch norm takes the statistics of each part, of single images too; the losses' means are of the whole batch."""
+    monkeypatch.setattr(keras.layers, "ReLU", Smooth)
     sgd = dict(optim__learning_rate=1.0, optim__momentum=0.0, optim__weight_decay=0.0)
-    model, step = _step(model__aspp=True, train__accumulate=parts, **sgd)
+    # Stride 16, so that batch norm sees several values of a single image.
+    model, step = _step(model__aspp=True, model__dilation=(0, 0, 1), train__accumulate=parts, **sgd)
     tasks = cityscapes_tasks()
     (batch,) = batches(4)
     counts = {task.name: task.count(tf.constant(batch[task.name])) for task in tasks}
@@ -270,7 +271,7 @@ def test_parts_are_trained_as_batches_of_their_own(parts):
     for number in range(parts):
         part = _tensors({name: value[number::parts] for name, value in batch.items()})
         with tf.GradientTape() as tape:
-            losses = mean_losses(tasks, model(part["image"], training=True), part, counts)
+            losses = mean_losses(tasks, model(part["image"], training=True), part, counts, model.label_weights)
             loss = tf.add_n([loss_weight(configuration.Config(), task) * losses[task.name] for task in tasks])
         gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
         expected = expected - np.concatenate([gradient.numpy().ravel() for gradient in gradients])
@@ -281,8 +282,7 @@ def test_parts_are_trained_as_batches_of_their_own(parts):
     old = dict(zip((variable.path for variable in model.variables), before, strict=True))
     changes = [variable.numpy() - old[variable.path] for variable in model.trainable_variables]
     found = np.concatenate([change.ravel() for change in changes])
-    # A ReLU at rounding distance from zero flips single gradients; the change is compared as a whole.
-    assert np.linalg.norm(found - expected) < 5e-3 * np.linalg.norm(expected)
+    assert np.linalg.norm(found - expected) < 1e-3 * np.linalg.norm(expected)
     for path, value in statistics.items():
         np.testing.assert_allclose(model_value(model, path), value, rtol=1e-3, atol=1e-5, err_msg=path)
     pooled = "shared/aspp/pool_bn/moving_variance"
@@ -322,6 +322,27 @@ def test_a_frozen_encoder_stays_as_it_is_and_learns_afterwards():
     assert all(not np.array_equal(variable.numpy(), before[variable.path]) for variable in encoder.variables)
 
 
+def test_weights_of_a_feature_that_no_decoder_takes_stay():
+    def build(**options):
+        encoder = ENCODER.build(**options)
+        with scope("encoder"):
+            aside = keras.layers.Conv2D(4, 1, name="aside")(encoder.output["stride8"])
+        return keras.Model(encoder.input, {**encoder.output, "stride8": aside}, name="encoder")
+
+    with as_built_in():
+        mtl_tf.register(mtl_tf.Encoder("aside", build))
+        model, step = _step(model__encoder="aside", optim__weight_decay=0.0)
+    (batch,) = batches(4)
+    before = {variable.path: variable.numpy() for variable in model.trainable_variables}
+    assert step(_tensors(batch))["updated"]
+    stayed = {path for path, value in before.items() if np.array_equal(_variable(model, path), value)}
+    assert stayed == {"encoder/aside/kernel", "encoder/aside/bias"}
+
+
+def _variable(model, path):
+    return next(variable for variable in model.variables if variable.path == path).numpy()
+
+
 def test_the_encoder_has_a_rate_of_its_own():
     model, step = _step(optim__encoder_rate=0.0)
     (batch,) = batches(4)
@@ -343,10 +364,6 @@ def test_deterministic_mode_is_asked_of_tensorflow(monkeypatch):
 
 @pytest.mark.slow
 def test_xla_makes_the_same_step():
-    in_own_process(check_xla)  # which takes much memory
-
-
-def check_xla():
     plain, expected = _change({})
     compiled, found = _change(dict(train__xla=True))
     _, step = _step(train__xla=True)

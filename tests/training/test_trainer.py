@@ -7,6 +7,7 @@ import pytest
 
 from mtl_tf.commands import main
 from mtl_tf.inference import load
+from mtl_tf.kernels import on_tensorflow
 from mtl_tf.training import validation
 from mtl_tf.training.run_directory import read_table
 from tests.helpers import TINY, command, one_line_error, state_of, weights_of
@@ -114,6 +115,14 @@ def test_averaged_weights_that_a_run_has_not(tiny_run, capsys):
 def test_a_profile_of_steps_that_there_are_not(tiny_dataset, tmp_path, capsys):
     assert train(tiny_dataset, tmp_path / "run", "--log.profile=5,7") == 2
     assert "log.profile=5,7 ends after the last step of the run, 6" in one_line_error(2, capsys.readouterr().err)
+
+
+def test_a_cpu_that_sums_in_sixteen_bits_is_told(tiny_dataset, tmp_path, monkeypatch, capsys):
+    assert on_tensorflow.sums_in_float32("float32")
+    monkeypatch.setattr(on_tensorflow, "sums_in_float32", lambda dtype: dtype != "bfloat16")
+    assert train(tiny_dataset, tmp_path / "run", "--train.precision=mixed_bfloat16", "--train.epochs=1") == 0
+    said = "warning: train.precision=mixed_bfloat16: this CPU has no arithmetic of its own for it"
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.slow

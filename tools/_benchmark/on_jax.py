@@ -21,7 +21,7 @@ def training(config: Config, real: bool, tasks, export: str) -> Work:
     """Training steps."""
     _refuse_data(real)
     devices = _start(config)
-    model = build_model(config.model, tasks)
+    model = build_model(config.model, tasks, config.arch_options)
     step = JaxStep(model, tasks, config)
 
     def use(batch):
@@ -51,7 +51,7 @@ def answering(config: Config, tasks, export: str):
     if export:
         raise UsageError("--export names a SavedModel, which only --backend=tensorflow reads")
     devices = _start(config)
-    model = fold_batch_norm(build_model(replace(config, model__recompute=False).model, tasks))
+    model = fold_batch_norm(build_model(replace(config, model__recompute=False).model, tasks, config.arch_options))
 
     @jax.jit
     def answers_of(weights, others, image):

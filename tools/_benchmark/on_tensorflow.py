@@ -1,6 +1,7 @@
 """The parts under TensorFlow, as `main.py train` and an exported network do them."""
 
 import contextlib
+import itertools
 import pathlib
 
 import tensorflow as tf
@@ -17,7 +18,7 @@ from mtl_tf.models.costs import multiply_adds
 from mtl_tf.models.folding import fold_batch_norm
 from mtl_tf.plain_paths import plain_path
 from mtl_tf.training import runtime
-from mtl_tf.training.step import build_step
+from mtl_tf.training.build_step import build_step
 
 IDLE = 12  # batches that a pipeline can have prepared while it was not its turn
 
@@ -28,12 +29,17 @@ def training(config: Config, real: bool, tasks, export: str) -> Work:
     """Training steps."""
     machine = runtime.start(config)
     with machine.strategy.scope():
-        model = build_model(config.model, tasks)
+        model = build_model(config.model, tasks, config.arch_options)
         step = build_step(machine.strategy, model, tasks, config)
 
+    number = itertools.count()
+
     def use(batch):
+        second = batch if step.needs_second_batch else None
+        found = step(batch, **step.at(next(number), second))
+        found.pop("balance", None)
         # Reading the losses, as the trainer does, waits for the device.
-        losses = {name: float(value) for name, value in step(batch).items()}
+        losses = {name: float(value) for name, value in found.items()}
         if not losses["good"]:
             raise UsageError(f"the loss became {losses['loss']}; set a lower --optim.learning_rate")
 
@@ -82,7 +88,7 @@ def answering(config: Config, tasks, export: str):
             raise UsageError(f"--export={export} is no SavedModel; main.py export --run_dir=RUN writes one")
         module, model = tf.saved_model.load(plain_path(export)), None
     else:
-        model = fold_batch_norm(build_model(replace(config, model__recompute=False).model, tasks))
+        model = fold_batch_norm(build_model(replace(config, model__recompute=False).model, tasks, config.arch_options))
         module = AnswerModule(model, tasks, config.data.image_size)
 
     def answer(image):

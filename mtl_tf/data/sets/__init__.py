@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 
-from mtl_tf.config import DATA_SETS, Config, DataConfig
+from mtl_tf.config import DATA_SETS, BalanceConfig, Config, DataConfig
 from mtl_tf.data import derived, mixture, share
 from mtl_tf.data.descriptors import FILE_NAME, Descriptor, read, with_statistics
 from mtl_tf.data.sets import folder
@@ -159,7 +159,8 @@ def _open(config, split, descriptor):
     """A split of one data set; with data.val_share the validation split is a part of the training split."""
     data, tasks = config.data, config.tasks
     descriptor.check_has(tasks)
-    config = dataclasses.replace(config, tasks=derived.stored(tasks, descriptor))
+    # What is read is not what is trained, which options of balancing name.
+    config = dataclasses.replace(config, tasks=derived.stored(tasks, descriptor), balance=BalanceConfig())
     return derived.with_derived(_open_stored(config, data, split, descriptor), tasks, descriptor)
 
 

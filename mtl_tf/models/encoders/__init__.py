@@ -3,18 +3,23 @@
 The contract: a builder takes (dilation, consistent, excite) and returns a functional `keras.Model` named "encoder"
 from an image (B, H, W, 3), RGB 0..255, to a dict {"stride2": ..., "stride4": ..., "last": ...}. A feature "strideR"
 has the size ceil(H / R); where dilation gives two stages the same stride, the later one stands. "last" is the deepest
-feature. Whitening is inside.
+feature. Whitening is inside. A builder may have further arguments, which are options of the network by their names
+(`_OF_SOME`); where it has not, these are refused.
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mtl_tf.errors import UsageError
+from mtl_tf.options import format_value
 from mtl_tf.registry import Lazy, Registry
 
 if TYPE_CHECKING:
     import keras
+
+    from mtl_tf.config import ModelConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +50,40 @@ _RESNETS = {
     "resnext50_32x4d": _resnet(3, 4, 6, 3, base_width=4, groups=32),
     "resnext101_32x8d": _resnet(3, 4, 23, 3, base_width=8, groups=32),
     "resnext101_64x4d": _resnet(3, 4, 23, 3, base_width=4, groups=64),
+}
+
+_HRNETS = {
+    "hrnet_w18": Lazy("models.encoders.hrnet:hrnet", dict(name="hrnet_w18", width=18)),
+    "hrnet_w48": Lazy("models.encoders.hrnet:hrnet", dict(name="hrnet_w48", width=48)),
+    "hrnet_w18_small_v2": Lazy(
+        "models.encoders.hrnet:hrnet", dict(name="hrnet_w18_small_v2", width=18, depth=2, modules=(1, 3, 2))
+    ),
+}
+
+
+def _swin(name: str, width: int, *depths: int):
+    return {name: Lazy("models.encoders.swin:swin", dict(name=name, width=width, depths=depths))}
+
+
+_SWINS = {
+    **_swin("swin_tiny", 96, 2, 2, 6, 2),
+    **_swin("swin_small", 96, 2, 2, 18, 2),
+    **_swin("swin_base", 128, 2, 2, 18, 2),
+    **_swin("swin_large", 192, 2, 2, 18, 2),
+}
+
+
+def _mit(name: str, *depths: int, widths: tuple[int, ...] = (64, 128, 320, 512)):
+    return {name: Lazy("models.encoders.mit:mit", dict(name=name, widths=widths, depths=depths))}
+
+
+_MITS = {
+    **_mit("mit_b0", 2, 2, 2, 2, widths=(32, 64, 160, 256)),
+    **_mit("mit_b1", 2, 2, 2, 2),
+    **_mit("mit_b2", 3, 4, 6, 3),
+    **_mit("mit_b3", 3, 4, 18, 3),
+    **_mit("mit_b4", 3, 8, 27, 3),
+    **_mit("mit_b5", 3, 6, 40, 3),
 }
 
 # Name in keras.applications; what the network sees of an image (`applications._SEES`); how the name of the last layer
@@ -92,14 +131,36 @@ APPLICATIONS: dict[str, tuple[str, ...]] = {
     "convnext_xlarge": ("ConvNeXtXLarge", "imagenet"),
 }
 
+# Plain vision transformers.
+VITS = (
+    *("dinov2_small", "dinov2_base", "dinov2_large"),
+    *("dinov2_small_reg", "dinov2_base_reg", "dinov2_large_reg"),
+    *("dinov3_small", "dinov3_small_plus", "dinov3_base", "dinov3_large"),
+    *("vit_base", "vit_large"),
+)
+PYRAMIDS = ("simple", "dpt")  # ways from their tokens to features
+
 ENCODERS: "Registry" = Registry(
     "encoder",
-    _RESNETS | {name: Lazy("models.encoders.applications:build", dict(name=name)) for name in APPLICATIONS},
+    _RESNETS
+    | {name: Lazy("models.encoders.applications:build", dict(name=name)) for name in APPLICATIONS}
+    | _HRNETS
+    | _SWINS
+    | _MITS
+    | {"segnet": Lazy("models.encoders.segnet:segnet")}
+    | {name: Lazy("models.encoders.vit:vit", dict(name=name)) for name in VITS},
 )
+
+# Options that some encoders alone have, with what they are for all others.
+_OF_SOME = {"pyramid": "simple", "drop_path": 0.0}
 
 
 def build_encoder(
-    name: str, dilation: tuple[int, ...] = (0, 0, 0), consistent: bool = False, excite: bool = False
+    name: str,
+    dilation: tuple[int, ...] = (0, 0, 0),
+    consistent: bool = False,
+    excite: bool = False,
+    **of_some: str | float,
 ) -> "keras.Model":
     """Builds an encoder by name.
 
@@ -108,14 +169,36 @@ def build_encoder(
         dilation: for layers 2, 3, 4, whether the stride of the layer is traded for dilation.
         consistent: whether BasicBlocks dilate so that the features of a strided network are kept.
         excite: whether every residual block has squeeze-and-excitation.
+        of_some: arguments that a builder may have besides, `pyramid` and `drop_path`.
 
     Raises:
-        UsageError: one from outside gives something else.
+        UsageError: one from outside gives something else, or the builder does not have an argument that is not the
+            default.
     """
-    encoder = ENCODERS[name](dilation=dilation, consistent=consistent, excite=excite)
+    build = ENCODERS[name]
+    taken = inspect.signature(build).parameters
+    for option, value in of_some.items():
+        if option not in taken and value != _OF_SOME[option]:
+            raise UsageError(
+                f"model.{option}={format_value(value)} is not defined for model.encoder={name}; leave it out, or use "
+                "an encoder that has it"
+            )
+    given = {option: value for option, value in of_some.items() if option in taken}
+    encoder = build(dilation=dilation, consistent=consistent, excite=excite, **given)
     if getattr(encoder, "name", "") != "encoder" or "last" not in getattr(encoder, "output", ()):
         raise UsageError(
             f"encoder {name} should give a keras.Model named encoder from an image to a dict with stride4, ..., last "
             f"(mtl_tf.models.encoders); got {encoder!r:.80}"
         )
     return encoder
+
+
+def encoder_of(config: "ModelConfig") -> "keras.Model":
+    """Builds the encoder that a configuration names; see `build_encoder`."""
+    return build_encoder(
+        config.encoder,
+        config.dilation,
+        config.consistent_dilation,
+        config.squeeze_excitation,
+        **{option: getattr(config, option) for option in _OF_SOME},
+    )

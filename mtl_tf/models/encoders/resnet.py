@@ -9,7 +9,7 @@ import functools
 
 import keras
 
-from mtl_tf.models.encoders.pyramid import Stage, encoder_model, stages
+from mtl_tf.models.encoders.pyramid import PLAIN, Stage, encoder_model, stages
 from mtl_tf.models.encoders.squeeze_excitation import squeeze_excitation
 from mtl_tf.models.layers import IMAGENET, BatchNorm, Conv2D, Whiten, scope
 
@@ -41,7 +41,28 @@ def conv_bn(x, filters: int, kernel: int, name: str, stride: int = 1, dilation: 
     return BatchNorm(name=name.replace("conv", "bn") if "conv" in name else f"{name}_bn")(x)
 
 
-def _basic_block(x, width: int, name: str, stage: Stage, first: bool, consistent: bool, excite: bool):
+def basic_block(
+    x,
+    width: int,
+    name: str,
+    stage: Stage = PLAIN,
+    first: bool = False,
+    consistent: bool = False,
+    excite: bool = False,
+):
+    """Two 3x3 convolutions and a shortcut.
+
+    Args:
+        x: feature (B, h, w, C).
+        width: channels that come out.
+        name: of the block.
+        stage: how its stage samples.
+        first: whether it is the first of its stage.
+        consistent, excite: see `resnet`.
+
+    Returns:
+        (B, h, w, width), sub-sampled as the stage says.
+    """
     stride = stage.stride if first else 1
     if consistent:
         # conv1 sees the input's grid, conv2 the one that conv1's stride would have left.
@@ -54,17 +75,18 @@ def _basic_block(x, width: int, name: str, stage: Stage, first: bool, consistent
     return _join(x, y, width, name, stride, excite)
 
 
-def _bottleneck(
+def bottleneck_block(
     x,
     width: int,
     name: str,
-    stage: Stage,
-    first: bool,
-    consistent: bool,
-    excite: bool,
+    stage: Stage = PLAIN,
+    first: bool = False,
+    consistent: bool = False,
+    excite: bool = False,
     base_width: int = 64,
     groups: int = 1,
 ):
+    """1x1, 3x3 and 1x1 convolutions and a shortcut: see `basic_block`; `EXPANSION * width` channels come out."""
     inner = width * base_width * groups // 64
     stride = stage.stride if first else 1
     dilation = stage.first_dilation if first else stage.dilation
@@ -90,6 +112,7 @@ def resnet(
     consistent: bool,
     excite: bool = False,
     bottleneck: bool = True,
+    widths: tuple[int, ...] = WIDTHS,
     **options,
 ) -> keras.Model:
     """A torchvision ResNet without pooling and classifier.
@@ -100,9 +123,10 @@ def resnet(
         consistent: BasicBlock only: dilate so that the same weights keep the strided network's features.
         excite: squeeze-and-excitation in every block, after its last batch norm; its gates depend on dilation.
         bottleneck: whether its blocks are Bottlenecks, else BasicBlocks.
+        widths: of the four stages; those of a Bottleneck's 3x3 convolution.
         options: base_width and groups of a Bottleneck.
     """
-    block = functools.partial(_bottleneck, **options) if bottleneck else _basic_block
+    block = functools.partial(bottleneck_block, **options) if bottleneck else basic_block
     image = keras.Input((None, None, 3), name="image")
     with scope("encoder"):
         x = Whiten(**IMAGENET, name="whiten")(image)
@@ -110,7 +134,7 @@ def resnet(
         features, reduction = [(2, x)], 4
         # Padding with zeros is padding with minus infinity here: the feature is never negative.
         x = keras.layers.MaxPooling2D(3, 2, name="pool")(keras.layers.ZeroPadding2D(1, name="pool_pad")(x))
-        for number, (width, depth, stage) in enumerate(zip(WIDTHS, depths, stages(dilation), strict=True), 1):
+        for number, (width, depth, stage) in enumerate(zip(widths, depths, stages(dilation), strict=True), 1):
             for index in range(depth):
                 x = block(x, width, f"layer{number}_{index}", stage, index == 0, consistent, excite)
             reduction *= stage.stride

@@ -3,15 +3,15 @@
 import csv
 import dataclasses
 import io
+import itertools
 import pathlib
 from collections.abc import Callable
 
 import keras
-import numpy as np
 
 from mtl_tf.atomic import write_text
 from mtl_tf.errors import UsageError
-from mtl_tf.models.costs import multiply_adds
+from mtl_tf.models.costs import multiply_adds, parameters
 from mtl_tf.models.encoders import ENCODERS, build_encoder
 from mtl_tf.progress import Progress
 
@@ -46,7 +46,7 @@ def figures(name: str, encoder: keras.Model) -> Row:
     features = {key.removeprefix("stride"): x.shape[-1] for key, x in encoder.output.items() if key != "last"}
     return Row(
         name,
-        sum(int(np.prod(variable.shape)) for variable in encoder.trainable_variables),
+        parameters(encoder),
         multiply_adds(encoder, SIZE),
         " ".join(f"{stride}:{features[stride]}" for stride in sorted(features, key=int)),
         _input(encoder.get_layer("whiten")),
@@ -72,7 +72,9 @@ def measure_missing():
     missing = [name for name in ENCODERS.built_in if name not in rows]
     progress = Progress("measuring", len(missing), "encoders")
     for name in missing:
-        rows[name] = figures(name, build_encoder(name))
+        with keras.StatelessScope(initialize_variables=False):  # of the variables shapes are enough
+            encoder = build_encoder(name)
+        rows[name] = figures(name, encoder)
         progress.advance(1, name)
         _record(rows)
     progress.close()
@@ -117,11 +119,17 @@ def markdown(source: Callable[[str], str]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def put_into(path: str, table: str) -> str:
-    """Writes the table into a Markdown file, in place of the one that is there; returns a line that says so."""
+def put_into(path: str, *tables: str) -> str:
+    """Writes tables into a Markdown file, each in place of the one that is there; returns a line that says so.
+
+    The first table takes the place of the first one there, and so on; those that are not there yet are put at its end.
+    """
     file = pathlib.Path(path)
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    rows = [number for number, line in enumerate(lines) if line.startswith("|")]
-    first, last = (rows[0], rows[-1] + 1) if rows else (len(lines), len(lines))
-    write_text(file, "\n".join([*lines[:first], table, *lines[last:]]) + "\n")
+    text, waiting = [], list(tables)
+    for is_table, found in itertools.groupby(lines, lambda line: line.startswith("|")):
+        text += [waiting.pop(0)] if is_table and waiting else found
+    for table in waiting:
+        text += ["", table] if text else [table]
+    write_text(file, "\n".join(text) + "\n")
     return f"{len(ENCODERS.built_in)} encoders in {path}"

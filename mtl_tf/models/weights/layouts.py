@@ -1,55 +1,39 @@
 """Layouts: the names that others give the tensors of networks that are built here, turned into ours by rule.
 
+Those of transformers have a file of their own, `transformer_layouts`.
+
 Shapes turn too: PyTorch keeps convolutions as (out, in, height, width), we as (height, width, in, out).
 """
 
-import dataclasses
 import re
 
 import numpy as np
 
 from mtl_tf.models.weights.sets import WeightSet, choose
 from mtl_tf.models.weights.tensors import Tensor, UnreadableError
+from mtl_tf.models.weights.transformer_layouts import from_transformer
+from mtl_tf.models.weights.translation import Translation
 
 SHARED = "shared"  # the branch of networks with one decoder, which any branch of ours can start from
-HEADS = ("fc", "head", "classifier", "last_linear")  # what classifies images in PyTorch's encoders
+# What classifies images in PyTorch's encoders; HRNet has the last three before its classifier.
+HEADS = ("fc", "head", "classifier", "last_linear", "incre_modules", "downsamp_modules", "final_layer")
 # What keras.applications has before and after the encoder: whitening, which is ours, and the classifier.
 KERAS_ASIDE = re.compile(r"normalization(_\d+)?|predictions|logits|conv_2|.*_head_(dense|layernorm)", re.IGNORECASE)
 RATES = (12, 24, 36)  # of the ASPP of torchvision and segmentation_models.pytorch
-_FIRST = "layer1.0.conv1.weight"  # every ResNet of PyTorch has it
-_ENCODER = re.compile(r"conv1|bn1|layer\d+\.\d+\..+")
+_FIRST = "layer1.0.conv1.weight"  # every ResNet and HRNet of PyTorch has it
+_ENCODER = re.compile(r"(conv|bn)[12]|(layer|stage)\d+\.\d+\..+|transition\d+\..+")
 _COUNTERS = ("num_batches_tracked", "n_averaged")  # of batches seen, of states averaged
 _LEAVES = {"running_mean": "moving_mean", "running_var": "moving_variance"}
 _PARTS = {"downsample.0": "downsample", "downsample.1": "downsample_bn", "se.fc1": "se_reduce", "se.fc2": "se_expand"}
-
-
-@dataclasses.dataclass
-class Translation:
-    """A file in our names.
-
-    Attributes:
-        layout: whose names it has.
-        tensors: by the path of our variable; what has no counterpart keeps its name.
-        beside: what is known to have no counterpart, with the number of its tensors.
-        notes: what should be known about what it is used for here.
-        said: which of several sets of weights in the file it is.
-    """
-
-    layout: str
-    tensors: dict[str, Tensor]
-    beside: dict[str, int] = dataclasses.field(default_factory=dict)
-    notes: list[str] = dataclasses.field(default_factory=list)
-    said: str = ""
-
-    def put(self, path: str, tensor: Tensor):
-        """Files a tensor under the path of our variable."""
-        if path in self.tensors:
-            raise UnreadableError(f"holds {path} twice; it is damaged, or of another network")
-        self.tensors[path] = tensor
-
-    def leave(self, what: str, count: int = 1):
-        """Counts tensors that are left out."""
-        self.beside[what] = self.beside.get(what, 0) + count
+# Of HRNet, one after another: convolution and batch norm are numbers 0 and 1 of a sequence, or of each of its steps.
+_BRANCHED = (
+    (r"\.branches\.(\d+)", r".branch\1"),
+    (r"\.fuse_layers\.(\d+)\.(\d+)\.(\d+)(?=\.\d+$)", r".fuse\1.\2.down\3"),
+    (r"\.fuse_layers\.", ".fuse"),
+    (r"^(transition\d+\.\d+)\.\d+(?=\.\d+$)", r"\1"),
+    (r"^(transition.*|.*\.fuse.*)\.1$", r"\1_bn"),
+    (r"^(transition.*|.*\.fuse.*)\.0$", r"\1"),
+)
 
 
 def translate(
@@ -69,6 +53,9 @@ def translate(
     chosen = choose(tensors, _FIRST, _in_encoder, key)
     if chosen is not None:
         return _from_torch(chosen, ours, rates)
+    transformer = from_transformer(tensors, ours, key)
+    if transformer is not None:
+        return transformer
     if key:
         raise UnreadableError(f"holds no weights that are told by a name; leave --model.weights_key={key} out")
     if any(name.startswith("encoder/") for name in tensors):
@@ -110,7 +97,7 @@ def _in_encoder(name: str, alone: bool) -> bool:
 
 
 def _from_torch(chosen: WeightSet, ours, rates):
-    """A ResNet of torchvision or timm, alone or within a network of torchvision or segmentation_models.pytorch."""
+    """An encoder of torchvision or timm, alone or within a network of torchvision or segmentation_models.pytorch."""
     whole = {"": "torchvision and timm", "backbone.": "torchvision's segmentation networks"}
     found = Translation(whole.get(chosen.encoder, "segmentation_models.pytorch"), {}, said=chosen.said)
     prefix, tensors = chosen.encoder, chosen.tensors
@@ -135,10 +122,12 @@ def _from_torch(chosen: WeightSet, ours, rates):
 
 
 def _encoder_name(module: str) -> str:
-    """layer1.0.downsample.0 -> layer1_0_downsample."""
+    """layer1.0.downsample.0 -> layer1_0_downsample; stage3.1.fuse_layers.2.0.1.0 -> stage3_1_fuse2_0_down1."""
     block = re.fullmatch(r"layer(\d+)\.(\d+)\.(.+)", module)
     if block is None:
-        return module
+        for pattern, ours in _BRANCHED:
+            module = re.sub(pattern, ours, module)
+        return module.replace(".", "_")
     stage, index, part = block.groups()
     return f"layer{stage}_{index}_{_PARTS.get(part, part.replace('.', '_'))}"
 

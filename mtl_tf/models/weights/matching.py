@@ -10,11 +10,18 @@ from mtl_tf.errors import UsageError
 from mtl_tf.models.encoders import ENCODERS
 from mtl_tf.models.encoders.squeeze_excitation import PART as EXCITATION
 from mtl_tf.models.weights.kin import kin_of
-from mtl_tf.models.weights.layouts import SHARED, Translation
+from mtl_tf.models.weights.layouts import SHARED
 from mtl_tf.models.weights.tensors import Tensor, numbers
+from mtl_tf.models.weights.translation import Translation
 
 EXCITATION_NAME = "squeeze-and-excitation"
-ENCODER = ("encoder", EXCITATION_NAME)  # its parts
+# What an encoder has beside what is published, by the paths of its variables; without weights it starts anew.
+OWN = {
+    EXCITATION_NAME: re.compile(EXCITATION),
+    "norms of features": re.compile(r"^encoder/norm\d/"),  # of Swin's stages but the last
+    "feature pyramid": re.compile(r"^encoder/pyramid_"),  # of plain transformers
+}
+ENCODER = ("encoder", *OWN)  # its parts
 
 
 @dataclasses.dataclass
@@ -42,7 +49,7 @@ class Report:
     def took(self, path: str) -> bool:
         """Whether a variable was filled from the file."""
         part = part_of(path)
-        return part not in self.anew if part == EXCITATION_NAME else part in self.taken
+        return part not in self.anew if part in OWN else part in self.taken
 
     def __str__(self):
         others = {part: count for part, count in self.taken.items() if part != "encoder"}
@@ -50,8 +57,7 @@ class Report:
         if others:
             lines.append(f"also {_listed(others)}")
         anew = dict(self.anew)
-        if EXCITATION_NAME in anew:
-            lines.append(f"{anew.pop(EXCITATION_NAME)} of {EXCITATION_NAME} start anew")
+        lines += [f"{anew.pop(part)} of {part} start anew" for part in OWN if part in anew]
         if anew:
             lines.append(f"start anew: {_listed(anew)}")
         if self.unused:
@@ -66,7 +72,7 @@ def part_of(path: str) -> str:
     """
     pieces = path.split("/")
     if pieces[0] == "encoder" or len(pieces) < 3:
-        return EXCITATION_NAME if EXCITATION in path else "encoder"
+        return next((part for part, pattern in OWN.items() if pattern.search(path)), "encoder")
     if pieces[1:2] == ["decoder"] and len(pieces) > 2:
         return "/".join([*pieces[:2], re.sub("_(conv|bn)$", "", pieces[2])])
     return "/".join(pieces[:-2])
@@ -123,7 +129,7 @@ def match(variables: list[keras.Variable], found: Translation, config: ModelConf
     values = {path: numbers(path, theirs[path]) for path in ours if part_of(path) in taken}
     for path, value in values.items():
         ours[path].assign(value)
-    taken["encoder"] += taken.pop(EXCITATION_NAME, 0)
+    taken["encoder"] = taken.get("encoder", 0) + sum(taken.pop(part, 0) for part in OWN)
     notes = [found.said, *found.notes] if found.said else found.notes
     return Report(config.encoder, source, found.layout, taken, anew, unused, notes)
 
@@ -152,7 +158,10 @@ def _differences(part, mine, held) -> list[str]:
 def _misfit(option, config, wrong, total, theirs):
     shown = "; ".join(wrong[:3]) + ("; ..." if len(wrong) > 3 else "")
     what, kin = f"--model.encoder={config.encoder}", kin_of({path: tensor.shape for path, tensor in theirs.items()})
-    if not any(part_of(text.partition(" ")[0]) in ENCODER for text in wrong):
+    parts = {part_of(text.partition(" ")[0]) for text in wrong}
+    if parts <= {*OWN} - {EXCITATION_NAME}:
+        advice = "give the options of the encoder that it was built with, or take weights without these tensors"
+    elif not parts & {*ENCODER}:
         what = "the network"
         advice = "give the options that it was built with, or take its encoder alone: --model.encoder_weights=PATH"
     elif kin is None or kin == config.encoder:

@@ -22,6 +22,8 @@ def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
     leaf = name.rpartition(".")[2]
     if leaf == "num_batches_tracked":
         return np.array(7, np.int64)
+    if leaf in ("cls_token", "reg_token", "pos_embed"):
+        return uniform(name, -1, 1, shape)
     if len(shape) > 1:
         bound = float(np.sqrt(6.0 / np.prod(shape[1:])))
         return uniform(name, -bound, bound, shape)

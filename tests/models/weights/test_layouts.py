@@ -7,6 +7,7 @@ import pytest
 
 from mtl_tf import build_model, cityscapes_tasks
 from mtl_tf.config import ModelConfig
+from mtl_tf.models.encoders import build_encoder
 from mtl_tf.models.weights.kin import kin_of
 from mtl_tf.models.weights.layouts import translate
 from mtl_tf.models.weights.tensors import Tensor, UnreadableError
@@ -55,6 +56,18 @@ def test_every_tensor_of_a_whole_network_is_placed(name, encoder, parts, beside)
     joined = 3 if "plus" in name else 0
     counted = sum(not key.endswith("num_batches_tracked") for key in shapes)
     assert len(found.tensors) + joined + sum(found.beside.values()) == counted
+
+
+def test_every_tensor_of_an_hrnet_is_placed():
+    """Those that classify images stand beside it."""
+    shapes = named_shapes("timm_hrnet_w18_small_v2")
+    ours = {variable.path: tuple(variable.shape) for variable in build_encoder("hrnet_w18_small_v2").variables}
+    found = translate(tensors_of(shapes), ours, RATES)
+    assert {path: tensor.shape for path, tensor in found.tensors.items()} == ours
+    assert set(found.beside) == {"incre_modules", "downsamp_modules", "final_layer", "classifier"}
+    counted = sum(not key.endswith("num_batches_tracked") for key in shapes)
+    assert len(found.tensors) + sum(found.beside.values()) == counted
+    assert kin_of({path: tensor.shape for path, tensor in found.tensors.items()}) == "hrnet_w18_small_v2"
 
 
 def test_the_encoder_of_another_depth_is_told_by_its_shapes():

@@ -29,17 +29,29 @@ def assert_summary(name: str, value, expected: dict):
     assert expected["std"] > 0.05 * expected["largest"] and np.ptp(expected["values"]) > 0.1 * expected["largest"]
 
 
+def branched(layer: str) -> str:
+    """timm's name of a layer of HRNet's branches; another layer keeps its own."""
+    module, place = layer.removesuffix("_bn").replace("_", "."), int(layer.endswith("_bn"))
+    if module.startswith("transition"):
+        # What makes a new branch is a sequence of steps there, what takes over the one before is one.
+        return f"{module}.{place}" if module == "transition1.0" else f"{module}.0.{place}"
+    if ".fuse" in module:
+        return f"{module.replace('.fuse', '.fuse_layers.').replace('down', '')}.{place}"
+    return module.replace(".branch", ".branches.")
+
+
 def torch_tensors(encoder: keras.Model) -> dict[str, np.ndarray]:
     """Numbers for every variable of an encoder, under PyTorch's name and in its layout of axes."""
     found = {}
     for variable in encoder.variables:
         _, layer, leaf = variable.path.split("/")
-        module = layer
         if layer.startswith("layer"):
             block, index, part = layer.split("_", 2)
             part = {"downsample": "downsample.0", "downsample_bn": "downsample.1"}.get(part, part)
             part = {"se_reduce": "se.fc1", "se_expand": "se.fc2"}.get(part, part)
             module = f"{block}.{index}.{part}"
+        else:
+            module = branched(layer)
         leaf = {"kernel": "weight", "gamma": "weight", "beta": "bias"}.get(leaf, leaf.replace("moving", "running"))
         leaf = leaf.replace("running_variance", "running_var")
         shape = tuple(variable.shape)
@@ -60,7 +72,9 @@ def write(path, tensors):
 
 CASES = [("resnet18", "a.safetensors"), ("resnet18", "a.pth"), ("resnet18", "a_legacy.pth"), ("resnet34", "a.pth")]
 CASES += [("resnet50", "a.safetensors"), ("resnet50", "a.pth"), ("seresnet50", "a.pth")]
+CASES += [("hrnet_w18_small_v2", "a.safetensors"), ("hrnet_w18_small_v2", "a.pth")]
 LARGE = [("resnet101", "a.pth"), ("wide_resnet50_2", "a.safetensors"), ("resnext50_32x4d", "a.pth")]
+LARGE += [("hrnet_w18", "a.pth"), ("hrnet_w48", "a.safetensors")]
 CASES += [pytest.param(*case, marks=pytest.mark.slow) for case in LARGE]
 
 
@@ -73,7 +87,8 @@ def test_features_at_every_stride(name, file, tmp_path):
     config = ModelConfig(encoder=ours, encoder_weights=str(tmp_path / file), squeeze_excitation=excite)
     said = load_encoder_weights(encoder, config)
     assert f"all {len(encoder.variables)} tensors" in said and "not taken from the file: fc (1)" in said
-    found = encoder(draw.image(45, 70))
+    # timm's HRNet takes no others than multiples of 32.
+    found = encoder(draw.image(64, 96) if name.startswith("hrnet") else draw.image(45, 70))
     assert set(FEATURES[name]) == set(found) - {"last"}
     for stride, expected in FEATURES[name].items():
         assert_summary(f"{name} {stride}", found[stride], expected)

@@ -1,5 +1,8 @@
 """--model.weights: a whole network to start from, part by part; what does not fit is said or refused."""
 
+import hashlib
+import json
+
 import numpy as np
 import pytest
 
@@ -152,7 +155,11 @@ def test_training_starts_from_a_run(tiny_run, tiny_dataset, tmp_path, capsys):
     still = ["--optim.learning_rate=0", "--train.epochs=1", f"--model.weights={tiny_run}"]
     assert main(["train", *arguments, *still]) == 0
     said = capsys.readouterr().out
-    assert f"encoder weights: all 100 tensors of resnet18 from {tiny_run}; also " in said
+    assert f"encoder weights: all 105 tensors of tiny from {tiny_run}; also " in said
+    file = tiny_run / "best" / "weights.h5"
+    noted = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert noted["weights"] == {"source": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    assert noted["cores"] >= 1
     stored, found = weights_of(tiny_run), weights_of(tmp_path / "run")
     for path, value in found.items():
         if "moving" not in path:  # running statistics move without any rate
