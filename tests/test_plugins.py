@@ -186,10 +186,10 @@ def test_help_lists_what_a_plugin_adds():
     assert "--task.shadow.threshold" in done.stdout and "--task.huber_depth.bend" in done.stdout
     text = " ".join(done.stdout.split())
     assert "even: how much of the average of the lengths is kept in a step (0.9)" in text and "pcd, even" in text
-    last = [table.built_in[-1] for table in (ARCHITECTURES, ENCODERS)]
-    assert (
-        "packed, beside" in text and f"{last[0]}, masked" in text and re.search(rf"{last[1]}(, tiny\w*)*, five", text)
-    )
+    assert "packed, beside" in text
+    # Other tests of this process may have added rows in between.
+    for table, added in ((ARCHITECTURES, "masked"), (ENCODERS, "five")):
+        assert re.search(rf"{table.built_in[-1]}(, \w+)*, {added}", text)
     with as_built_in():
         KINDS._rows = {name: kind for name, kind in KINDS.items() if kind.__module__.startswith("mtl_tf.")}
         plugins._loaded = set()
