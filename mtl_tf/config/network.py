@@ -69,6 +69,14 @@ class ModelConfig(Section):
         maximum=0.99,
         before=0.0,
     )
+    lora_rank: int = option(
+        0,
+        "Transformers: rank of low-rank adapters of the attention, which are trained instead of the pretrained weights "
+        "of the encoder; 0 = none.",
+        minimum=0,
+        maximum=1024,
+        before=0,
+    )
     recompute: bool = option(
         False, "Compute activations again for the gradient instead of keeping them: less memory, more time."
     )

@@ -14,7 +14,7 @@ from mtl_tf.data import geometry
 from mtl_tf.errors import UsageError
 from mtl_tf.inference.runs import is_saved_model, open_run, read_configuration
 from mtl_tf.models.choice import pruned
-from mtl_tf.models.folding import fold_batch_norm
+from mtl_tf.models.folding import fold
 from mtl_tf.parsing import parse_json
 from mtl_tf.plain_paths import plain_path
 from mtl_tf.tasks import KINDS, Task, answers, usual
@@ -161,7 +161,7 @@ def answer_module(
     """The functions of a run's best (or averaged) weights, pruned, batch norm folded, whatever it was trained in."""
     config = replace(read_configuration(run_dir), run_dir=str(run_dir), weights=weights, precision=precision)
     run = open_run(replace(config, model__recompute=False))
-    model = fold_batch_norm(pruned(run.model))
+    model = fold(pruned(run.model))
     return AnswerModule(model, run.tasks, config.data.image_size, config.data.fit), run.tasks
 
 

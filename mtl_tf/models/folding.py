@@ -1,6 +1,8 @@
-"""Batch norm folded into the convolution before it: the same answers from fewer operations, for inference only.
+"""What can be worked out beforehand: the same answers from fewer operations, for inference only.
 
-gamma (k * x - mean) / s + beta = (k gamma / s) * x + (beta - mean gamma / s), with s = sqrt(variance + epsilon).
+Batch norm goes into the convolution before it: gamma (k * x - mean) / s + beta = (k gamma / s) * x + (beta - mean
+gamma / s), with s = sqrt(variance + epsilon). A low-rank adapter goes into the projection beside it: x w + (x down) up
+= x (w + down up).
 """
 
 import collections
@@ -9,14 +11,15 @@ import keras
 import numpy as np
 
 from mtl_tf.models.layers import BatchNorm
-from mtl_tf.models.reach import calls_of
+from mtl_tf.models.projections import Adapter, is_sum, merged_kernel
+from mtl_tf.models.reach import calls_of, node_of
 from mtl_tf.models.upsampled import UpsampledConv2D
 
 _FOLDABLE = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, UpsampledConv2D)
 
 
-def fold_batch_norm(model: keras.Model) -> keras.Model:
-    """The same network without the batch norms that follow a convolution.
+def fold(model: keras.Model) -> keras.Model:
+    """The same network without the batch norms that follow a convolution, and without low-rank adapters.
 
     A batch norm stays where its input is no convolution's, or is used elsewhere too, or passes an activation. Layers
     that stay are shared with `model`; weights are those of now.
@@ -28,27 +31,44 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
         A functional model with the name, inputs and outputs of `model`; what is folded is kept in the dtype that it
         computes in.
     """
-    pairs = _pairs(model)
+    pairs, adapters = _pairs(model), _adapters(model)
     norms = {norm.name for norm in pairs.values()}
     folded = {}
 
     def replace(layer):
         if isinstance(layer, keras.Model):
-            return fold_batch_norm(layer)
+            return fold(layer)
+        given = {**layer.get_config(), "dtype": layer.compute_dtype} if layer.name in {*pairs, *adapters} else {}
         if layer.name in pairs:
             # A bias is what batch norm adds; the kernel keeps its name and shape. Sixteen-bit arithmetic would round
             # its float32 weights at every call.
-            given = {**layer.get_config(), "use_bias": True, "dtype": layer.compute_dtype}
+            given["use_bias"] = True
+        if given:
             folded[layer.name] = type(layer).from_config(given)
-            return folded[layer.name]
-        return layer
+        return folded.get(layer.name, layer)
 
     def call(layer, *args, **kwargs):
-        return args[0] if layer.name in norms else layer(*args, **kwargs)
+        if is_sum(layer):
+            return args[0][0]
+        # What an adapter gives is not used any more.
+        return args[0] if layer.name in norms or isinstance(layer, Adapter) else layer(*args, **kwargs)
 
     found = keras.models.clone_model(model, clone_function=replace, call_function=call)
     for name, norm in pairs.items():
         folded[name].set_weights(_weights(model.get_layer(name), norm))
+    for name, adapter in adapters.items():
+        kernel, *bias = model.get_layer(name).get_weights()
+        folded[name].set_weights([merged_kernel(kernel, *adapter.get_weights()), *bias])
+    return found
+
+
+def _adapters(model) -> dict[str, keras.layers.Layer]:
+    """Name of a projection -> its adapter."""
+    found = {}
+    for call in calls_of(model):
+        if is_sum(call.operation):
+            projection, adapter = (node_of(tensor).operation for tensor in call.input_tensors)
+            found[projection.name] = adapter
     return found
 
 

@@ -16,6 +16,7 @@ from mtl_tf.models.branch import in_memory
 from mtl_tf.models.decoder import build_raw
 from mtl_tf.models.layers import BatchNorm, Conv2D, ResizeLike, bn_relu, ceil_of, conv_bn_relu, pytorch_uniform, scope
 from mtl_tf.models.outputs import Raw
+from mtl_tf.models.projections import dense
 from mtl_tf.tasks import Task
 
 STRIDES = (32, 16, 8)  # of the stages
@@ -154,18 +155,18 @@ def _block(x, names, number, scores=None):
             )(query)
             queries.append(BatchNorm(name=f"{name}_query_bn")(query))
     with scope(f"shared/stage{number}"):
-        query = _dense(width, "query")(Stack(name="stack_queries")(queries))
+        query = dense(width, "query")(Stack(name="stack_queries")(queries))
         pooled = PoolStacked(2 ** (number + 1), name="pool")(normed)
-        key, value = _dense(width, "key")(pooled), _dense(width, "value")(pooled)
+        key, value = dense(width, "key")(pooled), dense(width, "value")(pooled)
         given = [query, key, value]
         if scores is not None:
             given.append(ResizeStacked(name="resize_scores")(scores, query))
         attended, scores = TaskAttention(_HEADS, name="attention")(given)
-        attended = ResizeStacked(name="attention_resize")(_dense(width, "attended")(attended), x)
+        attended = ResizeStacked(name="attention_resize")(dense(width, "attended")(attended), x)
         x = keras.layers.Add(name="attention_add")([x, attended])
         inner = keras.layers.LayerNormalization(epsilon=_EPSILON, name="mlp_norm")(x)
-        inner = _dense(_EXPANSION * width, "mlp1", activation="gelu")(inner)
-        x = keras.layers.Add(name="mlp_add")([x, _dense(width, "mlp2")(inner)])
+        inner = dense(_EXPANSION * width, "mlp1", activation="gelu")(inner)
+        x = keras.layers.Add(name="mlp_add")([x, dense(width, "mlp2")(inner)])
     return x, scores
 
 
@@ -194,11 +195,6 @@ def _conv(filters, name, **options):
 
 def _conv1(filters, name):
     return Conv2D(filters, 1, kernel_initializer=pytorch_uniform(), name=name)
-
-
-def _dense(width, name, **options):
-    first = keras.initializers.TruncatedNormal(stddev=0.02)
-    return keras.layers.Dense(width, kernel_initializer=first, name=name, **options)
 
 
 # === Layers ===

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from mtl_tf.config import Config
-from mtl_tf.models.encoder_layers import encoder_layers
+from mtl_tf.models.encoder_layers import encoder_layers, pretrained_layers
 from mtl_tf.tasks import Task, loss_weight
 from mtl_tf.training.averaging import Averaging
 from mtl_tf.training.balance_record import BalanceRecord
@@ -28,16 +28,21 @@ LOSS_SCALE_PATIENCE = 2000  # good steps after which the scale is doubled
 def encoder_frozen(model: keras.Model, frozen: bool) -> Iterator[None]:
     """While a pass is traced inside, it takes the encoder as it is, or trains it where `frozen` is False.
 
-    Batch norm that is not trainable normalises by its running statistics.
+    Batch norm that is not trainable normalises by its running statistics. What the encoder has beside what is published
+    (a feature pyramid, adapters) is trained all the same: it may be as random as the decoder.
     """
-    encoders = encoder_layers(model)
-    for encoder in encoders:
-        encoder.trainable = not frozen
+    layers = [layer for layer in _pretrained_layers(model) if layer.trainable] if frozen else []
+    for layer in layers:
+        layer.trainable = False
     try:
         yield
     finally:
-        for encoder in encoders:
-            encoder.trainable = True
+        for layer in layers:
+            layer.trainable = True
+
+
+def _pretrained_layers(model):
+    return [layer for encoder in encoder_layers(model) for layer in pretrained_layers(encoder)]
 
 
 class Computed(NamedTuple):
@@ -96,8 +101,11 @@ class TrainingStep:
         self._scaled = config.train.precision == "mixed_float16"
         self._passes = Passes(model, tasks, parts or config.train.accumulate, config.train.xla, self._scaled)
         self._variables = list(model.trainable_variables)
-        self._statistics = [v for v in model.non_trainable_variables if v.dtype.startswith("float")]
-        self._frozen_paths = {v.path for encoder in encoder_layers(model) for v in encoder.trainable_variables}
+        pretrained = _pretrained_layers(model)
+        self._frozen_paths = {v.path for layer in pretrained for v in layer.trainable_variables}
+        never = {v.path for layer in pretrained if not layer.trainable for v in layer.variables}
+        others = (v for v in model.non_trainable_variables if v.path not in never)
+        self._statistics = [v for v in others if v.dtype.startswith("float")]
         self.told = "a single task: balance.* has nothing to balance" if config.balance.balances else ""
         # === State that a checkpoint must hold ===
         self.loss_scale = tf.Variable(FIRST_LOSS_SCALE if self._scaled else 1.0, trainable=False)

@@ -16,7 +16,7 @@ from mtl_tf.models.architectures import ARCHITECTURES
 from mtl_tf.models.architectures.atrc import build, kinds_of
 from mtl_tf.models.contexts import RegionVectors, build_context
 from mtl_tf.models.costs import multiply_adds
-from mtl_tf.models.folding import fold_batch_norm
+from mtl_tf.models.folding import fold
 from mtl_tf.models.layers import SpatialDropout
 from mtl_tf.models.local_attention import WINDOW, LocalAttention
 from mtl_tf.tasks import cityscapes_tasks
@@ -279,7 +279,7 @@ def test_every_weight_of_every_kind_of_context_has_a_gradient(small):
 
 def test_batch_norms_are_folded(small):
     images = tf.constant(pictures(2, 45, 70) / 255)
-    for found, expected in zip(fold_batch_norm(small)(images), small(images), strict=True):
+    for found, expected in zip(fold(small)(images), small(images), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 

@@ -7,7 +7,7 @@ import pytest
 from mtl_tf.config import ModelConfig
 from mtl_tf.models import build_model
 from mtl_tf.models.encoders import build_encoder
-from mtl_tf.models.folding import fold_batch_norm
+from mtl_tf.models.folding import fold
 from mtl_tf.models.layers import BatchNorm, Conv2D
 from mtl_tf.tasks import cityscapes_tasks
 from tests.models.common import difference, pictures, randomise
@@ -26,7 +26,7 @@ def test_a_network_answers_the_same_without_batch_norm(architecture):
     model = build_model(ModelConfig(encoder="resnet18", architecture=architecture), cityscapes_tasks())
     randomise(model)
     before = model.get_weights()
-    folded = fold_batch_norm(model)
+    folded = fold(model)
     assert norms_in(model) and not norms_in(folded)
     image = pictures(1, 40, 56)
     expected = model(image, training=False)
@@ -50,7 +50,7 @@ def test_sixteen_bit_weights_are_rounded_once():
     finally:
         keras.config.set_dtype_policy(policy)
     sixteen.set_weights(model.get_weights())
-    folded = fold_batch_norm(sixteen)
+    folded = fold(sixteen)
     float32 = {weight.path for weight in folded.weights if weight.dtype == "float32"}
     assert float32 and all("head" in path for path in float32)
     image = pictures(1, 40, 56)
@@ -62,7 +62,7 @@ def test_sixteen_bit_weights_are_rounded_once():
 def test_convolutions_of_each_channel_by_itself():
     encoder = build_encoder("mobilenetv2", (0, 0, 1))
     randomise(encoder)
-    folded = fold_batch_norm(encoder)
+    folded = fold(encoder)
     assert not norms_in(folded)
     image = pictures(1, 48, 64)
     for name, expected in encoder(image, training=False).items():
@@ -80,7 +80,7 @@ def test_what_cannot_be_folded_stays():
     z = BatchNorm(name="folded")(Conv2D(2, 1, name="once")(z))  # with a bias of its own
     model = keras.Model(image, z)
     randomise(model)
-    folded = fold_batch_norm(model)
+    folded = fold(model)
     assert norms_in(folded) == ["after_activation", "of_twice", "after_sum"]
     pixels = pictures(2, 9, 7) / 255
     assert difference(folded(pixels), model(pixels)) < 1e-5

@@ -13,7 +13,6 @@ from mtl_tf.config import ModelConfig
 from mtl_tf.errors import UsageError
 from mtl_tf.models import build_model
 from mtl_tf.models.costs import multiply_adds
-from mtl_tf.models.encoder_layers import encoder_stages
 from mtl_tf.models.encoders import build_encoder, table
 from mtl_tf.models.encoders.hierarchical import drop_rates
 from mtl_tf.models.encoders.mit import mit
@@ -230,18 +229,6 @@ def test_mit_is_cut_between_its_stages():
         value = model(value)
         if number:
             np.testing.assert_allclose(value, expected[f"stride{STRIDES[number - 1]}"], rtol=1e-5, atol=1e-5)
-
-
-def test_a_stage_builds_on_the_one_before(tiny):
-    """Of those of a network for recomputation too: the order of the graph is that of the features."""
-    for encoder in (tiny, recomputing(tiny)):
-        stages = encoder_stages(encoder)
-        assert set(stages) == {variable.path for variable in tiny.trainable_variables}
-        assert set(stages.values()) == {0, 1, 2, 3}
-        for path, stage in stages.items():
-            module = path.split("/")[1].split("_")
-            if module[0] in ("layers", "block"):
-                assert stage == int(module[1]), path
 
 
 def test_it_can_be_recomputed_block_by_block(tiny):

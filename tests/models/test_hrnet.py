@@ -15,7 +15,7 @@ from mtl_tf.models.costs import multiply_adds
 from mtl_tf.models.encoder_layers import encoder_stages
 from mtl_tf.models.encoders import build_encoder, table
 from mtl_tf.models.encoders.hrnet import RepeatLike
-from mtl_tf.models.folding import fold_batch_norm
+from mtl_tf.models.folding import fold
 from mtl_tf.models.layers import BatchNorm
 from mtl_tf.models.recompute import recomputing
 from mtl_tf.models.stages import Stages
@@ -153,7 +153,7 @@ def test_features_that_build_on_no_other_are_one_stage(small):
     assert [resnet[f"encoder/layer{n}_1_conv2/kernel"] for n in (1, 2, 3, 4)] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("rebuild", [recomputing, fold_batch_norm])
+@pytest.mark.parametrize("rebuild", [recomputing, fold])
 def test_it_can_be_recomputed_and_folded(small, rebuild):
     images = pictures(1, 33, 40)
     found, expected = rebuild(small)(images), small(images)

@@ -25,7 +25,7 @@ from mtl_tf.models.encoders import build_encoder
 from mtl_tf.models.encoders.pyramid import encoder_model
 from mtl_tf.models.epochs import begin_epoch
 from mtl_tf.models.experts import Mixture
-from mtl_tf.models.folding import fold_batch_norm
+from mtl_tf.models.folding import fold
 from mtl_tf.models.gates import SIDE, Selection, Thumbnail, selecting_gate, smooth_step
 from mtl_tf.models.layers import IMAGENET, Conv2D, Whiten, bn_relu, scope
 from mtl_tf.models.reach import reach
@@ -370,7 +370,7 @@ def test_what_no_task_has_chosen_is_left_out():
     left_out = sum(count(layer) for layer in encoder_layers(model) if layer.name not in parts)
     assert left_out and count(small) == count(model) - left_out - 12 * (3 + 1)  # alpha, temperature
     assert multiply_adds(small, (64, 64)) < multiply_adds(model, (64, 64))
-    folded, images = fold_batch_norm(small), pictures(2, 33, 48)
+    folded, images = fold(small), pictures(2, 33, 48)
     for name, answer in model(images).items():
         np.testing.assert_array_equal(small(images)[name], answer)
         assert difference(folded(images)[name], answer) < 1e-4
@@ -379,7 +379,7 @@ def test_what_no_task_has_chosen_is_left_out():
 def test_nothing_is_left_out_while_all_is_taken():
     model = with_choices([[0, 0, 0]] * 4)
     begin_epoch(model, 0, 100)
-    small, images = fold_batch_norm(pruned(model)), pictures(1, 33, 48)
+    small, images = fold(pruned(model)), pictures(1, 33, 48)
     assert len(encoder_layers(small)) == 15
     for name, answer in model(images).items():
         assert difference(small(images)[name], answer) < 1e-4

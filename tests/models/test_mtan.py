@@ -15,7 +15,7 @@ from mtl_tf.models.architectures import ARCHITECTURES
 from mtl_tf.models.costs import multiply_adds
 from mtl_tf.models.cut import cut
 from mtl_tf.models.encoders import build_encoder
-from mtl_tf.models.folding import fold_batch_norm
+from mtl_tf.models.folding import fold
 from mtl_tf.models.masks import build_mask, build_refinement
 from mtl_tf.models.reach import reach
 from mtl_tf.models.unpooling import Unpool
@@ -150,7 +150,7 @@ def test_computing_again_and_folding_change_nothing(options):
     assert loss_again == loss
     for path, value in found.items():
         np.testing.assert_allclose(found_again[path], value, rtol=0, atol=3e-5 * np.abs(value).max(), err_msg=path)
-    image, folded = pictures(1, 33, 50), fold_batch_norm(plain)
+    image, folded = pictures(1, 33, 50), fold(plain)
     expected = plain(image)
     for name, value in folded(image).items():
         assert difference(value, expected[name]) < 1e-4

@@ -1,7 +1,6 @@
 """Plain vision transformers: timm's tokens, features of any size, precision, gradients, export, what they refuse."""
 
 import dataclasses
-import functools
 import json
 import pathlib
 
@@ -11,12 +10,10 @@ import pytest
 import safetensors.numpy
 import tensorflow as tf
 
-import mtl_tf
 from mtl_tf.config import ModelConfig
 from mtl_tf.errors import UsageError
 from mtl_tf.models import build_model
 from mtl_tf.models.costs import multiply_adds, parameters
-from mtl_tf.models.encoder_layers import encoder_stages
 from mtl_tf.models.encoders import PYRAMIDS, VITS, build_encoder, table
 from mtl_tf.models.encoders.token_layers import (
     PadToPatch,
@@ -27,16 +24,16 @@ from mtl_tf.models.encoders.token_layers import (
     cubic_weights,
 )
 from mtl_tf.models.encoders.tokens import Restrided
-from mtl_tf.models.encoders.vit import DESIGNS, KINDS, Design, vit
-from mtl_tf.models.folding import fold_batch_norm
+from mtl_tf.models.encoders.vit import DESIGNS, vit
+from mtl_tf.models.folding import fold
 from mtl_tf.models.recompute import recomputing
 from mtl_tf.models.stages import Stages
 from mtl_tf.models.weights import load_encoder_weights
 from mtl_tf.models.weights.layouts import translate
 from mtl_tf.tasks import cityscapes_tasks
 from mtl_tf.training.checkpoints import load_weights, save_weights
-from tests.helpers import as_built_in
 from tests.models.common import difference, pictures, randomise, unfilled_variables
+from tests.models.tiny_transformers import DESIGNS as SMALL
 from tests.models.weights import draw
 from tests.models.weights.test_layouts import RATES, named_shapes, tensors_of
 from tests.models.weights.test_parity import assert_summary
@@ -44,11 +41,6 @@ from tests.models.weights.test_transformer_layouts import PUBLISHED
 
 GOLDENS = json.loads((pathlib.Path(__file__).parent / "weights" / "goldens" / "vit.json").read_text())
 TASKS = cityscapes_tasks()
-# Of every kind one of 4 blocks of width 32, with positions learnt on 5x5 patches if they are.
-SMALL = {
-    name: Design(32, 4, 2, **({**kind, "side": 5} if "side" in kind else kind))
-    for name, kind in {**KINDS, "dinov3_plus": {**KINDS["dinov3"], "gated": True}}.items()
-}
 
 
 def build(kind="dinov3_plus", **options):
@@ -66,10 +58,8 @@ def small():
 
 @pytest.fixture
 def registered():
-    """The options of a network on a small one, `tiny_vit`, which has learnt positions."""
-    with as_built_in():
-        mtl_tf.register(mtl_tf.Encoder("tiny_vit", functools.partial(vit, "tiny_vit", design=SMALL["dinov2"])))
-        yield dict(encoder="tiny_vit", dilation=(0, 0, 0))
+    """The options of a network on a small one, which has learnt positions."""
+    return dict(encoder="tiny_vit", dilation=(0, 0, 0))
 
 
 # === timm's numbers ===
@@ -345,11 +335,6 @@ def test_it_can_be_recomputed(small):
         assert difference(one, other) < 1e-3, name
 
 
-def test_it_is_one_stage(small):
-    assert set(encoder_stages(small).values()) == set(encoder_stages(recomputing(small)).values()) == {0}
-    assert set(encoder_stages(small)) == {variable.path for variable in small.trainable_variables}
-
-
 def test_every_branch_is_recomputed_by_itself(small):
     """Two in each of 4 blocks, four features, of which the last is made of a map that comes before; the embedding."""
     parts = [layer.segment.layers for layer in recomputing(small).layers if hasattr(layer, "segment")]
@@ -370,7 +355,7 @@ def test_architectures_take_its_features(architecture, pyramid, registered):
 def test_a_network_can_be_folded(registered):
     model, images = build_model(ModelConfig(**registered), TASKS), pictures(1, 33, 50)
     randomise(model)
-    found, expected = fold_batch_norm(model)(images), model(images)
+    found, expected = fold(model)(images), model(images)
     for key, value in expected.items():
         assert difference(found[key], value) < 1e-4, key
 

@@ -12,7 +12,7 @@ from mtl_tf.config import Config, replace
 from mtl_tf.errors import UsageError
 from mtl_tf.models import build_model
 from mtl_tf.models.costs import multiply_adds
-from mtl_tf.models.folding import fold_batch_norm
+from mtl_tf.models.folding import fold
 from mtl_tf.tasks import answers
 from mtl_tf.training.jax_step import JaxStep
 
@@ -51,7 +51,7 @@ def answering(config: Config, tasks, export: str):
     if export:
         raise UsageError("--export names a SavedModel, which only --backend=tensorflow reads")
     devices = _start(config)
-    model = fold_batch_norm(build_model(replace(config, model__recompute=False).model, tasks, config.arch_options))
+    model = fold(build_model(replace(config, model__recompute=False).model, tasks, config.arch_options))
 
     @jax.jit
     def answers_of(weights, others, image):

@@ -15,7 +15,7 @@ from mtl_tf.inference.predictor import AnswerModule
 from mtl_tf.inference.runs import is_saved_model
 from mtl_tf.models import build_model
 from mtl_tf.models.costs import multiply_adds
-from mtl_tf.models.folding import fold_batch_norm
+from mtl_tf.models.folding import fold
 from mtl_tf.plain_paths import plain_path
 from mtl_tf.training import runtime
 from mtl_tf.training.build_step import build_step
@@ -88,7 +88,7 @@ def answering(config: Config, tasks, export: str):
             raise UsageError(f"--export={export} is no SavedModel; main.py export --run_dir=RUN writes one")
         module, model = tf.saved_model.load(plain_path(export)), None
     else:
-        model = fold_batch_norm(build_model(replace(config, model__recompute=False).model, tasks, config.arch_options))
+        model = fold(build_model(replace(config, model__recompute=False).model, tasks, config.arch_options))
         module = AnswerModule(model, tasks, config.data.image_size)
 
     def answer(image):

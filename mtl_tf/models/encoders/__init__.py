@@ -152,7 +152,7 @@ ENCODERS: "Registry" = Registry(
 )
 
 # Options that some encoders alone have, with what they are for all others.
-_OF_SOME = {"pyramid": "simple", "drop_path": 0.0}
+_OF_SOME = {"pyramid": "simple", "drop_path": 0.0, "lora_rank": 0}
 
 
 def build_encoder(
@@ -169,7 +169,7 @@ def build_encoder(
         dilation: for layers 2, 3, 4, whether the stride of the layer is traded for dilation.
         consistent: whether BasicBlocks dilate so that the features of a strided network are kept.
         excite: whether every residual block has squeeze-and-excitation.
-        of_some: arguments that a builder may have besides, `pyramid` and `drop_path`.
+        of_some: arguments that a builder may have besides, by the names of `_OF_SOME`.
 
     Raises:
         UsageError: one from outside gives something else, or the builder does not have an argument that is not the
@@ -194,11 +194,20 @@ def build_encoder(
 
 
 def encoder_of(config: "ModelConfig") -> "keras.Model":
-    """Builds the encoder that a configuration names; see `build_encoder`."""
-    return build_encoder(
+    """Builds the encoder that a configuration names; see `build_encoder`.
+
+    With adapters, what is pretrained of it is not trainable.
+    """
+    encoder = build_encoder(
         config.encoder,
         config.dilation,
         config.consistent_dilation,
         config.squeeze_excitation,
         **{option: getattr(config, option) for option in _OF_SOME},
     )
+    if config.lora_rank:
+        from mtl_tf.models.encoder_layers import pretrained_layers  # imports Keras
+
+        for layer in pretrained_layers(encoder):
+            layer.trainable = False
+    return encoder

@@ -1,4 +1,4 @@
-"""What hierarchical transformers share: dense layers, norms, attention and stochastic depth.
+"""What hierarchical transformers share: norms, attention and stochastic depth.
 
 Their layers are called as the modules of the public checkpoints, with "_" for ".", below "encoder/".
 """
@@ -16,12 +16,6 @@ EXPANSION = 4  # of the inner layer of a block
 def norm(name: str) -> keras.Layer:
     """Layer norm of every position."""
     return keras.layers.LayerNormalization(epsilon=EPSILON, name=name)
-
-
-def dense(units: int, name: str, **options) -> keras.Layer:
-    """A dense layer of every position."""
-    first = keras.initializers.TruncatedNormal(stddev=0.02)
-    return keras.layers.Dense(units, kernel_initializer=first, name=name, **options)
 
 
 def add_branch(x, branch, rate: float, name: str):
@@ -52,4 +46,6 @@ def attend(query, key, value, bias=None):
     scores = ops.cast(ops.einsum("...qhd,...khd->...hqk", query * query.shape[-1] ** -0.5, key), "float32")
     if bias is not None:
         scores = scores + bias
-    return ops.einsum("...hqk,...khd->...qhd", ops.cast(ops.softmax(scores), value.dtype), value)
+    # In three axes: oneDNN's kernel takes at most five.
+    weights = ops.reshape(ops.softmax(ops.reshape(scores, (-1, *ops.shape(scores)[-2:]))), ops.shape(scores))
+    return ops.einsum("...hqk,...khd->...qhd", ops.cast(weights, value.dtype), value)

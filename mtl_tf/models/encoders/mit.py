@@ -13,17 +13,10 @@ import math
 import keras
 from keras import ops
 
-from mtl_tf.models.encoders.hierarchical import (
-    EXPANSION,
-    STRIDES,
-    add_branch,
-    attend,
-    dense,
-    drop_rates,
-    norm,
-)
+from mtl_tf.models.encoders.hierarchical import EXPANSION, STRIDES, add_branch, attend, drop_rates, norm
 from mtl_tf.models.encoders.pyramid import encoder_model, refuse_dilation
 from mtl_tf.models.layers import IMAGENET, Conv2D, Whiten, scope
+from mtl_tf.models.projections import dense, project
 
 HEADS = (1, 2, 5, 8)  # of the four stages, as all that follow
 REDUCTIONS = (8, 4, 2, 1)  # positions along each side that become one key and value
@@ -38,6 +31,7 @@ def mit(
     consistent: bool,
     excite: bool = False,
     drop_path: float = 0.0,
+    lora_rank: int = 0,
 ) -> keras.Model:
     """A Mix Transformer with the features of its four stages.
 
@@ -50,6 +44,7 @@ def mit(
         excite: not defined.
         drop_path: the rate of stochastic depth in the last block; it rises linearly from 0 in the first. The
             published networks are trained with 0.1.
+        lora_rank: of the adapters of the attention; 0 = there are none.
 
     Raises:
         UsageError: dilation or squeeze-and-excitation is asked for.
@@ -57,15 +52,18 @@ def mit(
     del consistent
     refuse_dilation(name, dilation, excite, "merges patches between its stages")
     image, features = keras.Input((None, None, 3), name="image"), []
+    blocks = []
     with scope("encoder"):
         x = Whiten(**IMAGENET, name="whiten")(image)
         for stage, rates in enumerate(drop_rates(drop_path, depths)):
             x = _embed(x, widths[stage], KERNELS[stage], 2 if stage else 4, f"patch_embeddings_{stage}")
+            blocks = blocks or [x]
             for number, rate in enumerate(rates):
-                x = _block(x, HEADS[stage], REDUCTIONS[stage], rate, f"block_{stage}_{number}")
+                x = _block(x, HEADS[stage], REDUCTIONS[stage], rate, lora_rank, f"block_{stage}_{number}")
+                blocks.append(x)
             x = norm(f"layer_norm_{stage}")(x)
             features.append((STRIDES[stage], x))
-    return encoder_model(image, features)
+    return encoder_model(image, features, blocks)
 
 
 def _embed(x, width, kernel, stride, name):
@@ -74,7 +72,7 @@ def _embed(x, width, kernel, stride, name):
     return norm(f"{name}_layer_norm")(_conv(width, kernel, stride, f"{name}_proj")(x))
 
 
-def _block(x, heads, reduction, rate, name):
+def _block(x, heads, reduction, rate, rank, name):
     """Attention to a reduced map, and two dense layers with a convolution between them, each beside a shortcut."""
     width, attention = x.shape[-1], f"{name}_attention_self"
     y = seen = norm(f"{name}_layer_norm_1")(x)
@@ -82,10 +80,10 @@ def _block(x, heads, reduction, rate, name):
         seen = PadToLeast(reduction, name=f"{attention}_pad")(seen)
         seen = _conv(width, reduction, reduction, f"{attention}_sr")(seen)
         seen = norm(f"{attention}_layer_norm")(seen)
-    query = dense(width, f"{attention}_query")(y)
-    key, value = (dense(width, f"{attention}_{what}")(seen) for what in ("key", "value"))
+    query = project(y, width, f"{attention}_query", rank)
+    key, value = (project(seen, width, f"{attention}_{what}", rank) for what in ("key", "value"))
     y = MapAttention(heads, name=attention)(query, key, value)
-    y = dense(width, f"{name}_attention_output_dense")(y)
+    y = project(y, width, f"{name}_attention_output_dense", rank)
     x = add_branch(x, y, rate, f"{name}_attention")
     y = dense(EXPANSION * width, f"{name}_mlp_dense1")(norm(f"{name}_layer_norm_2")(x))
     y = keras.layers.DepthwiseConv2D(

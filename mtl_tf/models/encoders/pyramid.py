@@ -1,10 +1,12 @@
 """What encoders share: the walk over four stages that keeps count of stride and dilation, and what some refuse."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import keras
 
 from mtl_tf.errors import UsageError
+from mtl_tf.models.encoder_layers import number_blocks
 from mtl_tf.options import format_value
 
 
@@ -58,12 +60,19 @@ def refuse_dilation(name: str, dilation: tuple[int, ...], excite: bool, why: str
         raise UsageError(f"model.squeeze_excitation is not defined for model.encoder={name}; turn it off")
 
 
-def encoder_model(image, features: list[tuple[int, keras.KerasTensor]]) -> keras.Model:
-    """The encoder's model from its image to its features, given as (stride, feature) from shallow to deep.
+def encoder_model(image, features: list[tuple[int, keras.KerasTensor]], blocks: Sequence = ()) -> keras.Model:
+    """The encoder's model from its image to its features.
 
     It has them all as its attribute `features`; of those of one stride its output has the deepest.
+
+    Args:
+        image: its input.
+        features: (stride, feature) from shallow to deep.
+        blocks: what its parts give that are to have a learning rate each, from the first to the last, where these are
+            not what lies between the features; see `number_blocks`.
     """
     pyramid = {f"stride{stride}": feature for stride, feature in features}
     model = keras.Model(image, {**pyramid, "last": features[-1][1]}, name="encoder")
     model.features = tuple(features)
+    number_blocks(model, blocks)
     return model

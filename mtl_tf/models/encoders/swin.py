@@ -16,19 +16,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from mtl_tf.models.encoders.hierarchical import (
-    EPSILON,
-    EXPANSION,
-    STRIDES,
-    add_branch,
-    attend,
-    dense,
-    drop_rates,
-    norm,
-)
+from mtl_tf.models.encoders.hierarchical import EPSILON, EXPANSION, STRIDES, add_branch, attend, drop_rates, norm
 from mtl_tf.models.encoders.pyramid import encoder_model, refuse_dilation
 from mtl_tf.models.encoders.sampling import PadToGrid
 from mtl_tf.models.layers import IMAGENET, Conv2D, Whiten, ceil_of, pytorch_uniform, scope
+from mtl_tf.models.projections import dense, project
 
 WINDOW = 7
 HEAD = 32  # channels of each head of the attention
@@ -44,6 +36,7 @@ def swin(
     consistent: bool,
     excite: bool = False,
     drop_path: float = 0.0,
+    lora_rank: int = 0,
 ) -> keras.Model:
     """A Swin Transformer with the features of its four stages, of width, 2 width, 4 width and 8 width channels.
 
@@ -56,6 +49,7 @@ def swin(
         excite: not defined.
         drop_path: the rate of stochastic depth in the last block; it rises linearly from 0 in the first. The
             published networks for segmentation are trained with 0.2.
+        lora_rank: of the adapters of the attention; 0 = there are none.
 
     Raises:
         UsageError: dilation or squeeze-and-excitation is asked for.
@@ -69,18 +63,20 @@ def swin(
         first = pytorch_uniform()
         x = Conv2D(width, PATCH, strides=PATCH, kernel_initializer=first, name="patch_embed_proj")(x)
         x = norm("patch_embed_norm")(x)
+        blocks = [x]
         for stage, rates in enumerate(drop_rates(drop_path, depths)):
             if stage:
                 x = _downsample(x, f"layers_{stage}_downsample")
             for number, rate in enumerate(rates):
                 shift = WINDOW // 2 if number % 2 else 0
-                x = _block(x, shift, rate, f"layers_{stage}_blocks_{number}")
+                x = _block(x, shift, rate, lora_rank, f"layers_{stage}_blocks_{number}")
+                blocks.append(x)
             if stage < len(depths) - 1:
                 x, feature = TapNorm(epsilon=EPSILON, name=f"norm{stage}")(x)
             else:
                 feature = norm("norm")(x)
             features.append((STRIDES[stage], feature))
-    return encoder_model(image, features)
+    return encoder_model(image, features, blocks)
 
 
 def _downsample(x, name):
@@ -90,13 +86,13 @@ def _downsample(x, name):
     return dense(2 * width, f"{name}_reduction", use_bias=False)(x)
 
 
-def _block(x, shift, rate, name):
+def _block(x, shift, rate, rank, name):
     """Attention within windows, and two dense layers, each beside a shortcut."""
     width = x.shape[-1]
     windows = Windows(WINDOW, shift, name=f"{name}_windows")(norm(f"{name}_norm1")(x))
-    windows = dense(3 * width, f"{name}_attn_qkv")(windows)
+    windows = project(windows, 3 * width, f"{name}_attn_qkv", rank)
     windows = WindowAttention(width // HEAD, WINDOW, shift, name=f"{name}_attn")(windows)
-    windows = dense(width, f"{name}_attn_proj")(windows)
+    windows = project(windows, width, f"{name}_attn_proj", rank)
     x = add_branch(x, FromWindows(WINDOW, shift, name=f"{name}_map")(windows, x), rate, f"{name}_attn")
     y = dense(EXPANSION * width, f"{name}_mlp_fc1", activation="gelu")(norm(f"{name}_norm2")(x))
     return add_branch(x, dense(width, f"{name}_mlp_fc2")(y), rate, f"{name}_mlp")

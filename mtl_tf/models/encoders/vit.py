@@ -22,6 +22,7 @@ from mtl_tf.models.encoders.token_layers import (
 )
 from mtl_tf.models.encoders.tokens import STRIDES, build_pyramid
 from mtl_tf.models.layers import IMAGENET, Conv2D, DropPath, LayerScale, Whiten, scope
+from mtl_tf.models.projections import dense, project
 
 _EXPANSION = 4  # of the inner layer of a block
 _FIRST_SCALE = 1e-5  # of a branch
@@ -88,6 +89,7 @@ def vit(
     excite: bool = False,
     pyramid: str = "simple",
     drop_path: float = 0.0,
+    lora_rank: int = 0,
     design: Design | None = None,
 ) -> keras.Model:
     """A vision transformer with a feature pyramid.
@@ -104,6 +106,7 @@ def vit(
         pyramid: "simple" or "dpt".
         drop_path: share of the images in a batch for which a branch of the last block is left out while training; it
             rises from 0 over the blocks.
+        lora_rank: of the adapters of the attention; 0 = there are none.
         design: None = that of the name.
 
     Raises:
@@ -117,20 +120,22 @@ def vit(
         x = Whiten(**design.whitening, name="whiten")(image)
         x = _embedded(x, image, design)
         norm = keras.layers.LayerNormalization(epsilon=design.epsilon, name="norm")
-        taps = []
+        taps, blocks = [], [x]
         for index in range(design.depth):
             rate = drop_path * index / (design.depth - 1)
-            x = _block(x, image, design, f"blocks_{index}", rate)
+            x = _block(x, image, design, f"blocks_{index}", rate, lora_rank)
+            blocks.append(x)
             if (index + 1) % (design.depth // len(STRIDES)) == 0:
                 taps.append(norm(x))
         features = build_pyramid(pyramid, taps, image, design.patch, design.others)
-    return encoder_model(image, features)
+    return encoder_model(image, features, blocks)
 
 
 def _embedded(x, image, design):
     """Tokens (B, N, C) with their positions: the class token, registers, then the patches."""
+    first = keras.initializers.TruncatedNormal(stddev=0.02)
     x = PadToPatch(design.patch, name="patch_embed_pad")(x)
-    x = Conv2D(design.width, design.patch, design.patch, kernel_initializer=_first(), name="patch_embed_proj")(x)
+    x = Conv2D(design.width, design.patch, design.patch, kernel_initializer=first, name="patch_embed_proj")(x)
     x = Flatten(name="patch_embed_flatten")(x)
     if not design.registers:
         x = Prepended(name="cls_token")(x)
@@ -141,22 +146,22 @@ def _embedded(x, image, design):
     return Prepended(name="cls_token")(Prepended(design.registers, name="reg_token")(x))
 
 
-def _block(x, image, design, name, rate):
+def _block(x, image, design, name, rate, rank):
     """Attention and two dense layers, each on normalised tokens, with a shortcut."""
     y = _norm(x, design, f"{name}_norm1")
-    y = _dense(y, 3 * design.width, f"{name}_attn_qkv", use_bias=design.bias)
+    y = project(y, 3 * design.width, f"{name}_attn_qkv", rank, use_bias=design.bias)
     if design.side:
         y = SelfAttention(design.heads, name=f"{name}_attn")(y)
     else:
         y = RotaryAttention(design.heads, design.patch, design.others, name=f"{name}_attn")(y, image)
-    x = _joined(x, _dense(y, design.width, f"{name}_attn_proj"), design, name, 1, rate)
+    x = _joined(x, project(y, design.width, f"{name}_attn_proj", rank), design, name, 1, rate)
     y, inner = _norm(x, design, f"{name}_norm2"), _EXPANSION * design.width
     if design.gated:
-        gate = _dense(y, inner, f"{name}_mlp_fc1_g", activation="silu")
-        y = keras.layers.Multiply(name=f"{name}_mlp_gated")([gate, _dense(y, inner, f"{name}_mlp_fc1_x")])
+        gate = dense(inner, f"{name}_mlp_fc1_g", activation="silu")(y)
+        y = keras.layers.Multiply(name=f"{name}_mlp_gated")([gate, dense(inner, f"{name}_mlp_fc1_x")(y)])
     else:
-        y = _dense(y, inner, f"{name}_mlp_fc1", activation="gelu")
-    return _joined(x, _dense(y, design.width, f"{name}_mlp_fc2"), design, name, 2, rate)
+        y = dense(inner, f"{name}_mlp_fc1", activation="gelu")(y)
+    return _joined(x, dense(design.width, f"{name}_mlp_fc2")(y), design, name, 2, rate)
 
 
 def _joined(x, y, design, name, number, rate):
@@ -171,11 +176,3 @@ def _joined(x, y, design, name, number, rate):
 
 def _norm(x, design, name):
     return keras.layers.LayerNormalization(epsilon=design.epsilon, name=name)(x)
-
-
-def _dense(x, width, name, **options):
-    return keras.layers.Dense(width, kernel_initializer=_first(), name=name, **options)(x)
-
-
-def _first():
-    return keras.initializers.TruncatedNormal(stddev=0.02)

@@ -31,12 +31,18 @@ def load_pretrained(model: keras.Model, config: ModelConfig) -> str:
         A line that says what was loaded and what was not; empty where all weights stay random.
 
     Raises:
-        UsageError: there is no such file, or it does not fit; nothing was changed then.
+        UsageError: there is no such file, or it does not fit; nothing was changed then. Or there are adapters of
+            random weights.
     """
     if config.weights == config.encoder_weights == "none" and config.weights_key:
         raise UsageError(
             f"--model.weights_key={config.weights_key} chooses within a file; name it: --model.weights=PATH, or "
             "--model.encoder_weights=PATH"
+        )
+    if config.weights == config.encoder_weights == "none" and config.lora_rank:
+        raise UsageError(
+            f"--model.lora_rank={config.lora_rank} adapts an encoder that is trained, and this one would stay random: "
+            "name its weights by --model.encoder_weights or --model.weights, or leave --model.lora_rank out"
         )
     if config.weights == "none":
         return load_into_encoders(model, config)

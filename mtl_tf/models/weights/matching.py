@@ -7,20 +7,14 @@ import keras
 
 from mtl_tf.config import ModelConfig
 from mtl_tf.errors import UsageError
+from mtl_tf.models.encoder_layers import ADAPTER_NAME, EXCITATION_NAME, OWN, own_part
 from mtl_tf.models.encoders import ENCODERS
-from mtl_tf.models.encoders.squeeze_excitation import PART as EXCITATION
+from mtl_tf.models.projections import ADAPTER, merged_kernel
 from mtl_tf.models.weights.kin import kin_of
 from mtl_tf.models.weights.layouts import SHARED
 from mtl_tf.models.weights.tensors import Tensor, numbers
 from mtl_tf.models.weights.translation import Translation
 
-EXCITATION_NAME = "squeeze-and-excitation"
-# What an encoder has beside what is published, by the paths of its variables; without weights it starts anew.
-OWN = {
-    EXCITATION_NAME: re.compile(EXCITATION),
-    "norms of features": re.compile(r"^encoder/norm\d/"),  # of Swin's stages but the last
-    "feature pyramid": re.compile(r"^encoder/pyramid_"),  # of plain transformers
-}
 ENCODER = ("encoder", *OWN)  # its parts
 
 
@@ -72,7 +66,7 @@ def part_of(path: str) -> str:
     """
     pieces = path.split("/")
     if pieces[0] == "encoder" or len(pieces) < 3:
-        return next((part for part, pattern in OWN.items() if pattern.search(path)), "encoder")
+        return own_part(path) or "encoder"
     if pieces[1:2] == ["decoder"] and len(pieces) > 2:
         return "/".join([*pieces[:2], re.sub("_(conv|bn)$", "", pieces[2])])
     return "/".join(pieces[:-2])
@@ -95,7 +89,7 @@ def match(variables: list[keras.Variable], found: Translation, config: ModelConf
         UsageError: it does not fit; nothing was changed then.
     """
     ours = {variable.path: variable for variable in variables}
-    theirs = _for_every_branch(found.tensors, ours)
+    theirs = _for_every_branch(_merged(found.tensors, ours), ours)
     shapes = {path: tuple(variable.shape) for path, variable in ours.items()}
     taken, anew, wrong, unused = {}, {}, [], dict(found.beside)
     for part in dict.fromkeys([*map(part_of, ours), *map(part_of, theirs)]):
@@ -132,6 +126,25 @@ def match(variables: list[keras.Variable], found: Translation, config: ModelConf
     taken["encoder"] = taken.get("encoder", 0) + sum(taken.pop(part, 0) for part in OWN)
     notes = [found.said, *found.notes] if found.said else found.notes
     return Report(config.encoder, source, found.layout, taken, anew, unused, notes)
+
+
+def _merged(theirs: dict[str, Tensor], ours: dict[str, keras.Variable]) -> dict[str, Tensor]:
+    """Puts low-rank adapters into the kernels that they adapt, where the network has none."""
+    merged = {path: tensor for path, tensor in theirs.items() if part_of(path) != ADAPTER_NAME}
+    adapters = {path.rpartition("/")[0] for path in theirs if path not in merged}
+    if not adapters or any(part_of(path) == ADAPTER_NAME for path in ours):
+        return theirs
+    for name in adapters:
+        kernel = f"{name.removesuffix(ADAPTER)}/kernel"
+        down, up = (theirs.get(f"{name}/{factor}") for factor in ("down", "up"))
+        if not down or not up or kernel not in theirs:
+            return theirs  # which is refused
+        merged[kernel] = _sum(theirs[kernel], down, up)
+    return merged
+
+
+def _sum(kernel, down, up):
+    return Tensor(kernel.shape, lambda: merged_kernel(kernel.read(), down.read(), up.read()))
 
 
 def _for_every_branch(theirs: dict[str, Tensor], ours: dict[str, keras.Variable]) -> dict[str, Tensor]:
