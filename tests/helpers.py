@@ -7,7 +7,6 @@ import functools
 import importlib
 import io
 import json
-import multiprocessing
 import os
 import pathlib
 import subprocess
@@ -183,14 +182,6 @@ def tool_module(name: str) -> types.ModuleType:
     if folder not in sys.path:
         sys.path.append(folder)
     return importlib.import_module(name)
-
-
-def in_own_process(check, *arguments) -> None:
-    """Calls a function of a test module in a process of its own, whose memory ends with it."""
-    process = multiprocessing.get_context("spawn").Process(target=check, args=arguments)
-    process.start()
-    process.join()
-    assert process.exitcode == 0, f"{check.__name__} failed in its process; its error stands in the output above"
 
 
 def forget_graphs() -> None:

@@ -10,12 +10,9 @@ import tensorflow as tf
 from tests.balancing import step as rigs
 from tests.balancing.by_hand import ByHand, assert_same_steps
 
-# Each of them is one of the fast ones, otherwise put together.
-SLOW = ("auto_lambda_aligned", "gradnorm_mgda", "own_scale", "branched", "features_branched", "db_mtl_averaged")
-
 
 @pytest.mark.parametrize(
-    "setting", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in rigs.SETTINGS]
+    "setting", [pytest.param(name, marks=() if name in rigs.KINDS else pytest.mark.slow) for name in rigs.SETTINGS]
 )
 def test_three_steps_are_those_of_the_formulas(setting):
     """Losses, weights, what the network and the method's state have become; depth is absent in one step."""

@@ -23,6 +23,7 @@ from mtl_tf.tasks import cityscapes_tasks
 from mtl_tf.training.checkpoints import save_weights
 from mtl_tf.training.run_directory import RunDirectory
 from tests.models.common import randomise
+from tests.models.tiny import ENCODER
 
 ARCHITECTURES = {"joint": "stretch", "branched": "pad", "distilled": "crop"}  # and how pictures are brought to size
 FAST = [("joint", "float32"), ("distilled", "mixed_bfloat16")]
@@ -70,7 +71,7 @@ def runs(tiny_dataset, tmp_path_factory):
             data__root=str(tiny_dataset),
             data__image_size=(32, 48),
             data__fit=fit,
-            model__encoder="resnet18",
+            model__encoder=ENCODER.name,
             model__architecture=architecture,
             model__aspp_rates=(3,),
             tasks=("semseg", "depth"),

@@ -4,6 +4,8 @@ import json
 import random
 import time
 
+import pytest
+
 from mtl_tf.progress import Progress
 from mtl_tf.training.run_directory import read_table
 from tests.faults import small
@@ -20,6 +22,7 @@ class Clock:
         return max(self._right() + self._random.uniform(-3e8, 3e8), 0.0)
 
 
+@pytest.mark.slow
 def test_no_time_is_taken_by_it(tmp_path, monkeypatch):
     dataset = small.small_dataset(tmp_path / "data")
     clock, began = Clock(), time.monotonic()

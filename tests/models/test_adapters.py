@@ -154,9 +154,7 @@ def test_adapters_of_random_weights_are_refused(data, tmp_path):
 
 
 def test_encoders_without_attention_refuse_them():
-    with pytest.raises(
-        UsageError, match=r"lora_rank=4 is not defined for model\.encoder=resnet18; leave it out"
-    ):
+    with pytest.raises(UsageError, match=r"lora_rank=4 is not defined for model\.encoder=resnet18; leave it out"):
         build_encoder("resnet18", lora_rank=4)
 
 

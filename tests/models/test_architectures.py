@@ -1,5 +1,6 @@
 """The networks: golden sizes, outputs of any shape, gradients, precision, names, and answers after reloading."""
 
+import contextlib
 import itertools
 
 import keras
@@ -18,7 +19,6 @@ from mtl_tf.models.encoders import VITS
 from mtl_tf.models.upsampled import UpsampledConv2D
 from mtl_tf.tasks import Segmentation
 from mtl_tf.training.checkpoints import load_weights, save_weights
-from tests.helpers import in_own_process
 from tests.models.common import convolve, difference, pictures, randomise, unfilled_variables
 from tests.models.tiny import ENCODER
 
@@ -126,7 +126,7 @@ FACTORS = dict(
     architecture=NAMES,
     aspp=(True, False),
     skip=(True, False),
-    dilation=((0, 0, 0), (0, 0, 1), (0, 1, 1), (1, 1, 0)),
+    dilation=((0, 0, 0), (0, 1, 1)),  # the others change an encoder alone
     consistent_dilation=(False, True),
     aspp_rates=((3, 6, 9), (2,)),
 )
@@ -148,7 +148,7 @@ def test_pairwise_covers_every_pair():
         assert len(found) == (6 if first == "a" else 4)
 
 
-# One encoder of each kind is tested at once, its larger kin with the slow tests.
+# One encoder of each kind answers; its larger kin, of the same builder, is without values.
 SMALL = (
     ENCODER.name,
     "resnet18",
@@ -161,8 +161,6 @@ SMALL = (
 )
 SMALL += ("mobilenetv3_small", "efficientnet_b0", "efficientnetv2_b0", "convnext_tiny", "hrnet_w18_small_v2")
 SMALL += ("dinov2_small", "swin_tiny", "mit_b0")
-# TensorFlow would keep the gigabyte of their weights for the tests that follow.
-HUGE = ("convnext_large", "convnext_xlarge", "swin_large", *(name for name in VITS if "large" in name))
 
 
 @pytest.mark.parametrize(
@@ -171,23 +169,20 @@ HUGE = ("convnext_large", "convnext_xlarge", "swin_large", *(name for name in VI
     ids=lambda options: "-".join(map(str, options.values())),
 )
 def test_every_pair_of_options_builds_and_answers(options):
-    if options["encoder"] in HUGE:
-        in_own_process(check_pair, options)
-    else:
-        check_pair(options)
-
-
-def check_pair(options):
-    model = build_model(ModelConfig(**options), TASKS)
-    outputs = model(pictures(1, 33, 50))
-    assert set(outputs) == {f"{task.name}{label}" for task in TASKS for label in model.label_weights}
+    answers = options["encoder"] in SMALL
+    with contextlib.nullcontext() if answers else unfilled_variables():
+        model = build_model(ModelConfig(**options), TASKS)
+    assert set(model.output) == {f"{task.name}{label}" for task in TASKS for label in model.label_weights}
+    for name, value in model.output.items():
+        assert value.shape == (None, None, None, channels_of(name))
+    outputs = model(pictures(1, 33, 50)) if answers else {}
     for name, value in outputs.items():
         assert value.shape == (1, 33, 50, channels_of(name))
         assert value.dtype == tf.float32
         assert np.isfinite(value).all()
 
 
-@pytest.mark.parametrize("architecture", NAMES)
+@pytest.mark.parametrize("architecture", FEW)  # of the others see test_families
 def test_one_network_takes_every_size_and_batch(architecture):
     model = small(architecture)
     assert model.input_shape == (None, None, None, 3)
@@ -409,8 +404,7 @@ def gradients_of(model, images, targets):
 @pytest.mark.parametrize(
     "options",
     [
-        *[dict(architecture=architecture) for architecture in NAMES if architecture != "mtinet"],
-        dict(architecture="mtinet", encoder="resnet18"),  # of few channels the excitation has one unit, which may be 0
+        *[dict(architecture=architecture) for architecture in FEW],  # of the others see test_families
         dict(architecture="distilled", aspp=False, skip=False, dilation=(0, 1, 1)),
         dict(architecture="joint", encoder="resnet50", dilation=(1, 0, 0)),
     ],
@@ -420,11 +414,6 @@ def test_a_gradient_reaches_every_weight_and_is_finite(options):
     """The gate of the attention too, which starts at zero."""
     keras.utils.set_random_seed(0)
     model = build_model(ModelConfig(**{"encoder": ENCODER.name, **options}), TASKS)
-    for variable in model.variables:
-        if variable.path.endswith("/alpha"):  # of ltb: its own features, so that no encoder is passed by
-            variable.assign([8.0, 0.0])
-        if variable.path.endswith("found_bn/gamma"):  # of atrc: there is no gradient behind a factor of zero
-            variable.assign(keras.ops.ones(variable.shape))
     loss, gradients = gradients_of(model, pictures(4, 48, 48), targets_of(4, 48, 48))
     assert np.isfinite(loss)
     for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
@@ -536,7 +525,7 @@ def same_answers(model, copy):
     return expected
 
 
-@pytest.mark.parametrize("architecture", SOME)
+@pytest.mark.parametrize("architecture", FEW)  # of the others see test_family_training
 def test_saved_weights_give_the_same_answers(architecture, tmp_path):
     keras.utils.set_random_seed(0)
     model, copy = small(architecture), small(architecture)

@@ -25,6 +25,8 @@ from mtl_tf.tasks.instances import Instances
 from mtl_tf.tasks.normals import Normals
 from tests.models.common import pictures, randomise, unfilled_variables
 
+pytestmark = pytest.mark.slow
+
 SEMSEG, DEPTH = cityscapes_tasks()
 NYUD = (
     dataclasses.replace(SEMSEG, classes=tuple(map(str, range(40))), palette=((0, 0, 0),) * 40),

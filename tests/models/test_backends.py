@@ -30,14 +30,10 @@ def run(backend, *arguments):
     ("architecture", "encoder"),
     [
         ("distilled", "tiny"),
-        ("joint", "mobilenetv2"),
-        ("mtan", "tiny"),
         ("dselect_k", "tiny"),
         ("mtan", "segnet"),
-        ("atrc", "tiny"),
         ("joint", "tiny_vit"),
         ("joint", "tiny_swin"),
-        ("joint", "tiny_mit"),
     ],
 )
 def test_jax_computes_what_tensorflow_does(architecture, encoder, tmp_path):

@@ -15,7 +15,6 @@ from mtl_tf.models.encoders.resnet import conv_bn
 from tests.helpers import ROOT
 from tests.models.common import convolve, difference, pictures, randomise, unfilled_variables
 
-ALL_DILATIONS = tuple(itertools.product((0, 1), repeat=3))
 BASIC, BOTTLENECK = (64, 128, 256, 512), (256, 512, 1024, 2048)
 CHANNELS = {"resnet18": BASIC, "resnet34": BASIC, "resnet50": BOTTLENECK, "resnet50_keras": BOTTLENECK}
 
@@ -26,7 +25,7 @@ CHANNELS = {"resnet18": BASIC, "resnet34": BASIC, "resnet50": BOTTLENECK, "resne
 @pytest.mark.parametrize(
     ("name", "dilation"),
     [
-        *itertools.product(("resnet18",), ALL_DILATIONS),
+        *itertools.product(("resnet18",), ((0, 0, 0), (0, 1, 0), (1, 1, 1))),
         *itertools.product(("resnet34", "resnet50_keras"), ((0, 0, 1), (1, 0, 1))),
         *itertools.product(("resnet50",), ((0, 0, 0), (0, 1, 1), (1, 0, 0))),
     ],
@@ -92,7 +91,7 @@ def atrous_difference(name, dilation, consistent=False):
     [
         ("resnet50", (0, 1, 1), False),
         ("resnet50_keras", (1, 0, 1), False),
-        *[("resnet18", dilation, True) for dilation in ALL_DILATIONS[1:]],
+        *[("resnet18", dilation, True) for dilation in ((0, 0, 1), (0, 1, 0), (1, 0, 1), (1, 1, 1))],
         *[("segnet", dilation, False) for dilation in ((0, 0, 1), (1, 0, 1), (1, 1, 0))],
         *[
             pytest.param(*row, marks=pytest.mark.slow)

@@ -24,6 +24,8 @@ from mtl_tf.tasks import cityscapes_tasks
 from mtl_tf.training.checkpoints import save_weights
 from tests.models.common import difference, pictures, randomise, refused, unfilled_variables
 
+pytestmark = pytest.mark.slow
+
 SMALL = "hrnet_w18_small_v2"
 # timm 1.0.31: numel of parameters(), and channels, of create_model(NAME, features_only=True, feature_location="").
 TIMM = {
@@ -203,7 +205,6 @@ def test_saved_weights_are_loaded(small, tmp_path):
     check_same(copy, small)
 
 
-@pytest.mark.slow
 def test_a_saved_model_gives_the_same_features(small, tmp_path):
     small.save(tmp_path / "encoder.keras")
     check_same(keras.saving.load_model(tmp_path / "encoder.keras"), small)

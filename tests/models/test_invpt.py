@@ -17,6 +17,8 @@ from mtl_tf.models.invpt import PoolStacked, TaskAttention, build_invpt
 from tests.models.common import unfilled_variables
 from tests.models.test_families import golden_of, image, network, shuffled, tasks_of
 
+pytestmark = pytest.mark.slow
+
 TINY = {"embed": 28, "extra": 4, "project": (8, 16, 24)}
 
 

@@ -13,6 +13,8 @@ from mtl_tf.models.weights import load_encoder_weights
 from mtl_tf.training.checkpoints import save_weights
 from tests.models.common import difference, pictures, randomise
 
+pytestmark = pytest.mark.slow
+
 
 def parameters(model):
     return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)

@@ -40,6 +40,8 @@ from tests.helpers import TINY, as_built_in, assert_same_run
 from tests.models.common import difference, pictures, randomise, unfilled_variables
 from tests.models.test_families import DEPTH, SEMSEG, image, modules, network, shuffled, tasks_of
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["modules"]  # a fixture
 
 MIXTURES = ("mmoe", "cgc", "ple", "dselect_k", "ltb")
@@ -82,7 +84,6 @@ def gates_of(architecture, count):
     }[architecture]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "data"), list(PUBLISHED))
 def test_parameters_and_multiply_adds_are_the_published_ones_but_for_the_gates(architecture, data):
     """A gate of the image has 3 * SIDE^2 inputs for 3 * H * W, one of a stage C for h * w * C."""
@@ -199,7 +200,7 @@ def test_what_cannot_be_mixed_is_refused(architecture, options, told):
 # === Copies ===
 
 
-@pytest.mark.parametrize("architecture", [pytest.param("cgc", marks=pytest.mark.slow), "ple"])
+@pytest.mark.parametrize("architecture", ["cgc", "ple"])
 def test_every_copy_is_an_encoder(architecture, tmp_path):
     """It starts from the pretrained weights, has a rate of its own and is frozen."""
     encoder = build_encoder("resnet18", (0, 0, 1))
@@ -417,7 +418,6 @@ def small_encoder(dilation, consistent, excite):
     return encoder_model(inputs, list(zip((4, 8, 16), features[1:], strict=True)))
 
 
-@pytest.mark.slow
 def test_a_run_goes_from_all_features_to_one_also_when_it_was_stopped(tiny_dataset, tmp_path):
     """It ends bit for bit as the run that was not, and answers by what it has chosen, without what it has not."""
 

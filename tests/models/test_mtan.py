@@ -25,6 +25,8 @@ from tests.models.common import difference, pictures, randomise, unfilled_variab
 from tests.models.test_families import NYUD, network, tasks_of
 from tests.models.test_recompute import one_step
 
+pytestmark = pytest.mark.slow
+
 SEMSEG, DEPTH = cityscapes_tasks()
 SEGNET = {"encoder": "segnet", "dilation": (0, 0, 0)}
 
@@ -79,7 +81,7 @@ def test_a_module_is_the_published_one(name, build, shared):
 # === On residual networks ===
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [1, 5])
 def test_tasks_that_see_everything_share_the_features_of_hps(count):
     """With masks of one the last feature is the encoder's, whatever the others were."""
     tasks = tasks_of(count)
@@ -141,7 +143,6 @@ def test_an_encoder_without_last_blocks_is_refused():
         network("mtan", encoder="mobilenetv2")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, SEGNET], ids=["resnet", "segnet"])
 def test_computing_again_and_folding_change_nothing(options):
     plain, again = (network("mtan", recompute=recompute, **options) for recompute in (False, True))

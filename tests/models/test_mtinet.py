@@ -12,6 +12,8 @@ from tests.models.common import golden_module, take_weight, unfilled_variables
 from tests.models.test_families import image, network, shuffled, tasks_of
 from tests.models.test_padnet import costs, tasks_with
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("channels", "final", "parameters", "billions"),

@@ -13,6 +13,8 @@ from mtl_tf.models.decoder import build_decoder
 from mtl_tf.training.checkpoints import load_weights, save_weights
 from tests.models.common import convolve, difference, pictures, randomise
 
+pytestmark = pytest.mark.slow
+
 STRIDES = [strides for count in (1, 2, 3) for strides in itertools.combinations((8, 4, 2), count)]
 
 

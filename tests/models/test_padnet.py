@@ -20,6 +20,8 @@ from mtl_tf.tasks import cityscapes_tasks
 from tests.models.common import golden_module, take_weight, unfilled_variables
 from tests.models.test_families import NYUD, image, network, shuffled, tasks_of
 
+pytestmark = pytest.mark.slow
+
 SEMSEG, DEPTH = cityscapes_tasks()
 
 
@@ -43,7 +45,7 @@ def costs(model):
 
 @pytest.mark.parametrize(
     ("encoder", "parameters", "billions"),
-    [("resnet18", 14_416_018, 15.342), pytest.param("resnet50", 27_730_578, 29.234, marks=pytest.mark.slow)],
+    [("resnet18", 14_416_018, 15.342), ("resnet50", 27_730_578, 29.234)],
 )
 def test_counts_of_a_dilated_encoder_are_the_published_ones(encoder, parameters, billions):
     with unfilled_variables():

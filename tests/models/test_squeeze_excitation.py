@@ -15,6 +15,8 @@ from mtl_tf.models.weights import load_encoder_weights
 from mtl_tf.training.checkpoints import save_weights
 from tests.models.common import convolve, difference, pictures, randomise, refused
 
+pytestmark = pytest.mark.slow
+
 # encoder -> (name of a block, name of its last batch norm, (blocks, channels) of each stage)
 KINDS = {
     "resnet18": ("layer{}_{}", "bn2", ((2, 64), (2, 128), (2, 256), (2, 512))),

@@ -111,6 +111,7 @@ def test_a_signal_while_the_average_is_validated(dataset, uninterrupted, tmp_pat
     assert_same_run(tmp_path / "run", whole)
 
 
+@pytest.mark.slow
 def test_a_finished_run_says_so_and_is_left_alone(dataset, uninterrupted, capsys):
     before = {file: file.stat().st_mtime_ns for file in uninterrupted.rglob("*") if "environment" not in file.name}
     assert main(_arguments(dataset, uninterrupted)) == 0

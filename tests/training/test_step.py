@@ -129,7 +129,7 @@ def test_first_sgd_step_is_the_gradient_with_l2():
         assert np.linalg.norm(variable.numpy() - expected) <= 5e-3 * change + 1e-6, variable.path
 
 
-def test_a_batch_without_any_label_changes_nothing_but_decay():
+def test_a_batch_without_any_label_changes_nothing_but_decay(by_operation):
     model, step = _step(optim__weight_decay=0.0)
     (batch,) = batches(4)
     batch["semseg"][:], batch["depth"][:] = 255, 0
@@ -141,7 +141,7 @@ def test_a_batch_without_any_label_changes_nothing_but_decay():
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
-def test_a_non_finite_loss_is_reported_and_changes_no_weight(poison):
+def test_a_non_finite_loss_is_reported_and_changes_no_weight(poison, by_operation):
     model, step = _step()
     (batch,) = batches(4)
     batch["image"][2, 3, 4] = poison
@@ -152,7 +152,7 @@ def test_a_non_finite_loss_is_reported_and_changes_no_weight(poison):
         np.testing.assert_array_equal(variable.numpy(), old)
 
 
-def test_loss_weights_and_single_tasks():
+def test_loss_weights_and_single_tasks(by_operation):
     _, both = _step(loss__semseg_weight=0.25, loss__depth_weight=2.0)
     (batch,) = batches(4)
     found = {name: float(value) for name, value in both(_tensors(batch)).items()}
@@ -172,7 +172,7 @@ def test_mixed_precision_learns_and_keeps_float32_weights(precision):
     assert {str(variable.dtype) for variable in model.trainable_variables} == {"float32"}
 
 
-def test_float16_halves_a_loss_scale_that_overflows_and_goes_on():
+def test_float16_halves_a_loss_scale_that_overflows_and_goes_on(by_operation):
     model, step = _step(train__precision="mixed_float16")
     step.loss_scale.assign(2.0**126)
     (batch,) = batches(4, size=SMALL)
@@ -183,7 +183,7 @@ def test_float16_halves_a_loss_scale_that_overflows_and_goes_on():
         np.testing.assert_array_equal(variable.numpy(), old)
 
 
-def test_float16_doubles_the_loss_scale_after_many_good_steps():
+def test_float16_doubles_the_loss_scale_after_many_good_steps(by_operation):
     _, step = _step(train__precision="mixed_float16")
     step.loss_scale.assign(1024.0)
     step.good_steps.assign(LOSS_SCALE_PATIENCE - 2)
@@ -193,7 +193,7 @@ def test_float16_doubles_the_loss_scale_after_many_good_steps():
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
-def test_a_picture_that_is_not_finite_gives_no_loss_and_does_not_change_the_scale(precision):
+def test_a_picture_that_is_not_finite_gives_no_loss_and_does_not_change_the_scale(precision, by_operation):
     _, step = _step(train__precision=precision)
     (batch,) = batches(4, size=SMALL)
     batch["image"] = batch["image"].astype(np.float32)
@@ -247,7 +247,7 @@ def test_decay_is_not_clipped(monkeypatch, by_operation):
 
 
 @pytest.mark.parametrize("parts", [pytest.param(2, marks=pytest.mark.slow), 4])
-def test_accumulated_gradients_are_those_of_the_whole_batch(parts, monkeypatch):
+def test_accumulated_gradients_are_those_of_the_whole_batch(parts, monkeypatch, by_operation):
     """The images' masks are uneven: the mean over parts of means would be another loss."""
     _still_batch_norm(monkeypatch)
     whole, expected = _change(dict(model__aspp=True))
@@ -257,7 +257,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(parts, monkeypatch):
 
 
 @pytest.mark.parametrize("parts", [pytest.param(2, marks=pytest.mark.slow), 4])
-def test_parts_are_trained_as_batches_of_their_own(parts, monkeypatch):
+def test_parts_are_trained_as_batches_of_their_own(parts, monkeypatch, by_operation):
     """Batch norm takes the statistics of each part, of single images too; the losses' means are of the whole batch."""
     monkeypatch.setattr(keras.layers, "ReLU", Smooth)
     sgd = dict(optim__learning_rate=1.0, optim__momentum=0.0, optim__weight_decay=0.0)
@@ -308,7 +308,7 @@ def test_what_several_devices_cannot_do(monkeypatch):
         runtime.start(configuration.replace(configuration.Config(), train__xla=True))
 
 
-def test_a_frozen_encoder_stays_as_it_is_and_learns_afterwards():
+def test_a_frozen_encoder_stays_as_it_is_and_learns_afterwards(by_operation):
     model, step = _step()
     encoder = model.get_layer("encoder")
     (batch,) = batches(4)
@@ -322,7 +322,7 @@ def test_a_frozen_encoder_stays_as_it_is_and_learns_afterwards():
     assert all(not np.array_equal(variable.numpy(), before[variable.path]) for variable in encoder.variables)
 
 
-def test_weights_of_a_feature_that_no_decoder_takes_stay():
+def test_weights_of_a_feature_that_no_decoder_takes_stay(by_operation):
     def build(**options):
         encoder = ENCODER.build(**options)
         with scope("encoder"):
@@ -343,7 +343,7 @@ def _variable(model, path):
     return next(variable for variable in model.variables if variable.path == path).numpy()
 
 
-def test_the_encoder_has_a_rate_of_its_own():
+def test_the_encoder_has_a_rate_of_its_own(by_operation):
     model, step = _step(optim__encoder_rate=0.0)
     (batch,) = batches(4)
     before = {variable.path: variable.numpy() for variable in model.trainable_variables}

@@ -156,7 +156,9 @@ class _Killed(BaseException):
     """What kill -9 looks like from inside: nothing more is written."""
 
 
-@pytest.mark.parametrize("algorithm", ["grid", "random", "bayesian", "hyperband"])
+@pytest.mark.parametrize(
+    "algorithm", ["random", *(pytest.param(name, marks=pytest.mark.slow) for name in ("grid", "bayesian", "hyperband"))]
+)
 @pytest.mark.parametrize("moment", ["_save_trial", "save", "update_trial", "end_trial", "run_trial"])
 def test_a_search_that_is_killed_anywhere_ends_as_one_that_is_not(tmp_path, monkeypatch, algorithm, moment):
     """Killed at every third call of a function, before it or after it, until it is through."""
