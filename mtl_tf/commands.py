@@ -139,16 +139,29 @@ def _run(argv):
     if parsed.help:
         print(flags.help_text(f"main.py {name} --option=value ...\n\n{COMMANDS[name].__doc__}", own, listed(name)))
         return
-    config = parsed.config
+    config = _ready(name, parsed, rest)
     start_tensorflow()
-    if name in OF_A_RUN:
-        from mtl_tf.inference.runs import configuration_of_run
-
-        config = configuration_of_run(parsed, rest)
     if own:
         COMMANDS[name](config, parsed.own)
     else:
         COMMANDS[name](config)
+
+
+def _ready(name, parsed, argv):
+    """The configuration of a command, after what can be refused without TensorFlow, which takes seconds to import."""
+    if name in OF_A_RUN:
+        from mtl_tf.training.trained_run import configuration_of_run
+
+        return configuration_of_run(parsed, argv)
+    if name == "train":
+        from mtl_tf.data.sets import describe_training
+        from mtl_tf.data.sets.settle import settled
+        from mtl_tf.training.run_directory import continued
+
+        config = settled(parsed.config, continued(parsed.config))
+        describe_training(config.data).tasks(config)
+        return config
+    return parsed.config
 
 
 def _overview():

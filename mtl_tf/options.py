@@ -34,6 +34,7 @@ _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 _TO_QUOTE = ("Cc", "Cs", "Zl", "Zp")  # control characters, what is no Unicode, breaks of lines and paragraphs
 _ELEMENT = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[^,]*?)\s*(?:,|\Z)', re.DOTALL)
 _VARIABLE = re.compile(r"\$(?:([A-Za-z]\w+)|\{([A-Za-z]\w+)\})")
+_SIDES = re.compile(r"\s*(\d+)\s*[xX]\s*(\d+)\s*")
 _ENTRY_NAME = re.compile(r"\w+")
 _LONGEST_NAME = 100  # that is looked for among those that there are
 _LARGEST = 2**31 - 1  # a whole number that TensorFlow takes everywhere
@@ -68,6 +69,9 @@ def coerce(field: dataclasses.Field, value: Any) -> Any:
     if isinstance(kind, types.GenericAlias):
         element = kind.__args__[0]
         if isinstance(value, str):
+            sides = _SIDES.fullmatch(value) if field.metadata["lengths"] in ((2,), (0, 2)) else None
+            if sides:  # whose order differs from program to program
+                raise UsageError(f"{field.name} takes height,width, as in {','.join(sides.groups())}; got {value!r}")
             parts = [unquoted(part) for part in _ELEMENT.findall(value) if part]
         else:
             parts = value if isinstance(value, (tuple, list)) else (value,)

@@ -8,8 +8,8 @@ from mtl_tf.atomic import swapping_folder
 from mtl_tf.config import Config
 from mtl_tf.errors import UsageError
 from mtl_tf.inference.predictor import ASSET, answer_module, tasks_to_json
-from mtl_tf.inference.runs import epoch_of_weights, is_saved_model, read_configuration
 from mtl_tf.plain_paths import plain_path
+from mtl_tf.training.trained_run import epoch_of_weights, is_saved_model, read_configuration
 
 
 def export_run(config: Config) -> str:

@@ -12,9 +12,9 @@ from mtl_tf.errors import UsageError, is_out_of_memory
 from mtl_tf.inference.inputs import inputs_of
 from mtl_tf.inference.outputs import Output, own_folder
 from mtl_tf.inference.predictor import Prediction, load
-from mtl_tf.inference.runs import is_saved_model
 from mtl_tf.progress import Progress
 from mtl_tf.tasks import Task
+from mtl_tf.training.trained_run import is_saved_model
 
 
 def predict_files(config: Config) -> str:

@@ -12,10 +12,10 @@ from mtl_tf.config import Config
 from mtl_tf.data.descriptors import read as read_descriptor
 from mtl_tf.data.sets import open_split
 from mtl_tf.errors import UsageError
-from mtl_tf.inference.runs import is_saved_model
 from mtl_tf.storage import listing
 from mtl_tf.storage.listing import PICTURES, PassedOver
 from mtl_tf.storage.pixels import read_rgb
+from mtl_tf.training.trained_run import is_saved_model
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,12 +12,13 @@ import tensorflow as tf
 from mtl_tf.config import replace
 from mtl_tf.data import geometry
 from mtl_tf.errors import UsageError
-from mtl_tf.inference.runs import is_saved_model, open_run, read_configuration
+from mtl_tf.inference.runs import open_run
 from mtl_tf.models.choice import pruned
 from mtl_tf.models.folding import fold
 from mtl_tf.parsing import parse_json
 from mtl_tf.plain_paths import plain_path
 from mtl_tf.tasks import KINDS, Task, answers, usual
+from mtl_tf.training.trained_run import is_saved_model, read_configuration
 
 SCALES = ("fit", "native")
 ASSET = "tasks.json"

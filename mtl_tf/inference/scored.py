@@ -13,10 +13,10 @@ from mtl_tf.data.descriptors import read as read_descriptor
 from mtl_tf.data.fingerprint import fingerprint
 from mtl_tf.data.sets import open_split
 from mtl_tf.errors import UsageError
-from mtl_tf.inference.runs import read_configuration, weights_checksum
 from mtl_tf.parsing import parse_json
 from mtl_tf.storage import files
 from mtl_tf.training.run_directory import SAMPLES_FILE
+from mtl_tf.training.trained_run import read_configuration, weights_checksum
 
 POSITION_BASELINE = "position baseline"
 # Of what gave the answers; the rest says what they are compared with.

@@ -13,7 +13,7 @@ from mtl_tf.data.descriptors import read as read_descriptor
 from mtl_tf.data.pipeline import EvaluationData
 from mtl_tf.data.sets import open_split
 from mtl_tf.errors import UsageError
-from mtl_tf.inference.runs import open_run, weights_file
+from mtl_tf.inference.runs import open_run
 from mtl_tf.inference.scored import scored, scores_suffix
 from mtl_tf.inference.scoring import evaluate_run
 from mtl_tf.panels import sample_panel
@@ -24,6 +24,7 @@ from mtl_tf.report.scores import results_table
 from mtl_tf.selection import selection_score
 from mtl_tf.tasks import Task
 from mtl_tf.training.run_directory import read_table
+from mtl_tf.training.trained_run import weights_file
 
 OF_EACH_RANK = 3
 

@@ -8,7 +8,7 @@ import mtl_tf
 from mtl_tf.config import ModelConfig, OptimConfig, replace
 from mtl_tf.errors import UsageError
 from mtl_tf.inference.predictor import AnswerModule
-from mtl_tf.inference.runs import open_run, read_configuration
+from mtl_tf.inference.runs import open_run
 from mtl_tf.models import build_model
 from mtl_tf.models.encoder_layers import ADAPTER_NAME, encoder_stages, own_part
 from mtl_tf.models.encoders import build_encoder, encoder_of
@@ -18,6 +18,7 @@ from mtl_tf.models.weights import load_encoder_weights, load_pretrained
 from mtl_tf.tasks import cityscapes_tasks
 from mtl_tf.training.checkpoints import save_weights
 from mtl_tf.training.optimisers import rate_factors_of
+from mtl_tf.training.trained_run import read_configuration
 from tests.helpers import ROOT, TINY, in_this_process, one_line_error, write_dataset
 from tests.models.common import difference, pictures, randomise
 from tests.models.tiny_transformers import BUILDERS

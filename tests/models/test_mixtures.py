@@ -16,7 +16,7 @@ from mtl_tf.commands import main
 from mtl_tf.config import ModelConfig, OptimConfig, replace
 from mtl_tf.errors import UsageError
 from mtl_tf.inference.predictor import answer_module
-from mtl_tf.inference.runs import open_run, read_configuration
+from mtl_tf.inference.runs import open_run
 from mtl_tf.models.choice import Choice, pruned
 from mtl_tf.models.costs import multiply_adds
 from mtl_tf.models.cut import cut
@@ -36,6 +36,7 @@ from mtl_tf.training import trainer
 from mtl_tf.training.checkpoints import save_weights
 from mtl_tf.training.optimisers import rate_factors_of
 from mtl_tf.training.step import encoder_frozen
+from mtl_tf.training.trained_run import read_configuration
 from tests.helpers import TINY, as_built_in, assert_same_run
 from tests.models.common import difference, pictures, randomise, unfilled_variables
 from tests.models.test_families import DEPTH, SEMSEG, image, modules, network, shuffled, tasks_of

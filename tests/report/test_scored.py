@@ -10,9 +10,9 @@ from mtl_tf import flags
 from mtl_tf.commands import main
 from mtl_tf.config import Config, replace
 from mtl_tf.errors import UsageError
-from mtl_tf.inference.runs import read_configuration
 from mtl_tf.inference.scored import compared_with, data_suffix, scores_suffix
 from mtl_tf.training.run_directory import RunDirectory
+from mtl_tf.training.trained_run import read_configuration
 from tests.helpers import write_dataset
 
 

@@ -12,13 +12,13 @@ from mtl_tf.data.pipeline import EvaluationData, TrainingData
 from mtl_tf.data.sets import describe, describe_training, open_split, open_training
 from mtl_tf.errors import UsageError
 from mtl_tf.inference.predictor import AnswerModule
-from mtl_tf.inference.runs import is_saved_model
 from mtl_tf.models import build_model
 from mtl_tf.models.costs import multiply_adds
 from mtl_tf.models.folding import fold
 from mtl_tf.plain_paths import plain_path
 from mtl_tf.training import runtime
 from mtl_tf.training.build_step import build_step
+from mtl_tf.training.trained_run import is_saved_model
 
 IDLE = 12  # batches that a pipeline can have prepared while it was not its turn
 
