@@ -336,6 +336,8 @@ def random_configuration(seed):
     for name in ("model.encoder_weights", "model.weights"):
         named[name] = "a" + named[name]  # not empty
     named["model.encoder_weights" if seed % 2 else "model.weights"] = "none"  # one of them names the encoder
+    if named["train.average"] == "swa":
+        named["train.extend"] = ()  # its average is of the last epochs
     named["train.accumulate"], named["log.profile"] = 1, (3, 4)
     for name in ("data.train_split", "data.val_split", "data.split"):
         named[name] = "a" + re.sub(r"[/\\]", "", named[name])  # no way out of the data set

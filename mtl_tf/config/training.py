@@ -75,6 +75,19 @@ class TrainConfig(Section):
     """The training run."""
 
     epochs: int = option(16, "Passes over the training split.", minimum=1)
+    extend: tuple[int, ...] = option(
+        (),
+        "Epochs more, for a run that is finished: 10; 10,5 for 5 more after these.",
+        minimum=1,
+        before=(),
+    )
+    extend_schedule: str = option(
+        "restart",
+        "train.extend: the schedule of the learning rate starts anew for the added epochs, or goes on as that of a run "
+        "of all epochs.",
+        choices=("restart", "stretch"),
+        before="restart",
+    )
     batch_size: int = option(4, "Images a step, over all devices.", minimum=1)
     accumulate: int = option(
         1, "Parts of the batch whose gradients are added up, one after another, to save memory.", minimum=1
@@ -116,6 +129,32 @@ class TrainConfig(Section):
     keep_checkpoints: int = option(3, "Checkpoints kept.", minimum=1, free=True)
     resume: bool = option(True, "Continue an existing run directory.", free=True)
     fresh: bool = option(False, "Delete what the run directory holds and start anew.", free=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.extend and self.average == "swa":
+            raise UsageError(
+                "train.extend and train.average=swa: the average is that of the last of train.epochs, which an "
+                "extension would not be part of; start another run from the weights, --model.weights=RUN"
+            )
+
+    @property
+    def all_epochs(self) -> int:
+        """The epochs of the run and those that were added."""
+        return self.epochs + sum(self.extend)
+
+    def scheduled(self, epoch: int) -> tuple[int, int]:
+        """The epochs, first and behind the last, from 0, that the schedule of an epoch is for.
+
+        A run that was extended is that of the same options which was never stopped, so that the schedule of an epoch
+        does not depend on what is added after it.
+        """
+        begin, end = 0, self.epochs
+        for more in self.extend:
+            if epoch < end:
+                break
+            begin, end = end if self.extend_schedule == "restart" else 0, end + more
+        return begin, end
 
     def encoder_frozen(self, epoch: int) -> bool:
         """Whether the encoder stays as it is in an epoch (from 1)."""

@@ -110,13 +110,13 @@ class TrainingData:
         return self._reader.naming_errors()
 
     def dataset(self, start_step: int = 0, share: Share = ALL) -> tf.data.Dataset:
-        """The batches from a global step on to the end of the last epoch (train.epochs), or a process' share of them.
+        """The batches from a global step on to the end of the last epoch, or a process' share of them.
 
         Memory does not grow with the number of samples.
         """
         pasted = self.config.augment.cutmix or self.config.augment.classmix
         read = ALL if pasted else share  # what is pasted may come from anywhere in the batch
-        total = max(self.config.train.epochs * self.steps_per_epoch, start_step)
+        total = max(self.config.train.all_epochs * self.steps_per_epoch, start_step)
 
         def one(position):
             epoch, index = self.schedule.at(position)

@@ -123,7 +123,8 @@ def _command(run_dir):
 
 def _state(options, epochs, title):
     """How far the run is and what the scores at the top are of."""
-    planned = next((value for name, value, _ in options if name == "train.epochs"), None)
+    given = {name: value for name, value, _ in options}
+    planned = " + ".join(filter(None, (given.get("train.epochs"), *given.get("train.extend", "").split(","))))
     parts = []
     if done := len({row["epoch"] for row in epochs if row.get("epoch") is not None}):
         parts.append(f"{done} of {planned} epochs" if planned else f"{done} epochs")

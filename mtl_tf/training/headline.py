@@ -36,12 +36,20 @@ def lines(
     yield (
         f"{begin}: {model.architecture} {model.encoder}, {parameters / 1e6:.2f} M parameters; "
         f"{_counted(data.source, 'training')} and {_counted(validated, 'validation')}{held_out}; "
-        f"{train.epochs} epochs of {data.steps_per_epoch} steps; "
+        f"{train.all_epochs} epochs{_extended(train)} of {data.steps_per_epoch} steps; "
         f"{len(machine.devices)} x {machine.devices[0].partition(':')[0]}, {train.precision}{_shares(config, machine)}"
     )
     told = [told_of(data.source, config.data.train_split), told_of(validated, config.data.val_split)]
     fit = told_fit(some_sizes(data.source), config.data.image_size, config.data.fit)
     yield from filter(None, [*told, fit, data.told(), *(task.remark for task in tasks), _imprecise(train.precision)])
+
+
+def _extended(train):
+    if not train.extend:
+        return ""
+    first, last = train.scheduled(train.all_epochs - 1)
+    schedule = "a schedule of their own" if first else f"the schedule of {last} epochs"
+    return f" ({train.extend[-1]} more, by {schedule}; train.extend_schedule={train.extend_schedule})"
 
 
 def _imprecise(precision):

@@ -96,7 +96,7 @@ class Journal(contextlib.AbstractContextManager):
         self.epochs.append(row)
         names = ("train_loss", "val_loss", *(task.headline for task in self._tasks), "total")
         shown = "  ".join(f"{name} {row[name]:.4g}" for name in names if row.get(name) is not None)
-        print(f"epoch {row['epoch']}/{self._config.train.epochs}  {shown}", flush=True)
+        print(f"epoch {row['epoch']}/{self._config.train.all_epochs}  {shown}", flush=True)
         skip = ("epoch", "step", "num_images", "learning_rate")
         scalars = {f"val/{name}": value for name, value in row.items() if name not in skip and "train_" not in name}
         scalars |= {f"epoch/{name}": value for name, value in row.items() if name.startswith("train_")}

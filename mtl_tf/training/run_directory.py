@@ -112,13 +112,19 @@ class RunDirectory:
                     f"({descriptors.FILE_NAME} there); restore the data set's, use another folder, or --train.fresh"
                 )
             self._refuse_other_samples(samples or {})
+            if flags.read_run_flags(self._flag_file).train.extend != self.config.train.extend:
+                self._write_flags()
+                (self.path / "metrics.json").unlink(missing_ok=True)  # it is finished no more
             return
-        flag_file = shlex.quote(str(self._flag_file))
-        header = f"mtl_tf run; repeat it with: main.py train --flagfile={flag_file} --run_dir=NEW_FOLDER"
-        write_text(self._flag_file, flags.run_flags(self.config, header))
+        self._write_flags()
         descriptors.write(self.path, descriptor)
         write_json(self.path / SAMPLES_FILE, samples or {})
         write_json(self.path / "environment.json", environment())
+
+    def _write_flags(self):
+        flag_file = shlex.quote(str(self._flag_file))
+        header = f"mtl_tf run; repeat it with: main.py train --flagfile={flag_file} --run_dir=NEW_FOLDER"
+        write_text(self._flag_file, flags.run_flags(self.config, header))
 
     def note(self, **facts):
         """Adds to what environment.json says the run was made with."""
@@ -140,12 +146,37 @@ class RunDirectory:
         return _has_trained(self.path)
 
     def _refuse_changes(self, before: Config):
+        before = self._extended(before)
         changed = _told_changes(before, self.config, "was", "now")
         if changed:
             raise UsageError(
                 f"--run_dir={self.path} was made with another configuration ({changed}); "
                 "use the old values, another folder, or --train.fresh to delete it and start anew"
             )
+
+    def _extended(self, before):
+        """What the run was made with, with the epochs that are added to it now."""
+        old, new = before.train.extend, self.config.train.extend
+        if len(new) <= len(old) or new[: len(old)] != old:
+            return before
+        epochs, done = before.train.all_epochs, self.finished_epochs()
+        if done != epochs:
+            state = "is not finished: run its command without the added epochs first"
+            if done:
+                state = (
+                    f"was ended by train.patience after {done} of {epochs} epochs: start another one from its weights, "
+                    f"--model.weights={self.path}"
+                )
+            raise UsageError(f"--train.extend={format_value(new)} adds to a finished run, and {self.path} {state}")
+        schedule = before.train.extend_schedule if old else self.config.train.extend_schedule
+        return configuration.replace(before, train__extend=new, train__extend_schedule=schedule)
+
+    def finished_epochs(self) -> int:
+        """The epochs that metrics.json, which a finished run has, is of; 0 where there is none that can be read."""
+        try:
+            return parse_json((self.home / "metrics.json").read_text(encoding="utf-8"))["epochs"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
 
     def _refuse_other_samples(self, samples):
         path = self.home / SAMPLES_FILE

@@ -75,7 +75,7 @@ class _Training:
         validated = EvaluationData(open_validation(config, descriptor), config, descriptor)
         samples = {"training": fingerprint(self.data.source), "validation": fingerprint(validated.source)}
         self.steps_per_epoch = self.data.steps_per_epoch
-        self.steps = self.steps_per_epoch * config.train.epochs
+        self.steps = self.steps_per_epoch * config.train.all_epochs
         if config.log.profile and config.log.profile[1] > self.steps:
             raise UsageError(
                 f"log.profile={format_value(config.log.profile)} ends after the last step of the run, {self.steps}; "
@@ -133,8 +133,10 @@ class _Training:
             self._begin_epoch()
             self.averaging.start()
         self._demand_one_start()
-        if self._complete() and (self.run_directory.home / "metrics.json").exists():
-            print(f"{self.run_directory.home} is finished: {self.step} steps; --train.fresh starts it anew")
+        if self._complete() and self.run_directory.finished_epochs() == self.validated_epochs:
+            more = format_value((*self.config.train.extend, "EPOCHS"))
+            home = self.run_directory.home
+            print(f"{home} is finished: {self.step} steps; --train.extend={more} goes on, --train.fresh starts it anew")
             return {}
         begin = f"{self.run_directory.home} {f'continues after step {self.step}' if restored else 'starts'}"
         validated = self.validation.data.source
@@ -191,7 +193,8 @@ class _Training:
             self._finish_epoch()
 
     def _begin_epoch(self):
-        begin_epoch(self.model, self.validated_epochs, self.config.train.epochs)
+        begin, end = self.config.train.scheduled(self.validated_epochs)
+        begin_epoch(self.model, self.validated_epochs - begin, end - begin)
 
     def _batches(self, data):
         return iter(self.runtime.distribute(lambda share: data.dataset(self.step, share)))
@@ -200,14 +203,16 @@ class _Training:
         """Whether all epochs are done, or the best one lies too far back (train.patience)."""
         patience = self.config.train.patience
         waited = self.validated_epochs - self.validation.last_best()
-        return self.validated_epochs == self.config.train.epochs or (patience and waited >= patience)
+        return self.validated_epochs == self.config.train.all_epochs or (patience and waited >= patience)
 
     def _frozen(self):
         return self.config.train.encoder_frozen(self.validated_epochs + 1)
 
     def _one_step(self, batches, progress):
         self.profile.before(self.step + 1)
-        rate = learning_rate_at(self.config.optim, self.step, self.steps_per_epoch, self.config.train.epochs)
+        begin, end = self.config.train.scheduled(self.step // self.steps_per_epoch)
+        since = self.step - begin * self.steps_per_epoch
+        rate = learning_rate_at(self.config.optim, since, self.steps_per_epoch, end - begin)
         self.optimizer.learning_rate.assign(rate)
         before = time.perf_counter()
         batch = self._next(batches)
@@ -242,7 +247,7 @@ class _Training:
         self.step_seconds += seconds
         if good:
             self.state.add(losses)
-        note = f"epoch {self._epoch()}/{self.config.train.epochs}  loss {losses['loss']:.4f}"
+        note = f"epoch {self._epoch()}/{self.config.train.all_epochs}  loss {losses['loss']:.4f}"
         progress.advance(self.config.train.batch_size, note)
         self._log_step(batch, losses, balance, rate, seconds, waited)
         at_epoch_end = self.step % self.steps_per_epoch == 0
@@ -343,7 +348,7 @@ class _Training:
         if any(skipped.values()):
             told = ", ".join(f"{count} ({kind.replace('_', ' ')})" for kind, count in skipped.items() if count)
             print(f"passed over steps: {told}; see {self.run_directory.path / FILE_NAME}")
-        if self.validated_epochs < self.config.train.epochs:
+        if self.validated_epochs < self.config.train.all_epochs:
             print(f"ended early: no better for {self.config.train.patience} epochs (train.patience)")
         share = self.wait_seconds / max(self.step_seconds, 1e-9)
         print(f"done in {format_seconds(seconds)}; best epoch {best_epoch}; {share:.1%} of the time waited for data")
