@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable
 
 from mtl_tf import flags
-from mtl_tf.config import OF_A_RUN, Config
+from mtl_tf.config import CHOSEN_AGAIN, OF_A_RUN, Config
 from mtl_tf.errors import UsageError, did_you_mean, exit_status
 from mtl_tf.options import Section, option
 from mtl_tf.quiet import start_tensorflow
@@ -116,7 +116,8 @@ def listed(command: str) -> flags.Takes:
 
     def shown(name, field):
         section = name.rpartition(".")[0]
-        return taken(name, field) and (command not in OF_A_RUN or (field.metadata["free"] and section in ("", "data")))
+        free = (field.metadata["free"] and section in ("", "data")) or name in CHOSEN_AGAIN
+        return taken(name, field) and (command not in OF_A_RUN or free)
 
     return shown
 

@@ -46,6 +46,8 @@ __all__ = [
 
 # The commands that take everything else from the run's run.flags.
 OF_A_RUN = ("evaluate", "predict", "export", "report")
+# What they may choose otherwise than the run did, besides free options; scores state it.
+CHOSEN_AGAIN = ("data.limit",)
 
 # What options were called before.
 OLD_NAMES = {

@@ -21,6 +21,7 @@ from mtl_tf.atomic import write_json, write_text
 from mtl_tf.config import Config
 from mtl_tf.data import descriptors
 from mtl_tf.data.fingerprint import difference
+from mtl_tf.data.mixture import NO_ROOT
 from mtl_tf.errors import UsageError
 from mtl_tf.options import format_value
 from mtl_tf.parsing import parse_json
@@ -124,7 +125,7 @@ class RunDirectory:
     def _write_flags(self):
         flag_file = shlex.quote(str(self._flag_file))
         header = f"mtl_tf run; repeat it with: main.py train --flagfile={flag_file} --run_dir=NEW_FOLDER"
-        write_text(self._flag_file, flags.run_flags(self.config, header))
+        write_text(self._flag_file, flags.run_flags(_found_from_anywhere(self.config), header))
 
     def note(self, **facts):
         """Adds to what environment.json says the run was made with."""
@@ -264,6 +265,18 @@ def continued(config: Config) -> Config | None:
     """
     path = existing_path(config)
     return flags.read_run_flags(path / "run.flags") if _has_trained(path) and not config.train.fresh else None
+
+
+def _found_from_anywhere(config):
+    """The configuration with absolute paths to data, so that commands find them from any folder."""
+    data = config.data
+    return configuration.replace(
+        config, data__root=_absolute(data.root), data__mix_roots=tuple(map(_absolute, data.mix_roots))
+    )
+
+
+def _absolute(path):
+    return path if path in ("", NO_ROOT) or is_remote(path) else os.path.abspath(path)
 
 
 def _has_trained(path):

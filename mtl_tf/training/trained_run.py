@@ -24,8 +24,9 @@ def configuration_of_run(parsed: flags.Parsed, argv: list[str]) -> Config:
     trained = read_configuration(folder)
     config = flags.parse(argv, base=trained).config
     changed = configuration.differences(trained, config)
-    if changed:
-        name, (old, _) = next(iter(changed.items()))
+    refused = [name for name in changed if name not in configuration.CHOSEN_AGAIN]
+    if refused:
+        name, (old, _) = refused[0], changed[refused[0]]
         raise UsageError(f"--{name} is fixed by the run in {folder} ({format_value(old) or 'empty'}); leave it out")
     if "data.root" in parsed.given:
         demand_root_is_read(config.data)

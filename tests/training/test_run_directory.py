@@ -35,6 +35,17 @@ def test_holds_what_repeats_the_run(tmp_path):
     assert environment["packages"]["tensorflow"] and environment["cores"] >= 1
 
 
+def test_paths_to_data_are_kept_from_the_root(tmp_path, monkeypatch):
+    """A run is evaluated from any folder."""
+    monkeypatch.chdir(tmp_path)
+    mix = dict(data__mix_names=("folder", "synthetic"), data__mix_roots=("more", "-"))
+    _make(tmp_path / "run", data__name="folder", data__root="data", **mix)
+    found = flags.read_run_flags(tmp_path / "run" / "run.flags").data
+    assert found.root == str(tmp_path / "data") and found.mix_roots == (str(tmp_path / "more"), "-")
+    _make(tmp_path / "remote", trained=False, data__name="folder", data__root="gs://bucket/data")
+    assert flags.read_run_flags(tmp_path / "remote" / "run.flags").data.root == "gs://bucket/data"
+
+
 def test_what_is_noted_later_is_added(tmp_path):
     with RunDirectory(_config(tmp_path)) as run:
         run.claim(MINISCAPES)
