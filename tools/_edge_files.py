@@ -7,14 +7,13 @@ import pathlib
 import _tool  # noqa: F401 (which makes the package importable)
 import numpy as np
 
-from mtl_tf.data import matlab
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import arrays, files, listing, pixels
 
 # How the truth is stored.
 LINES, CLASSES = "lines", "classes"
 
-ENDINGS = (*listing.LABELS, ".npy", ".mat")  # of the truth
+ENDINGS = (*listing.LABELS, *arrays.MAPS)  # of the truth
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +34,8 @@ class Truth:
         Raises:
             UsageError: it cannot be read, or holds something else.
         """
-        ending = os.path.splitext(path)[1].lower()
-        if ending == ".npy":
-            labels = _whole(path, arrays.read_numbers(path, "a number for every pixel", 1)[..., 0])
-        elif ending == ".mat":
-            labels = _whole(path, _matrix(path))
+        if path.lower().endswith(arrays.MAPS):
+            labels = _whole(path, arrays.read_map(path, "edges or class ids"))
         else:
             labels = pixels.read_label_codes(path, "edges or class ids in one channel")
         values = set(np.unique(labels).tolist())
@@ -126,16 +122,6 @@ def _size(path, reader):
     if size is None:
         raise UsageError(f"{path}: not a picture, or damaged; replace it")
     return size
-
-
-def _matrix(path):
-    """The numbers (H, W) of the one matrix in a MATLAB file."""
-    numbers = matlab.read_numbers(path)
-    found = {name: values for name, values in numbers.items() if values.ndim == 2 and min(values.shape) > 1}
-    if len(found) != 1:
-        there = f"{len(found)} ({', '.join(found)})" if found else "none"
-        raise UsageError(f"{path}: expected one matrix of edges or class ids, found {there}; store it alone, or as PNG")
-    return next(iter(found.values()))
 
 
 def _whole(path, numbers):
