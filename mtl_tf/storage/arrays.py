@@ -1,4 +1,4 @@
-"""Numbers in NumPy and MATLAB files, and pictures that are stored so. Nothing that such a file may hold is ever run."""
+"""Numbers in files of arrays: NumPy, MATLAB, HDF5; pictures in .npy. Nothing that such a file may hold is ever run."""
 
 import io
 from typing import BinaryIO
@@ -6,12 +6,12 @@ from typing import BinaryIO
 import numpy as np
 
 from mtl_tf.errors import UsageError
-from mtl_tf.storage import matlab
+from mtl_tf.storage import hdf5, matlab
 from mtl_tf.storage.texts import read_bytes
 from mtl_tf.storage.windows import Part, cut
 
 ENDING = ".npy"
-MAPS = (ENDING, ".npz", ".mat")  # of files with a number a pixel
+MAPS = (ENDING, ".npz", ".mat", ".h5", ".hdf5")  # of files with a number a pixel
 
 
 def is_array(path: str) -> bool:
@@ -50,12 +50,13 @@ def read_numbers(path: str, expected: str, channels: int) -> np.ndarray:
 
 
 def read_map(path: str, expected: str, key: str = "") -> np.ndarray:
-    """The numbers (H, W) of a .npy, .npz or .mat file, of the type that is stored; (H, W, 1) and (1, H, W) as well.
+    """The numbers (H, W) of a file, of the type that is stored; (H, W, 1) and (1, H, W) as well.
 
     Args:
-        path: of the file.
+        path: of the file; its ending is one of `MAPS`.
         expected: what it should hold, for the message.
-        key: the name of the array, in a struct of MATLAB "struct.field"; "" = the only one that has such a shape.
+        key: the name of the array, in a struct of MATLAB "struct.field", in a group of HDF5 "group/name"; "" = the only
+            one that has such a shape.
 
     Raises:
         UsageError: the file cannot be read, has no such array, or several.
@@ -84,14 +85,16 @@ def _flat(array):
 
 
 def named_arrays(path: str) -> dict[str, np.ndarray]:
-    """The arrays in a .npy, .npz or .mat file by name, which in a .npy file is "".
+    """The arrays in a file with one of the endings `MAPS` by name, which in a .npy file is "".
 
     Raises:
         UsageError: the file is missing, damaged or of another kind.
     """
-    if path.lower().endswith(".mat"):
+    content, matlab_file = read_bytes(path), path.lower().endswith(".mat")
+    if path.lower().endswith((".h5", ".hdf5")) or (matlab_file and hdf5.is_matlab(content)):
+        return hdf5.read_arrays(path)
+    if matlab_file:
         return _arrays_in("", matlab.read_variables(path))
-    content = read_bytes(path)
     try:
         loaded = np.load(io.BytesIO(content), allow_pickle=False)
         if isinstance(loaded, np.ndarray):

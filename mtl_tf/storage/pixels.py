@@ -79,6 +79,17 @@ def read_int32(path: str, expected: str) -> np.ndarray:
     return np.asarray(image)
 
 
+def read_numbers(path: str, expected: str) -> np.ndarray:
+    """The numbers of a grey picture (H, W), of the type in which they are stored: 8 or 16 bits, or of TIFF and PFM 32.
+
+    Of PFM rows come from the top, and the size of its scale is not looked at, as everywhere.
+    """
+    image = _open_exact(path, expected)
+    if image.mode not in ("L", "I;16", "I;16B", "I", "F") or (image.mode == "L" and image.info["stored"] != "L"):
+        raise _wrong_mode(path, image, expected)
+    return np.asarray(image)
+
+
 def read_exact_rgb(path: str, expected: str, part: Part | None = None) -> np.ndarray:
     """The values of an 8-bit RGB picture, uint8 (H, W, 3), none of which a compression has changed.
 
