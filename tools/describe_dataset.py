@@ -41,7 +41,7 @@ def describe(parsed):
             answer.
     """
     root, own = parsed.config.data.root, parsed.own
-    found = look(parsed.config, own.semseg_encoding)
+    found = look(parsed.config, own.semseg_encoding, own.key or _present_key(root))
     ask = Questions(own.ask)
     path = pathlib.Path(root) / descriptors.FILE_NAME
     old = None
@@ -65,6 +65,13 @@ def describe(parsed):
     for text in undescribed(found, described):
         print(text)
     report(parsed.config, descriptors.read(root), found)
+
+
+def _present_key(root):
+    """The name of the array of depth that dataset.json states."""
+    with contextlib.suppress(UsageError):
+        return getattr(descriptors.read(root).labels.get("depth"), "key", "")
+    return ""
 
 
 def demand_labels(root: str, found: Found, old: Descriptor | None) -> None:

@@ -15,9 +15,11 @@ from mtl_tf.tasks._maps import reduction_option
 from mtl_tf.tasks._regions import STEPS, Regions, whitened_steps
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
 
-CODES = {"inverse_uint8": 256, "uint8_scaled": 256, "uint16_scaled": 65536, "disparity": 65536}  # of each encoding
-SCALED = ("uint16_scaled", "uint8_scaled")
-ENCODINGS = (*CODES, "npy")
+CODES = {"inverse_uint8": 256, "uint8_scaled": 256, "uint16_scaled": 65536}  # so many stored values have a meaning
+NUMBERS = ("npy", "numbers")  # of any type
+ENCODINGS = (*CODES, "disparity", *NUMBERS)
+SCALES = {"uint16_scaled": 0.001, "numbers": 1.0}  # metres a unit where nothing else is said
+SCALED = ("uint8_scaled", *SCALES)
 
 _BY_IMAGE = (
     Metric("si_log_rmse", "SI-logRMSE", higher=False, main=True),
@@ -295,10 +297,13 @@ class DepthLabels(Labels):
 
     Attributes:
         encoding: one of `ENCODINGS`. "disparity" (of a stereo pair) is turned into depth by the reader of a data set
-            that has it; "npy" are metres as numpy.save writes them.
+            that has it; "npy" are metres as numpy.save writes them, "numbers" a number a pixel in a file of any kind
+            that `storage.maps` reads.
         unit: what the numbers are, a key of `DEPTH_UNITS`.
-        scale: metres a unit of `uint16_scaled` and `uint8_scaled`.
-        invalid: stored values besides 0 that say that nothing was measured.
+        scale: metres a unit of those `SCALED`.
+        key: name of the array in a file of several, or of the channel; "" = the only one, or Z.
+        invalid: stored values besides 0 that say that nothing was measured; of numbers NaN, infinite and negative ones
+            do as well.
         minimum, maximum: range of valid depth, metres; what lies outside has no label.
         mean, std: of depth over the training split, metres; None = not measured yet.
         log_mean, log_std: of its natural logarithm.
@@ -307,7 +312,7 @@ class DepthLabels(Labels):
     kind: ClassVar[str] = "depth"
     name: ClassVar[str] = "depth"
     keys: ClassVar[tuple[str, ...]] = (
-        *("encoding", "unit", "scale", "invalid", "minimum", "maximum"),
+        *("encoding", "unit", "scale", "key", "invalid", "minimum", "maximum"),
         *("mean", "std", "log_mean", "log_std"),
     )
     example: ClassVar[str] = '{"encoding": "uint16_scaled", "scale": 0.001, "minimum": 0.1, "maximum": 10.0}'
@@ -322,7 +327,8 @@ class DepthLabels(Labels):
     encoding: str
     unit: str = "metres"
     scale: float = 0.001
-    invalid: tuple[int, ...] = ()
+    key: str = ""
+    invalid: tuple[float, ...] = ()
     minimum: float = codecs.MINIMUM
     maximum: float = codecs.MAXIMUM
     mean: float | None = None
@@ -339,12 +345,14 @@ class DepthLabels(Labels):
     def parse(cls, entry) -> "DepthLabels":
         found = {"encoding": entry.take("encoding", keys.one_of(*ENCODINGS))}
         found["unit"] = entry.take("unit", keys.one_of(*DEPTH_UNITS), default="metres")
-        if found["encoding"] == "uint8_scaled":  # whose steps are of no usual size
-            found["scale"] = entry.take("scale", keys.positive)
-        else:
-            found["scale"] = entry.take("scale", keys.positive, default=0.001)
-        found["invalid"] = entry.take("invalid", _wholes, default=())
-        largest = CODES.get(found["encoding"], 1) - 1  # of metres only 0, NaN and what is out of range is no depth
+        # The steps of uint8_scaled are of no usual size.
+        usual = {} if found["encoding"] == "uint8_scaled" else {"default": SCALES.get(found["encoding"], cls.scale)}
+        found["scale"] = entry.take("scale", keys.positive, **usual)
+        found["key"] = entry.take("key", keys.text, default="")
+        if found["key"] and found["encoding"] != "numbers":
+            entry.fail("key", 'left out; it names an array in files of encoding "numbers"', found["key"])
+        found["invalid"] = entry.take("invalid", _numbers if found["encoding"] == "numbers" else _wholes, default=())
+        largest = _largest(found["encoding"])
         if any(code > largest for code in found["invalid"]):
             entry.fail("invalid", f"a list of stored values, 0..{largest}", max(found["invalid"]))
         found["minimum"], found["maximum"] = entry.take("minimum", keys.positive), entry.take("maximum", keys.positive)
@@ -356,10 +364,12 @@ class DepthLabels(Labels):
     def content(self) -> dict:
         found = dataclasses.asdict(self) | {"invalid": list(self.invalid)}
         usual = {"scale": self.encoding not in SCALED, "invalid": not self.invalid, "unit": self.unit == "metres"}
+        usual |= {"key": not self.key}
         return {key: value for key, value in found.items() if value is not None and not usual.get(key)}
 
     def told(self, name: str) -> str:
-        unknown = ", ".join(map(str, (0, *self.invalid)))
+        unknown = ", ".join(f"{value:g}" if value % 1 else str(int(value)) for value in (0, *self.invalid))
+        unknown += ", what is negative, infinite or NaN" if self.encoding in NUMBERS else ""
         low, high = f"{self.minimum:g}{self.symbol}", f"{self.maximum:g}{self.symbol}"
         how = {
             "inverse_uint8": f"8 bits, inverse, 255 = {low}, 1 = {high}",
@@ -367,25 +377,26 @@ class DepthLabels(Labels):
             "uint16_scaled": f"16 bits, value x {self.scale:g}",
             "disparity": "from disparity",
             "npy": "floats",
+            "numbers": f"{self.key or 'numbers'} of any type, value x {self.scale:g}",
         }
         return f"{name}: {how[self.encoding]}; {unknown} = not measured; valid {low} to {high}"
 
     @property
     def storage(self) -> tuple:
         steps = (self.minimum, self.maximum) if self.encoding == "inverse_uint8" else (self.scale,)
-        return self.encoding, steps, self.invalid
+        return self.encoding, steps, self.key, self.invalid
 
     @property
     def endings(self) -> tuple[str, ...]:
-        return (".npy",) if self.encoding == "npy" else super().endings
+        from mtl_tf.storage import maps
+
+        return {"npy": (".npy",), "numbers": maps.ENDINGS}.get(self.encoding, super().endings)
 
     def read(self, path, part=None) -> np.ndarray:
         """Metres, float32 (H, W); 0 = invalid, as is everything outside the range."""
         from mtl_tf.tasks.reading import depth_files
 
-        if self.encoding == "npy":
-            return depth_files.read_metres(path, self, part)
-        return depth_files.table(self).take(depth_files.read_codes(path, self, part))
+        return depth_files.read(path, self, part)
 
     def emptiness(self, path: str, label: np.ndarray) -> list[str]:
         if (label > 0).any():
@@ -393,10 +404,10 @@ class DepthLabels(Labels):
         return [f"{path}: no pixel has a valid depth ({self.minimum:g}..{self.maximum:g}{self.symbol})"]
 
     def seen(self, path: str, label=None) -> dict:
-        """Nothing of metres, and of a label map, whose stored values are not known."""
+        """Nothing of a label map, whose stored values are not known."""
         from mtl_tf.tasks.reading import suspect_depths
 
-        return suspect_depths.seen(self, path) if label is None and self.encoding in CODES else {}
+        return suspect_depths.seen(self, path) if label is None else {}
 
     def suspicions(self, name: str, seen, trained):
         from mtl_tf.tasks.reading import suspect_depths
@@ -471,6 +482,21 @@ class DepthLabels(Labels):
             name=name,
             **self.said(config, "reduction", "gradient_weight"),
         )
+
+
+def _largest(encoding):
+    """The largest stored value that may be listed as no measurement."""
+    if encoding == "numbers":
+        return math.inf
+    return 65535 if encoding == "disparity" else CODES.get(encoding, 1) - 1
+
+
+def _numbers(value):
+    """a list of different numbers (NaN and infinity need not be listed)"""
+    found = tuple(int(number) if number % 1 == 0 else number for number in keys.numbers(value))
+    if len(set(found)) != len(found):
+        raise ValueError
+    return found
 
 
 def _wholes(value):

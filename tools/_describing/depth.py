@@ -2,29 +2,32 @@
 
 import dataclasses
 
-from _describing.contents import DepthValues
 from _describing.options import Options
 from _describing.questions import Questions, more_than, one_of, positive_number
+from _describing.stored_depth import StoredDepth
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import codecs
 from mtl_tf.tasks import DepthLabels
 
+_NEAREST, _FARTHEST = 0.05, 500  # metres, between which half of the pixels of usual data are
 _NICE = (1, 2, 5, 10, 20, 50, 80, 100, 200, 300, 500, 1000)  # metres, for a largest depth
 
 
-def depth(found: DepthValues, own: Options, old: DepthLabels | None, ask: Questions) -> DepthLabels:
+def depth(found: StoredDepth, own: Options, old: DepthLabels | None, ask: Questions) -> DepthLabels:
     """How depth is stored; `old` is what the present description says.
 
     Raises:
         UsageError: an option does not fit the files, or nothing says how 8-bit depth is stored.
     """
     encoding = _encoding(found, own, old, ask)
+    if old is not None and old.encoding == "npy" and not found.bits:
+        return old  # metres, as it says
     known = old is not None and old.encoding == encoding
-    described = {"encoding": encoding, "invalid": _invalid(found, own, old if known else None, ask)}
+    described = {"encoding": encoding, "invalid": _invalid(found, own, old if known else None, ask), "key": found.key}
     low, high = found.limits(described["invalid"])
     guesses = codecs.MINIMUM, codecs.MAXIMUM
     if encoding != "inverse_uint8":
-        described["scale"] = scale = own.unit or _unit(found.bits, low, high, old if known else None, ask)
+        described["scale"] = scale = own.unit or _unit(found, low, high, old if known else None, ask)
         low, high = low * scale, high * scale
         guesses = min(0.1, low), next((nice for nice in _NICE if nice >= high), high)
     if known:
@@ -49,13 +52,14 @@ def depth(found: DepthValues, own: Options, old: DepthLabels | None, ask: Questi
 
 
 def _encoding(found, own, old, ask):
-    fitting = ("uint16_scaled",) if found.bits == 16 else ("uint8_scaled", "inverse_uint8")
+    fitting = {0: ("numbers",), 8: ("uint8_scaled", "inverse_uint8"), 16: ("uint16_scaled",)}[found.bits]
     if own.depth_encoding:
         if own.depth_encoding not in fitting:
-            raise UsageError(f"--depth_encoding={own.depth_encoding}: the files have {found.bits} bits")
+            held = f"have {found.bits} bits" if found.bits else "hold numbers"
+            raise UsageError(f"--depth_encoding={own.depth_encoding}: the files {held}; one of {', '.join(fitting)}")
         return own.depth_encoding
-    if found.bits == 16:
-        return "uint16_scaled"
+    if len(fitting) == 1:
+        return fitting[0]
     # Of earlier versions inverse_uint8 is a guess, so that the present file does not state it.
     guess = "uint8_scaled" if old and old.encoding == "uint8_scaled" else ""
     return ask(
@@ -67,29 +71,43 @@ def _encoding(found, own, old, ask):
     )
 
 
-def _unit(bits, low, high, old, ask):
-    if bits == 8:
-        question = f"Metres a unit of the 8-bit values {low} to {high}? 10/255 where 255 is 10 m."
+def _unit(found, low, high, old, ask):
+    """Of 8 bits never guessed, nor of floats that are far from what a room or a street has."""
+    told = f"Metres a unit of the {found.told}"
+    if found.bits == 8:
+        question = f"{told} {low} to {high}? 10/255 where 255 is 10 m."
         return ask(question, f"{old.scale!r}" if old else "", positive_number, "unit=METRES")
-    guess = old.scale if old else 0.001
-    question = f"Metres a unit of the 16-bit values? 0.001 makes {low / 1000:g} to {high / 1000:g} m of them."
-    return ask(question, f"{guess:g}", positive_number, "unit")
+    usual = 0.001 if found.whole else 1.0
+    middle = found.values[len(found.values) // 2] * usual
+    plausible = found.bits == 16 or _NEAREST <= middle <= _FARTHEST
+    guess = f"{old.scale:g}" if old else f"{usual:g}" if plausible else ""
+    question = f"{told}? {usual:g} makes {low * usual:g} to {high * usual:g} m of them."
+    return ask(question, guess, positive_number, "unit" if guess else "unit=METRES (1 = metres, 0.001 = millimetres)")
 
 
 def _invalid(found, own, old, ask):
     if own.invalid:
-        largest = 2**found.bits - 1
-        if max(own.invalid) > largest:
-            raise UsageError(f"--invalid={max(own.invalid)}: the files hold values up to {largest}")
-        return tuple(value for value in dict.fromkeys(own.invalid) if value)
+        largest = 2**found.bits - 1 if found.bits else float("inf")
+        codes = tuple(_whole(value) for value in dict.fromkeys(own.invalid) if value)
+        if any(value > largest for value in codes):
+            raise UsageError(f"--invalid={max(codes):g}: the files hold values up to {largest}")
+        if found.bits and not all(isinstance(value, int) and value > 0 for value in codes):
+            raise UsageError(f"--invalid: the files hold whole numbers, 0 to {largest}")
+        return codes
     if old and old.invalid:
         return old.invalid
-    outlier = found.outlier()
+    outlier = _whole(found.outlier())
     if not outlier:
         return ()
     below = found.limits((outlier,))[1]
-    question = f"{outlier} stands far above the next value, {below}: does it mean no measurement, or depth?"
+    question = f"{outlier:g} stands far above the next value, {below:g}: does it mean no measurement, or depth?"
     if ask(question, "none", one_of(("none", "depth")), "invalid") == "depth":
         return ()
-    ask.decided(f"depth of {outlier} is no measurement, since the next value is {below}; --invalid=0 makes it depth")
+    ask.decided(
+        f"depth of {outlier:g} is no measurement, since the next value is {below:g}; --invalid=0 makes it depth"
+    )
     return (outlier,)
+
+
+def _whole(value):
+    return int(value) if value % 1 == 0 else value

@@ -3,7 +3,8 @@
 import contextlib
 import dataclasses
 
-from _describing.contents import DepthValues, Labels, look_at_depth, look_at_labels
+from _describing.contents import Labels, look_at_labels
+from _describing.stored_depth import StoredDepth, look_at_depth
 from mtl_tf.config import Config, replace
 from mtl_tf.data import descriptors
 from mtl_tf.data.plausibility import LOOK_AT
@@ -11,7 +12,7 @@ from mtl_tf.data.samples import by_image, demand_partners, natural_order, withou
 from mtl_tf.data.sets import known_as
 from mtl_tf.data.sets.folder import find_split, list_files, splits_in
 from mtl_tf.errors import UsageError
-from mtl_tf.storage import files, listing
+from mtl_tf.storage import files, listing, maps
 
 NAMES_FILE = "labelmap.txt"  # as labelling programs write it
 ARRAYS = (".npy",)  # of labels that are more than a number a pixel
@@ -35,16 +36,17 @@ class Found:
     paths: dict[str, list[str]]
     complete: set[str]
     labels: Labels | None
-    depth: DepthValues | None
+    depth: StoredDepth | None
     names: str
 
 
-def look(config: Config, encoding: str = "") -> Found:
+def look(config: Config, encoding: str = "", key: str = "") -> Found:
     """Looks at the files of a folder in the project's layout.
 
     Args:
         config: its data.root.
         encoding: how label files are to be read; "" = as they look.
+        key: name of the array of depth, where a file has several.
 
     Raises:
         UsageError: it is none, or a file is of another kind.
@@ -74,7 +76,7 @@ def look(config: Config, encoding: str = "") -> Found:
     found |= others
     chosen = {kind: _some(paths) for kind, paths in found.items()}
     labels = look_at_labels(chosen["semseg"], encoding) if chosen["semseg"] else None
-    depth = look_at_depth(chosen["depth"]) if chosen["depth"] else None
+    depth = look_at_depth(chosen["depth"], key) if chosen["depth"] else None
     complete = {kind for kind, paths in found.items() if len(chosen[kind]) == len(paths)}
     names = files.join(root, NAMES_FILE)
     return Found(counts, chosen, complete, labels, depth, names if files.is_file(names) else "")
@@ -95,6 +97,8 @@ def _list(folder):
     found = {"rgb": images}
     for kind in ASKED:
         labels, passed = list_files(folder, kind)
+        if kind == "depth" and not labels:
+            labels, passed = list_files(folder, kind, more=maps.ENDINGS)
         labels = by_image(labels, images)
         demand_partners(images, labels)
         found[kind] = {name: path for name, path in labels.items() if name in images}

@@ -29,12 +29,14 @@ class Options(Section):
     )
     depth_encoding: str = option(
         "",
-        "How depth is stored: uint16_scaled and uint8_scaled = value times --unit, inverse_uint8 = 255 the nearest.",
-        choices=("", "uint16_scaled", "uint8_scaled", "inverse_uint8"),
+        "How depth is stored: uint16_scaled, uint8_scaled and numbers (in arrays and floating-point pictures) = value "
+        "times --unit, inverse_uint8 = 255 the nearest.",
+        choices=("", "uint16_scaled", "uint8_scaled", "inverse_uint8", "numbers"),
     )
+    key: str = option("", "Name of the array of depth in files of several, or of the channel of EXR pictures.")
     unit: float = option(0.0, "Metres a unit of stored depth; 0 = as found.", minimum=0.0)
-    invalid: tuple[int, ...] = option(
-        (), "Stored values of depth that mean no measurement, 0 always; empty = as found.", minimum=0, maximum=65535
+    invalid: tuple[float, ...] = option(
+        (), "Stored values of depth that mean no measurement, 0 always; empty = as found.", minimum=-1e38
     )
     minimum: float = option(0.0, "Smallest valid depth, metres; 0 = as found.", minimum=0.0)
     maximum: float = option(0.0, "Largest valid depth, metres; 0 = as found.", minimum=0.0)

@@ -1,12 +1,19 @@
-"""Depth as data sets store it: metres, or codes of 8 or 16 bits that are read as metres by one table a data set."""
+"""Depth as data sets store it: numbers, or codes of 8 or 16 bits that are read as metres by one table a data set."""
 
 import functools
 
 import numpy as np
 
-from mtl_tf.storage import arrays, codecs, pixels
+from mtl_tf.storage import arrays, codecs, maps, pixels
 from mtl_tf.storage.windows import Part, cut
 from mtl_tf.tasks.depth import CODES, DepthLabels
+
+
+def read(path: str, labels: DepthLabels, part: Part | None = None) -> np.ndarray:
+    """The metres of a depth file, float32 (H, W), 0 = no label; arguments as of `read_codes`."""
+    if labels.encoding in CODES:
+        return table(labels).take(read_codes(path, labels, part))
+    return read_metres(path, labels, part)
 
 
 def read_codes(path: str, labels: DepthLabels, part: Part | None = None) -> np.ndarray:
@@ -26,9 +33,19 @@ def read_codes(path: str, labels: DepthLabels, part: Part | None = None) -> np.n
 
 
 def read_metres(path: str, labels: DepthLabels, part: Part | None = None) -> np.ndarray:
-    """The metres of a NumPy file, float32 (H, W), 0 = no label; arguments as of `read_codes`."""
-    metres = arrays.read_numbers(path, "depth as numbers (H, W) in a .npy file", 1)[..., 0]
+    """The metres of a file of numbers, float32 (H, W), 0 = no label; arguments as of `read_codes`."""
+    metres = stored_numbers(path, labels)
     return within_range(cut(metres, part and part.of(path, metres.shape)), labels)
+
+
+def stored_numbers(path: str, labels: DepthLabels) -> np.ndarray:
+    """The metres (H, W) of a file of numbers, whether in range or not; 0 where the data set says that there is none."""
+    if labels.encoding == "npy":
+        return arrays.read_numbers(path, "depth as numbers (H, W) in a .npy file", 1)[..., 0]
+    stored = maps.read_map(path, "depth", labels.key)
+    with np.errstate(over="ignore", invalid="ignore"):
+        metres = stored.astype(np.float64) * labels.scale
+    return np.where(np.isin(stored, labels.invalid), 0.0, metres) if labels.invalid else metres
 
 
 @functools.lru_cache(maxsize=8)

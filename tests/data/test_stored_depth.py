@@ -1,0 +1,165 @@
+"""Depth as people have it: numbers in every kind of file become metres, and pass through all that reads labels."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mtl_tf import config as configuration
+from mtl_tf.data import descriptors
+from mtl_tf.data.sets import describe, open_split
+from mtl_tf.errors import UsageError
+from mtl_tf.keys import Keys
+from mtl_tf.tasks import DepthLabels
+from tests.data.test_maps import FLOATING, WRITERS, write_exr
+from tests.helpers import in_this_process, one_line_error
+
+METRES = np.array([[0.5, 2.0, 3.25], [0.0, np.nan, -1.0], [np.inf, 65535, 11]], np.float32)
+READ = [[0.5, 2, 3.25], [0, 0, 0], [0, 0, 0]]
+RANGE = {"minimum": 0.25, "maximum": 10.0}
+
+
+def write(root, ending, depths=(), save=None, **section):
+    """A data set of pictures of 3x3 pixels with these depth files."""
+    save = save or (WRITERS | FLOATING)[f"x{ending}"]
+    for index, depth in enumerate(depths):
+        for kind in ("rgb", "depth"):
+            (root / "train" / kind).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((3, 3, 3), 60 * index, np.uint8)).save(root / f"train/rgb/{index}.png")
+        save(root / f"train/depth/{index}{ending}", depth)
+    if section:
+        content = {"name": "mine", "splits": ["train"], "depth": RANGE | section}
+        (root / "dataset.json").write_text(json.dumps(content))
+    return root
+
+
+def labels(**section):
+    """The labels of a section of dataset.json."""
+    return DepthLabels.parse(Keys("dataset.json", RANGE | section, DepthLabels.keys, "depth."))
+
+
+def source(root, name="folder"):
+    config = configuration.replace(configuration.Config(), data__name=name, data__root=str(root))
+    return open_split(config, "train", describe(config.data))
+
+
+def read(root, name="folder"):
+    """The metres of all samples."""
+    found = source(root, name)
+    return [found.read(index)["depth"] for index in range(len(found))]
+
+
+def run(tool, root, *options, name="folder", status=0):
+    """What a tool says, standard output or error."""
+    done = in_this_process(tool, f"--data.root={root}", *([f"--data.name={name}"] if name else []), *options)
+    assert done.returncode == status, done.stdout + done.stderr
+    return one_line_error(status, done.stderr) if status else done.stdout
+
+
+def passes(root, tmp_path):
+    """Checks that a data set of a described depth passes through all tools, and that its packed copies are the same."""
+    expected = read(root)
+    assert "no fault" in run("check_dataset", root)
+    run("dataset_statistics", root, "--write")
+    known = np.concatenate([metres[metres > 0] for metres in expected])
+    found = descriptors.read(root)["depth"]
+    np.testing.assert_allclose([found.mean, found.log_mean], [known.mean(), np.log(known).mean()], rtol=1e-3)
+    for content in ("files", "pixels"):
+        packed = tmp_path / f"packed_{content}"
+        assert "0 faults" in run("pack_dataset", root, f"--output={packed}", f"--content={content}", "--verify")
+        np.testing.assert_array_equal(read(packed, "packed"), expected)
+        assert "no fault" in run("check_dataset", packed, name="packed")
+    run("pack_dataset", tmp_path / "packed_files", "--unpack", f"--output={tmp_path}/unpacked", name="packed")
+    np.testing.assert_array_equal(read(tmp_path / "unpacked"), expected)
+
+
+@pytest.mark.parametrize("ending", [".npy", ".npz", ".mat", ".h5", ".tif", ".pfm", ".exr"])
+def test_numbers_of_every_kind_of_file(tmp_path, ending):
+    root = write(tmp_path / "mine", ending, [METRES, METRES + 1], encoding="numbers")
+    np.testing.assert_array_equal(read(root)[0], READ)
+    told = run("check_dataset", root)
+    assert "depth: numbers of any type, value x 1; 0, what is negative, infinite or NaN = not measured; valid" in told
+    path = root / f"train/depth/1{ending}"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(UsageError, match=re.escape(str(path))):
+        read(root)
+
+
+@pytest.mark.parametrize("ending", [".npz", ".tif"])
+def test_they_pass_through_all_that_reads_labels(tmp_path, ending):
+    passes(write(tmp_path / "mine", ending, [METRES, METRES + 1], encoding="numbers"), tmp_path)
+
+
+def test_a_unit_a_key_and_values_that_mean_nothing(tmp_path):
+    millimetres = np.array([[500, 2000, 3250], [0, 65535, 9999], [1, 250, 10000]], np.uint16)
+    section = dict(encoding="numbers", scale=0.001, key="z", invalid=[65535, 9999])
+    root = write(tmp_path, ".npz", [millimetres], lambda path, depth: np.savez(path, z=depth, d=depth > 0), **section)
+    np.testing.assert_array_equal(read(root)[0], np.float32([[0.5, 2, 3.25], [0, 0, 0], [0, 0.25, 10]]))
+    assert "z of any type, value x 0.001; 0, 65535, 9999, what is negative" in run("check_dataset", root)
+    assert descriptors.read(root)["depth"].content() == RANGE | section
+    write(tmp_path, ".npz", **section | {"key": "depth"})
+    with pytest.raises(UsageError, match=r"0.npz: expected depth as array 'depth', got z uint16 \(3, 3\), d bool"):
+        read(root)
+
+
+def test_a_channel_of_its_own(tmp_path):
+    def save(path, depth):
+        write_exr(path, A=depth, Z=depth + 1)
+
+    np.testing.assert_array_equal(read(write(tmp_path, ".exr", [METRES], save, encoding="numbers", key="A"))[0], READ)
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ({"encoding": "numbers", "scale": -1}, '"depth.scale" should be a positive number'),
+        ({"encoding": "numbers", "invalid": ["nan"]}, '"depth.invalid" should be a list of different numbers (NaN and'),
+        ({"encoding": "numbers", "invalid": [1, 1.0]}, '"depth.invalid" should be a list of different numbers'),
+        ({"encoding": "uint16_scaled", "key": "z"}, '"depth.key" should be left out'),
+        ({"encoding": "uint16_scaled", "invalid": [0.5]}, '"depth.invalid" should be a list of different whole'),
+    ],
+)
+def test_what_is_wrong_in_the_section(section, told):
+    with pytest.raises(UsageError, match=re.escape(told)):
+        labels(**section)
+
+
+def test_numbers_in_another_unit_are_remarked(tmp_path):
+    told = run("check_dataset", write(tmp_path, ".npy", [METRES * 10], encoding="numbers"))
+    assert "warning: 80% of the measured depth in 1 file lies outside of 0.25 to 10 m and is no label: half of" in told
+    assert "train/depth/0.npy is beyond 32.5 m; see depth.scale, minimum and maximum in dataset.json" in told
+
+
+# === tools/describe_dataset.py ===
+
+
+def described(root, *options, status=0):
+    """The section of depth that the tool writes without questions, and what it says."""
+    said = run("describe_dataset", root, "--noask", *options, name="", status=status)
+    return None if status else json.loads((root / "dataset.json").read_text())["depth"], said
+
+
+def test_numbers_are_described(tmp_path):
+    metres = write(tmp_path / "metres", ".pfm", [METRES, METRES])
+    found, said = described(metres)
+    assert found == {"encoding": "numbers", "scale": 1.0, "invalid": [65535], "minimum": 0.1, "maximum": 20.0}
+    assert "depth in 2 files: float32 in .pfm, 0.5 to 65535; of all pixels 22% 0 or negative, 22% NaN or" in said
+    assert "warning: depth of 65535 is no measurement, since the next value is 11; --invalid=0 makes it depth" in said
+    assert described(metres, "--replace", "--maximum=9")[0] == found | {"maximum": 9.0}
+    whole = write(tmp_path / "whole", ".npy", [np.arange(9, dtype=np.uint16).reshape(3, 3) * 500])
+    assert described(whole)[0] == {"encoding": "numbers", "scale": 0.001, "minimum": 0.1, "maximum": 5.0}
+
+
+def test_what_only_its_user_knows_is_asked(tmp_path):
+    far = write(tmp_path / "far", ".npy", [np.full((3, 3), 2500.0)])
+    assert "Give --unit=METRES (1 = metres, 0.001 = millimetres)" in described(far, status=2)[1]
+    assert described(far, "--unit=0.001")[0]["scale"] == 0.001
+    both = write(tmp_path / "both", ".npz", [METRES], lambda path, depth: np.savez(path, z=depth, d=depth + 3))
+    said = described(both, status=2)[1]
+    assert "0.npz: expected depth in one array, got z float32 (3, 3), d float32" in said and "name: --key=NAME" in said
+    assert described(both, "--key=z")[0]["key"] == "z"
+    assert described(both, "--replace")[0]["key"] == "z"
+    wrong = ("--replace", "--depth_encoding=uint16_scaled")
+    assert "the files hold numbers; one of numbers" in described(both, *wrong, status=2)[1]
