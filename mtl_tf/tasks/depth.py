@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 from typing import ClassVar
 
 import numpy as np
@@ -304,6 +305,7 @@ class DepthLabels(Labels):
         key: name of the array in a file of several, or of the channel; "" = the only one, or Z.
         invalid: stored values besides 0 that say that nothing was measured; of numbers NaN, infinite and negative ones
             do as well.
+        mask: the end of the name of a file beside each, which is 0 where nothing was measured; "" = there is none.
         minimum, maximum: range of valid depth, metres; what lies outside has no label.
         mean, std: of depth over the training split, metres; None = not measured yet.
         log_mean, log_std: of its natural logarithm.
@@ -312,7 +314,7 @@ class DepthLabels(Labels):
     kind: ClassVar[str] = "depth"
     name: ClassVar[str] = "depth"
     keys: ClassVar[tuple[str, ...]] = (
-        *("encoding", "unit", "scale", "key", "invalid", "minimum", "maximum"),
+        *("encoding", "unit", "scale", "key", "invalid", "mask", "minimum", "maximum"),
         *("mean", "std", "log_mean", "log_std"),
     )
     example: ClassVar[str] = '{"encoding": "uint16_scaled", "scale": 0.001, "minimum": 0.1, "maximum": 10.0}'
@@ -329,6 +331,7 @@ class DepthLabels(Labels):
     scale: float = 0.001
     key: str = ""
     invalid: tuple[float, ...] = ()
+    mask: str = ""
     minimum: float = codecs.MINIMUM
     maximum: float = codecs.MAXIMUM
     mean: float | None = None
@@ -355,6 +358,7 @@ class DepthLabels(Labels):
         largest = _largest(found["encoding"])
         if any(code > largest for code in found["invalid"]):
             entry.fail("invalid", f"a list of stored values, 0..{largest}", max(found["invalid"]))
+        found["mask"] = entry.take("mask", _end, default="")
         found["minimum"], found["maximum"] = entry.take("minimum", keys.positive), entry.take("maximum", keys.positive)
         if found["minimum"] >= found["maximum"]:
             entry.fail("maximum", f"more than minimum ({found['minimum']})", found["maximum"])
@@ -364,12 +368,13 @@ class DepthLabels(Labels):
     def content(self) -> dict:
         found = dataclasses.asdict(self) | {"invalid": list(self.invalid)}
         usual = {"scale": self.encoding not in SCALED, "invalid": not self.invalid, "unit": self.unit == "metres"}
-        usual |= {"key": not self.key}
+        usual |= {"key": not self.key, "mask": not self.mask}
         return {key: value for key, value in found.items() if value is not None and not usual.get(key)}
 
     def told(self, name: str) -> str:
         unknown = ", ".join(f"{value:g}" if value % 1 else str(int(value)) for value in (0, *self.invalid))
         unknown += ", what is negative, infinite or NaN" if self.encoding in NUMBERS else ""
+        masked = f", nor where NAME{self.mask} is 0" if self.mask else ""
         low, high = f"{self.minimum:g}{self.symbol}", f"{self.maximum:g}{self.symbol}"
         how = {
             "inverse_uint8": f"8 bits, inverse, 255 = {low}, 1 = {high}",
@@ -379,18 +384,22 @@ class DepthLabels(Labels):
             "npy": "floats",
             "numbers": f"{self.key or 'numbers'} of any type, value x {self.scale:g}",
         }
-        return f"{name}: {how[self.encoding]}; {unknown} = not measured; valid {low} to {high}"
+        return f"{name}: {how[self.encoding]}; {unknown} = not measured{masked}; valid {low} to {high}"
 
     @property
     def storage(self) -> tuple:
         steps = (self.minimum, self.maximum) if self.encoding == "inverse_uint8" else (self.scale,)
-        return self.encoding, steps, self.key, self.invalid
+        return self.encoding, steps, self.key, self.invalid, self.mask
 
     @property
     def endings(self) -> tuple[str, ...]:
         from mtl_tf.storage import maps
 
         return {"npy": (".npy",), "numbers": maps.ENDINGS}.get(self.encoding, super().endings)
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        return (self.mask,) if self.mask else ()
 
     def read(self, path, part=None) -> np.ndarray:
         """Metres, float32 (H, W); 0 = invalid, as is everything outside the range."""
@@ -497,6 +506,16 @@ def _numbers(value):
     if len(set(found)) != len(found):
         raise ValueError
     return found
+
+
+def _end(value):
+    """the end of the names of masks, as "_mask.npy" of NAME_mask.npy beside NAME.npy"""
+    from mtl_tf.storage import listing, maps
+
+    name, ending = os.path.splitext(keys.text(value))
+    if not name or "/" in value or ending not in (*listing.LABELS, *maps.ENDINGS):
+        raise ValueError
+    return value
 
 
 def _wholes(value):

@@ -12,6 +12,7 @@ from mtl_tf.data import descriptors
 from mtl_tf.data.sets import describe, open_split
 from mtl_tf.errors import UsageError
 from mtl_tf.keys import Keys
+from mtl_tf.storage.windows import Window
 from mtl_tf.tasks import DepthLabels
 from tests.data.test_maps import FLOATING, WRITERS, write_exr
 from tests.helpers import in_this_process, one_line_error
@@ -130,6 +131,59 @@ def test_numbers_in_another_unit_are_remarked(tmp_path):
     told = run("check_dataset", write(tmp_path, ".npy", [METRES * 10], encoding="numbers"))
     assert "warning: 80% of the measured depth in 1 file lies outside of 0.25 to 10 m and is no label: half of" in told
     assert "train/depth/0.npy is beyond 32.5 m; see depth.scale, minimum and maximum in dataset.json" in told
+
+
+# === Masks beside depth ===
+
+MASK = np.array([[1, 0, 1], [1, 1, 1], [1, 1, 1]], np.float32)
+
+
+def write_masks(root, end="_mask.npy", mask=MASK):
+    for path in sorted((root / "train/depth").iterdir()):
+        beside = path.with_name(path.stem + end)
+        np.save(beside, mask) if end.endswith("npy") else Image.fromarray(mask).save(beside)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("ending", "end", "mask", "section"),
+    [
+        (".npy", "_mask.npy", MASK, {"encoding": "numbers"}),
+        (".npy", "_mask.png", 255 * MASK.astype(np.uint8), {"encoding": "npy"}),
+        (".tif", "-valid.png", MASK > 0, {"encoding": "uint16_scaled", "scale": 0.001}),
+    ],
+)
+def test_nothing_was_measured_where_the_mask_is_0(tmp_path, ending, end, mask, section):
+    depths = [METRES, METRES + 1]
+    if section["encoding"] == "uint16_scaled":
+        depths = [np.nan_to_num(depth * 1000, nan=0, posinf=0).clip(0, 65535).astype(np.uint16) for depth in depths]
+    root = write_masks(write(tmp_path / "mine", ending, depths, **section, mask=end), end, mask)
+    np.testing.assert_array_equal(read(root)[0], [[0.5, 0, 3.25], *READ[1:]])
+    window = Window(0, 1, 1, 3, True)
+    np.testing.assert_array_equal(source(root).read(0, lambda size: window)["depth"], [[0, 3.25, 0]])
+    told = run("check_dataset", root)
+    assert f"not measured, nor where NAME{end} is 0; valid" in told and "passed over" not in told
+    passes(root, tmp_path)
+    assert source(root).sizes(0).keys() == {"rgb", "depth", f"depth/beside/{end}"}
+
+
+def test_masks_that_lack_or_do_not_fit(tmp_path):
+    root = write_masks(write(tmp_path / "mine", ".npy", [METRES], encoding="numbers", mask="_mask.npy"))
+    mask = root / "train/depth/0_mask.npy"
+    for content, told in (
+        (np.zeros((3, 4)), r"0_mask.npy: 4x3 pixels, but 0.npy beside it is 3x3"),
+        (b"", "no arrays of"),
+    ):
+        mask.write_bytes(content) if isinstance(content, bytes) else np.save(mask, content)
+        with pytest.raises(UsageError, match=told):
+            read(root)
+    mask.unlink()
+    with pytest.raises(UsageError, match=r"0_mask.npy: no such file"):
+        read(root)
+    assert "0_mask.npy: no such file" in run("pack_dataset", root, f"--output={tmp_path}/packed", status=2)
+    for end in ("mask", ".npy", "/mask.npy", 7):
+        with pytest.raises(UsageError, match=r'"depth.mask" should be the end of the names of masks, as "_mask.npy"'):
+            labels(encoding="numbers", mask=end)
 
 
 # === tools/describe_dataset.py ===

@@ -130,7 +130,11 @@ def list_files(
         UsageError: two files have one id, or a folder cannot be listed.
     """
     endings = listing.PICTURES if modality == "rgb" else labels.endings if labels else listing.LABELS
-    return files_below(files.join(folder, modality), (*endings, *more))
+    found, passed_over = files_below(files.join(folder, modality), (*endings, *more))
+    if beside := labels.beside if labels else ():  # read with the labels
+        found = {name: path for name, path in found.items() if not path.endswith(beside)}
+        passed_over = [passed for passed in passed_over if not passed.path.endswith(beside)]
+    return found, passed_over
 
 
 def files_below(folder: str, endings: tuple[str, ...]) -> tuple[dict[str, str], list[PassedOver]]:

@@ -4,7 +4,8 @@ import functools
 
 import numpy as np
 
-from mtl_tf.storage import arrays, codecs, maps, pixels
+from mtl_tf.errors import UsageError
+from mtl_tf.storage import arrays, codecs, files, maps, pixels
 from mtl_tf.storage.windows import Part, cut
 from mtl_tf.tasks.depth import CODES, DepthLabels
 
@@ -24,12 +25,14 @@ def read_codes(path: str, labels: DepthLabels, part: Part | None = None) -> np.n
         labels: how they are stored.
         part: of its picture that is wanted, 0 outside; None = all.
     """
-    if labels.encoding == "inverse_uint8":
-        return pixels.read_codes(path, "inverse depth in an 8-bit grey PNG", part)
     expected = f"depth in steps of {labels.scale:g} m in"
-    if labels.encoding == "uint8_scaled":
-        return pixels.read_codes(path, f"{expected} an 8-bit grey PNG", part)
-    return pixels.read_uint16(path, f"{expected} a 16-bit grey PNG", part)
+    if labels.encoding == "inverse_uint8":
+        codes = pixels.read_codes(path, "inverse depth in an 8-bit grey PNG", part)
+    elif labels.encoding == "uint8_scaled":
+        codes = pixels.read_codes(path, f"{expected} an 8-bit grey PNG", part)
+    else:
+        codes = pixels.read_uint16(path, f"{expected} a 16-bit grey PNG", part)
+    return _masked(codes, path, labels, part)
 
 
 def read_metres(path: str, labels: DepthLabels, part: Part | None = None) -> np.ndarray:
@@ -41,11 +44,28 @@ def read_metres(path: str, labels: DepthLabels, part: Part | None = None) -> np.
 def stored_numbers(path: str, labels: DepthLabels) -> np.ndarray:
     """The metres (H, W) of a file of numbers, whether in range or not; 0 where the data set says that there is none."""
     if labels.encoding == "npy":
-        return arrays.read_numbers(path, "depth as numbers (H, W) in a .npy file", 1)[..., 0]
-    stored = maps.read_map(path, "depth", labels.key)
+        stored = arrays.read_numbers(path, "depth as numbers (H, W) in a .npy file", 1)[..., 0]
+        return _masked(stored, path, labels)
+    stored = _masked(maps.read_map(path, "depth", labels.key), path, labels)
     with np.errstate(over="ignore", invalid="ignore"):
         metres = stored.astype(np.float64) * labels.scale
     return np.where(np.isin(stored, labels.invalid), 0.0, metres) if labels.invalid else metres
+
+
+def _masked(stored, path, labels, part=None):
+    """The same numbers of a file, or of a part of it, 0 where its mask is."""
+    if not labels.mask:
+        return stored
+    mask_path = files.beside(path, labels.mask)
+    read = pixels.read_label_codes if mask_path.lower().endswith((".png", ".bmp")) else maps.read_map
+    mask = read(mask_path, "a mask, 0 where nothing was measured")
+    size = part.size if part else stored.shape
+    if mask.shape != tuple(size):
+        raise UsageError(
+            f"{mask_path}: {mask.shape[1]}x{mask.shape[0]} pixels, but {files.name_of(path)} beside it is "
+            f"{size[1]}x{size[0]}; a mask is as large as its depth"
+        )
+    return np.where(cut(mask, part and part.window) > 0, stored, np.zeros((), stored.dtype))
 
 
 @functools.lru_cache(maxsize=8)
