@@ -16,10 +16,11 @@ from mtl_tf.tasks._maps import reduction_option
 from mtl_tf.tasks._regions import STEPS, Regions, whitened_steps
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
 
-CODES = {"inverse_uint8": 256, "uint8_scaled": 256, "uint16_scaled": 65536}  # so many stored values have a meaning
+# So many stored values have a meaning.
+CODES = {"inverse_uint8": 256, "uint8_scaled": 256, "uint16_scaled": 65536, "uint16_rotated": 65536}
 NUMBERS = ("npy", "numbers")  # of any type
 ENCODINGS = (*CODES, "disparity", *NUMBERS)
-SCALES = {"uint16_scaled": 0.001, "numbers": 1.0}  # metres a unit where nothing else is said
+SCALES = {"uint16_scaled": 0.001, "uint16_rotated": 0.001, "numbers": 1.0}  # metres a unit where nothing else is said
 SCALED = ("uint8_scaled", *SCALES)
 
 _BY_IMAGE = (
@@ -297,15 +298,19 @@ class DepthLabels(Labels):
     """How depth is stored; where it says metres, its unit is meant.
 
     Attributes:
-        encoding: one of `ENCODINGS`. "disparity" (of a stereo pair) is turned into depth by the reader of a data set
-            that has it; "npy" are metres as numpy.save writes them, "numbers" a number a pixel in a file of any kind
-            that `storage.maps` reads.
+        encoding: one of `ENCODINGS`. "uint16_rotated" are 16 bits of which the lowest three stand first, as SUN RGB-D
+            has them; "npy" are metres as numpy.save writes them, "numbers" a number a pixel in a file of any kind that
+            `storage.maps` reads. "disparity" (of a stereo pair, in any of these files) is turned into depth by the
+            camera that is stated, else by the reader of a data set that has it.
         unit: what the numbers are, a key of `DEPTH_UNITS`.
-        scale: metres a unit of those `SCALED`.
+        scale: metres a unit of those `SCALED`; pixels a unit of disparity.
         key: name of the array in a file of several, or of the channel; "" = the only one, or Z.
         invalid: stored values besides 0 that say that nothing was measured; of numbers NaN, infinite and negative ones
             do as well.
         mask: the end of the name of a file beside each, which is 0 where nothing was measured; "" = there is none.
+        baseline, fx: of disparity, the distance of the two cameras, metres, and their focal length, pixels of the
+            label map; 0 = not stated.
+        offset: added to disparity, pixels.
         minimum, maximum: range of valid depth, metres; what lies outside has no label.
         mean, std: of depth over the training split, metres; None = not measured yet.
         log_mean, log_std: of its natural logarithm.
@@ -315,6 +320,7 @@ class DepthLabels(Labels):
     name: ClassVar[str] = "depth"
     keys: ClassVar[tuple[str, ...]] = (
         *("encoding", "unit", "scale", "key", "invalid", "mask", "minimum", "maximum"),
+        *("baseline", "fx", "offset"),
         *("mean", "std", "log_mean", "log_std"),
     )
     example: ClassVar[str] = '{"encoding": "uint16_scaled", "scale": 0.001, "minimum": 0.1, "maximum": 10.0}'
@@ -332,6 +338,9 @@ class DepthLabels(Labels):
     key: str = ""
     invalid: tuple[float, ...] = ()
     mask: str = ""
+    baseline: float = 0.0
+    fx: float = 0.0
+    offset: float = 0.0
     minimum: float = codecs.MINIMUM
     maximum: float = codecs.MAXIMUM
     mean: float | None = None
@@ -348,14 +357,17 @@ class DepthLabels(Labels):
     def parse(cls, entry) -> "DepthLabels":
         found = {"encoding": entry.take("encoding", keys.one_of(*ENCODINGS))}
         found["unit"] = entry.take("unit", keys.one_of(*DEPTH_UNITS), default="metres")
+        found |= _stereo(entry, found["encoding"])
         # The steps of uint8_scaled are of no usual size.
-        usual = {} if found["encoding"] == "uint8_scaled" else {"default": SCALES.get(found["encoding"], cls.scale)}
+        pixels = 1.0 if found.get("baseline") else cls.scale
+        usual = {} if found["encoding"] == "uint8_scaled" else {"default": SCALES.get(found["encoding"], pixels)}
         found["scale"] = entry.take("scale", keys.positive, **usual)
         found["key"] = entry.take("key", keys.text, default="")
-        if found["key"] and found["encoding"] != "numbers":
+        numbers = found["encoding"] == "numbers" or bool(found.get("baseline"))
+        if found["key"] and not numbers:
             entry.fail("key", 'left out; it names an array in files of encoding "numbers"', found["key"])
-        found["invalid"] = entry.take("invalid", _numbers if found["encoding"] == "numbers" else _wholes, default=())
-        largest = _largest(found["encoding"])
+        found["invalid"] = entry.take("invalid", _numbers if numbers else _wholes, default=())
+        largest = math.inf if numbers else CODES.get(found["encoding"], 1) - 1
         if any(code > largest for code in found["invalid"]):
             entry.fail("invalid", f"a list of stored values, 0..{largest}", max(found["invalid"]))
         found["mask"] = entry.take("mask", _end, default="")
@@ -367,35 +379,41 @@ class DepthLabels(Labels):
 
     def content(self) -> dict:
         found = dataclasses.asdict(self) | {"invalid": list(self.invalid)}
-        usual = {"scale": self.encoding not in SCALED, "invalid": not self.invalid, "unit": self.unit == "metres"}
-        usual |= {"key": not self.key, "mask": not self.mask}
+        usual = {key: not found[key] for key in ("key", "invalid", "mask", "baseline", "fx", "offset")}
+        usual |= {"scale": not self.baseline and self.encoding not in SCALED, "unit": self.unit == "metres"}
         return {key: value for key, value in found.items() if value is not None and not usual.get(key)}
 
     def told(self, name: str) -> str:
         unknown = ", ".join(f"{value:g}" if value % 1 else str(int(value)) for value in (0, *self.invalid))
-        unknown += ", what is negative, infinite or NaN" if self.encoding in NUMBERS else ""
+        unknown += "" if self.encoding in CODES else ", what is negative, infinite or NaN"
         masked = f", nor where NAME{self.mask} is 0" if self.mask else ""
         low, high = f"{self.minimum:g}{self.symbol}", f"{self.maximum:g}{self.symbol}"
         how = {
             "inverse_uint8": f"8 bits, inverse, 255 = {low}, 1 = {high}",
             "uint8_scaled": f"8 bits, value x {self.scale:g}",
             "uint16_scaled": f"16 bits, value x {self.scale:g}",
+            "uint16_rotated": f"16 bits, rotated by three, value x {self.scale:g}",
             "disparity": "from disparity",
             "npy": "floats",
             "numbers": f"{self.key or 'numbers'} of any type, value x {self.scale:g}",
         }
+        if self.baseline:
+            offset = f" {self.offset:+g}" if self.offset else ""
+            how["disparity"] = f"{self.baseline:g} m x {self.fx:g} pixels / (value x {self.scale:g}{offset})"
         return f"{name}: {how[self.encoding]}; {unknown} = not measured{masked}; valid {low} to {high}"
 
     @property
     def storage(self) -> tuple:
         steps = (self.minimum, self.maximum) if self.encoding == "inverse_uint8" else (self.scale,)
-        return self.encoding, steps, self.key, self.invalid, self.mask
+        return self.encoding, steps, self.key, self.invalid, self.mask, self.baseline, self.fx, self.offset
 
     @property
     def endings(self) -> tuple[str, ...]:
         from mtl_tf.storage import maps
 
-        return {"npy": (".npy",), "numbers": maps.ENDINGS}.get(self.encoding, super().endings)
+        disparity = tuple(dict.fromkeys((*super().endings, *maps.ENDINGS)))
+        found = {"npy": (".npy",), "numbers": maps.ENDINGS, "disparity": disparity}
+        return found.get(self.encoding, super().endings)
 
     @property
     def beside(self) -> tuple[str, ...]:
@@ -493,11 +511,13 @@ class DepthLabels(Labels):
         )
 
 
-def _largest(encoding):
-    """The largest stored value that may be listed as no measurement."""
-    if encoding == "numbers":
-        return math.inf
-    return 65535 if encoding == "disparity" else CODES.get(encoding, 1) - 1
+def _stereo(entry, encoding):
+    """What turns disparity into depth, where it is stated."""
+    kinds = {"baseline": keys.positive, "fx": keys.positive, "offset": keys.number}
+    stated = [key for key in kinds if key in entry.content]
+    if stated and encoding != "disparity":
+        entry.fail(stated[0], 'left out; it is of encoding "disparity"', entry.content[stated[0]])
+    return entry.take_all(kinds, ("baseline", "fx") if stated else ())
 
 
 def _numbers(value):

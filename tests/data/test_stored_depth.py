@@ -133,6 +133,65 @@ def test_numbers_in_another_unit_are_remarked(tmp_path):
     assert "train/depth/0.npy is beyond 32.5 m; see depth.scale, minimum and maximum in dataset.json" in told
 
 
+# === Codes and disparity ===
+
+
+def save_png(path, values):
+    Image.fromarray(values).save(path)
+
+
+def test_rotated_bits_of_sun_rgbd(tmp_path):
+    """2000 mm is stored as 2000 << 3; of 10000 = 1 << 13 | 1808 the upper bit comes last."""
+    stored = np.array([[16000, 14465, 0], [8, 65535, 65528], [16001, 2000, 80]], np.uint16)
+    expected = np.float32([[2, 10, 0], [0, 0, 8.191], [0, 0.25, 0]])  # 16001 are 10.192 m, beyond the range
+    root = write(tmp_path / "mine", ".png", [stored, stored], save_png, encoding="uint16_rotated")
+    np.testing.assert_array_equal(read(root)[0], expected)
+    assert "depth: 16 bits, rotated by three, value x 0.001; 0 = not measured" in run("check_dataset", root)
+    passes(root, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("ending", "stored", "section"),
+    [
+        (".pfm", [[10, 20, 0], [np.inf, np.nan, -3], [100, 4, 1e9]], {}),
+        (".png", np.uint16([[2560, 5120, 0], [0, 0, 0], [25600, 1024, 65535]]), {"scale": 1 / 256}),
+        (".png", np.uint16([[2561, 5121, 0], [0, 0, 0], [25601, 1025, 65535]]), {"scale": 1 / 256, "offset": -1 / 256}),
+        (".png", np.uint8([[10, 20, 0], [0, 0, 0], [100, 4, 201]]), {"invalid": [201]}),
+        (".npz", np.int16([[15, 25, 0], [-1, -7, 0], [105, 9, 0]]), {"offset": -5}),
+    ],
+)
+def test_disparity_of_a_stated_camera(tmp_path, ending, stored, section):
+    """0.5 m x 100 pixels / 10 pixels = 5 m; 12.5 m are beyond the range."""
+    section = {"encoding": "disparity", "baseline": 0.5, "fx": 100.0} | section
+    save = save_png if ending == ".png" else None
+    stored = np.float32(stored) if ending == ".pfm" else stored
+    root = write(tmp_path / "mine", ending, [stored] * 2, save, **section)
+    np.testing.assert_array_equal(read(root)[0], [[5, 2.5, 0], [0, 0, 0], [0.5, 0, 0]])
+    assert "depth: 0.5 m x 100 pixels / (value x " in run("check_dataset", root)
+    written = descriptors.read(root)["depth"]
+    assert written.content() == RANGE | {"scale": 1.0} | section
+    passes(root, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ({"encoding": "disparity", "fx": 700}, '"depth.baseline" should be a positive number; it is missing'),
+        ({"encoding": "disparity", "offset": 1}, '"depth.baseline" should be a positive number; it is missing'),
+        ({"encoding": "disparity", "baseline": 1, "fx": 0}, '"depth.fx" should be a positive number'),
+        ({"encoding": "numbers", "fx": 700}, '"depth.fx" should be left out; it is of encoding "disparity"'),
+    ],
+)
+def test_a_camera_is_stated_whole(section, told):
+    with pytest.raises(UsageError, match=re.escape(told)):
+        labels(**section)
+
+
+def test_disparity_without_a_camera_is_refused(tmp_path):
+    root = write(tmp_path, ".png", [np.ones((3, 3), np.uint16)], save_png, encoding="disparity")
+    assert "without depth.baseline (metres) and fx (pixels)" in run("check_dataset", root, status=2)
+
+
 # === Masks beside depth ===
 
 MASK = np.array([[1, 0, 1], [1, 1, 1], [1, 1, 1]], np.float32)

@@ -49,6 +49,10 @@ def stored_numbers(path: str, labels: DepthLabels) -> np.ndarray:
     stored = _masked(maps.read_map(path, "depth", labels.key), path, labels)
     with np.errstate(over="ignore", invalid="ignore"):
         metres = stored.astype(np.float64) * labels.scale
+        if labels.encoding == "disparity":
+            metres = codecs.depth_of_disparity(
+                np.where(stored > 0, metres + labels.offset, 0.0), labels.baseline * labels.fx
+            )
     return np.where(np.isin(stored, labels.invalid), 0.0, metres) if labels.invalid else metres
 
 
@@ -80,6 +84,7 @@ def stored_metres(labels: DepthLabels) -> np.ndarray:
     if labels.encoding == "inverse_uint8":
         metres = codecs.decode_inverse_uint8(every, labels.minimum, labels.maximum)
     else:
+        every = codecs.rotated(every) if labels.encoding == "uint16_rotated" else every
         metres = codecs.decode_uint16_scaled(every, labels.scale)
     metres[list(labels.invalid)] = 0.0
     return metres

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from mtl_tf.storage.pixels import palette_of
-from mtl_tf.tasks.depth import CODES, SCALED, DepthLabels
+from mtl_tf.tasks.depth import CODES, DepthLabels
 from mtl_tf.tasks.reading import depth_files
 from mtl_tf.tasks.reading.class_files import FILE_NAME
 from mtl_tf.tasks.reading.suspect_classes import MANY_CLASSES, count_of
@@ -19,7 +19,7 @@ def seen(labels: DepthLabels, path: str) -> dict:
         colours. Of numbers "measured" and "outside": pixels that have one, and those of them outside of the range; and
         "example": the median of the measured pixels, metres, in words.
     """
-    if labels.encoding == "disparity":
+    if labels.encoding == "disparity" and not labels.baseline:
         return {}
     if labels.encoding not in CODES:
         return _seen_numbers(labels, path)
@@ -54,12 +54,14 @@ def suspicions(labels: DepthLabels, name: str, seen: Mapping) -> Iterator[str]:
     metres = depth_files.stored_metres(labels)
     measured = np.where(metres > 0, seen["counts"], 0)
     codes = np.flatnonzero(measured)
+    if labels.encoding == "uint16_rotated":
+        codes = codes[np.argsort(metres[codes])]
     if "coloured" in seen:
         yield f"{seen['coloured']}: {name} in a coloured palette picture is read by index; are its colours the depth?"
     if not codes.size:
         return
     low, high = int(codes[0]), int(codes[-1])
-    scaled = labels.encoding in SCALED
+    scaled = labels.encoding in ("uint8_scaled", "uint16_scaled")
     if len(codes) == 1:
         yield f"{name} is {metres[low]:g}{unit} (stored {low}) in every measured pixel of {count}"
     elif high < MANY_CLASSES and scaled:
