@@ -28,7 +28,7 @@ def write(root, ending, depths=(), save=None, **section):
     for index, depth in enumerate(depths):
         for kind in ("rgb", "depth"):
             (root / "train" / kind).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((3, 3, 3), 60 * index, np.uint8)).save(root / f"train/rgb/{index}.png")
+        Image.fromarray(np.full((3, 3, 3), 6 * index, np.uint8)).save(root / f"train/rgb/{index}.png")
         save(root / f"train/depth/{index}{ending}", depth)
     if section:
         content = {"name": "mine", "splits": ["train"], "depth": RANGE | section}
@@ -243,36 +243,3 @@ def test_masks_that_lack_or_do_not_fit(tmp_path):
     for end in ("mask", ".npy", "/mask.npy", 7):
         with pytest.raises(UsageError, match=r'"depth.mask" should be the end of the names of masks, as "_mask.npy"'):
             labels(encoding="numbers", mask=end)
-
-
-# === tools/describe_dataset.py ===
-
-
-def described(root, *options, status=0):
-    """The section of depth that the tool writes without questions, and what it says."""
-    said = run("describe_dataset", root, "--noask", *options, name="", status=status)
-    return None if status else json.loads((root / "dataset.json").read_text())["depth"], said
-
-
-def test_numbers_are_described(tmp_path):
-    metres = write(tmp_path / "metres", ".pfm", [METRES, METRES])
-    found, said = described(metres)
-    assert found == {"encoding": "numbers", "scale": 1.0, "invalid": [65535], "minimum": 0.1, "maximum": 20.0}
-    assert "depth in 2 files: float32 in .pfm, 0.5 to 65535; of all pixels 22% 0 or negative, 22% NaN or" in said
-    assert "warning: depth of 65535 is no measurement, since the next value is 11; --invalid=0 makes it depth" in said
-    assert described(metres, "--replace", "--maximum=9")[0] == found | {"maximum": 9.0}
-    whole = write(tmp_path / "whole", ".npy", [np.arange(9, dtype=np.uint16).reshape(3, 3) * 500])
-    assert described(whole)[0] == {"encoding": "numbers", "scale": 0.001, "minimum": 0.1, "maximum": 5.0}
-
-
-def test_what_only_its_user_knows_is_asked(tmp_path):
-    far = write(tmp_path / "far", ".npy", [np.full((3, 3), 2500.0)])
-    assert "Give --unit=METRES (1 = metres, 0.001 = millimetres)" in described(far, status=2)[1]
-    assert described(far, "--unit=0.001")[0]["scale"] == 0.001
-    both = write(tmp_path / "both", ".npz", [METRES], lambda path, depth: np.savez(path, z=depth, d=depth + 3))
-    said = described(both, status=2)[1]
-    assert "0.npz: expected depth in one array, got z float32 (3, 3), d float32" in said and "name: --key=NAME" in said
-    assert described(both, "--key=z")[0]["key"] == "z"
-    assert described(both, "--replace")[0]["key"] == "z"
-    wrong = ("--replace", "--depth_encoding=uint16_scaled")
-    assert "the files hold numbers; one of numbers" in described(both, *wrong, status=2)[1]

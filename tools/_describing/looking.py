@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 
 from _describing.contents import Labels, look_at_labels
-from _describing.stored_depth import StoredDepth, look_at_depth
+from _describing.stored_depth import StoredDepth, look_at_depth, mask_end
 from mtl_tf.config import Config, replace
 from mtl_tf.data import descriptors
 from mtl_tf.data.plausibility import LOOK_AT
@@ -68,15 +68,18 @@ def look(config: Config, encoding: str = "", key: str = "") -> Found:
     counts = {split: {kind: len(found) for kind, found in kinds.items()} for split, kinds in lists.items()}
     if not any(of[kind] for of in counts.values() for kind in ASKED):
         _demand_not_known(config.data)
+    found = {kind: [path for kinds in lists.values() for path in kinds[kind].values()] for kind in counts[splits[0]]}
+    mask = mask_end(found["depth"], [passed.path for split in splits for passed in passed_over[split]])
     for split, of in counts.items():
+        if mask:
+            passed_over[split] = [passed for passed in passed_over[split] if not passed.path.endswith(mask)]
         print(f"{split}: {of['rgb']} images, {of['semseg']} semseg labels, {of['depth']} depth labels")
         if told := listing.told(passed_over[split]):
             print(f"{split}: {told}")
-    found = {kind: [path for kinds in lists.values() for path in kinds[kind].values()] for kind in counts[splits[0]]}
     found |= others
     chosen = {kind: _some(paths) for kind, paths in found.items()}
     labels = look_at_labels(chosen["semseg"], encoding) if chosen["semseg"] else None
-    depth = look_at_depth(chosen["depth"], key) if chosen["depth"] else None
+    depth = dataclasses.replace(look_at_depth(chosen["depth"], key), mask=mask) if chosen["depth"] else None
     complete = {kind for kind, paths in found.items() if len(chosen[kind]) == len(paths)}
     names = files.join(root, NAMES_FILE)
     return Found(counts, chosen, complete, labels, depth, names if files.is_file(names) else "")
@@ -97,9 +100,10 @@ def _list(folder):
     found = {"rgb": images}
     for kind in ASKED:
         labels, passed = list_files(folder, kind)
-        if kind == "depth" and not labels:
-            labels, passed = list_files(folder, kind, more=maps.ENDINGS)
         labels = by_image(labels, images)
+        if kind == "depth" and labels.keys().isdisjoint(images):
+            labels, passed = list_files(folder, kind, more=maps.ENDINGS)
+            labels = by_image(labels, images)
         demand_partners(images, labels)
         found[kind] = {name: path for name, path in labels.items() if name in images}
         passed_over += [*passed, *without_image(labels, images)]

@@ -1,8 +1,10 @@
 """What the depth files of a data set hold: the stored values of pictures, or numbers of any type."""
 
+import collections
 import dataclasses
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -13,6 +15,8 @@ from mtl_tf.storage.pixels import UNREADABLE, open_picture, read_codes, read_uin
 
 # What programs write where nothing was measured, besides 0 and what is no positive number.
 _SENTINELS = (9999, 10000, 65504, 65535, 99999, 1e5, 1e6, 1e10, float(np.finfo(np.float32).max))
+# Of the end of the name of a mask; an ending that is not read is none.
+_MASK = re.compile(rf"^.*(mask|valid)[^/]*({'|'.join(map(re.escape, (*LABELS, *maps.ENDINGS)))})$")
 _LOOK_AT = 5000  # numbers of a file, at equal distances
 
 
@@ -25,12 +29,19 @@ class StoredDepth:
         values: the stored values above 0, ascending; of numbers some of them.
         whole: whether they are stored as whole numbers.
         key: name of the array or the channel that was read; "" = the only one.
+        mask: the end of the names of files beside them that look like masks; "" = there are none.
     """
 
     bits: int
     values: Sequence[float]
     whole: bool = True
     key: str = ""
+    mask: str = ""
+
+    @property
+    def rotated(self) -> bool:
+        """Whether the lowest bits look like the highest: of many values, all 0 or 1 beyond a multiple of 8."""
+        return self.bits == 16 and len(self.values) > 256 and all(value % 8 < 2 for value in self.values)
 
     @property
     def told(self) -> str:
@@ -63,6 +74,21 @@ def look_at_depth(paths: Sequence[str], key: str = "") -> StoredDepth:
     if not len(found.values):
         raise UsageError(f"{files.folder_of(paths[0])}: the values of {len(paths)} depth files are all 0, unknown")
     return found
+
+
+def mask_end(labels: Iterable[str], others: Iterable[str]) -> str:
+    """What the names of masks beside label files end in; "" where there are none.
+
+    Args:
+        labels: the label files.
+        others: the files that are none.
+    """
+    stems = {os.path.splitext(path)[0] for path in labels}
+    ends = collections.Counter(
+        path[cut:] for path in others for cut in range(len(path)) if path[:cut] in stems and _MASK.search(path[cut:])
+    )
+    end, count = ends.most_common(1)[0] if ends else ("", 0)
+    return end if 2 * count > len(stems) else ""
 
 
 def _bits(path):
