@@ -67,7 +67,7 @@ def test_disparity_is_described_by_its_camera(tmp_path):
     assert described(root, "--replace")[0] == found
     np.testing.assert_array_equal(read(root)[0], [[5, 2.5, 0], [0, 0, 0], [0.5, 1, 2]])
     codes = write(tmp_path / "codes", ".png", [np.nan_to_num(stored * 256, posinf=0).astype(np.uint16)], save_png)
-    assert "Give --unit=PIXELS, for example 0.00390625" in described(codes, *told, "--fx=100", status=2)[1]
+    assert "Give --unit=PIXELS, as 0.00390625 for 1/256" in described(codes, *told, "--fx=100", status=2)[1]
     found = described(codes, *told, "--fx=100", f"--unit={1 / 256}", f"--offset={-1 / 256}")[0]
     assert (found["scale"], found["offset"]) == (1 / 256, -1 / 256) and found["maximum"] == 10
 

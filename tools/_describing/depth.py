@@ -105,7 +105,7 @@ def _camera(found, own, old, ask):
         "scale": (
             f"Pixels a unit of the {found.told}?",
             "" if found.whole else "1",
-            "unit=PIXELS, for example 0.00390625 (1/256)",
+            "unit=PIXELS, as 0.00390625 for 1/256",
         ),
     }
     for key, (question, guess, name) in questions.items():
