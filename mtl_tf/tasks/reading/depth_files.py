@@ -37,23 +37,27 @@ def read_codes(path: str, labels: DepthLabels, part: Part | None = None) -> np.n
 
 def read_metres(path: str, labels: DepthLabels, part: Part | None = None) -> np.ndarray:
     """The metres of a file of numbers, float32 (H, W), 0 = no label; arguments as of `read_codes`."""
-    metres = stored_numbers(path, labels)
-    return within_range(cut(metres, part and part.of(path, metres.shape)), labels)
+    return within_range(stored_numbers(path, labels, part), labels)
 
 
-def stored_numbers(path: str, labels: DepthLabels) -> np.ndarray:
-    """The metres (H, W) of a file of numbers, whether in range or not; 0 where the data set says that there is none."""
+def stored_numbers(path: str, labels: DepthLabels, part: Part | None = None) -> np.ndarray:
+    """The metres (H, W) of a file of numbers, in range or not; 0 or none above where nothing was measured.
+
+    Arguments as of `read_codes`.
+    """
     if labels.encoding == "npy":
         stored = arrays.read_numbers(path, "depth as numbers (H, W) in a .npy file", 1)[..., 0]
-        return _masked(stored, path, labels)
-    stored = _masked(maps.read_map(path, "depth", labels.key), path, labels)
+    else:
+        stored = maps.read_map(path, "depth", labels.key)
+    stored = _masked(cut(stored, part and part.of(path, stored.shape)), path, labels, part)
+    if labels.encoding == "npy":
+        return stored
     with np.errstate(over="ignore", invalid="ignore"):
-        metres = stored.astype(np.float64) * labels.scale
+        numbers = stored.astype(np.float64) * labels.scale
         if labels.encoding == "disparity":
-            metres = codecs.depth_of_disparity(
-                np.where(stored > 0, metres + labels.offset, 0.0), labels.baseline * labels.fx
-            )
-    return np.where(np.isin(stored, labels.invalid), 0.0, metres) if labels.invalid else metres
+            disparity = np.where(stored > 0, numbers + labels.offset, 0.0)
+            numbers = codecs.depth_of_disparity(disparity, labels.baseline * labels.fx)
+    return np.where(np.isin(stored, labels.invalid), 0.0, numbers) if labels.invalid else numbers
 
 
 def _masked(stored, path, labels, part=None):
