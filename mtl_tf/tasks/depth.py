@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 from typing import ClassVar
 
 import numpy as np
@@ -11,17 +10,11 @@ from mtl_tf import keys
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.storage import codecs
+from mtl_tf.tasks._depth_entries import CODES, SCALED, stored_entries
 from mtl_tf.tasks._labels import Labels
 from mtl_tf.tasks._maps import reduction_option
 from mtl_tf.tasks._regions import STEPS, Regions, whitened_steps
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
-
-# So many stored values have a meaning.
-CODES = {"inverse_uint8": 256, "uint8_scaled": 256, "uint16_scaled": 65536, "uint16_rotated": 65536}
-NUMBERS = ("npy", "numbers")  # of any type
-ENCODINGS = (*CODES, "disparity", *NUMBERS)
-SCALES = {"uint16_scaled": 0.001, "uint16_rotated": 0.001, "numbers": 1.0}  # metres a unit where nothing else is said
-SCALED = ("uint8_scaled", *SCALES)
 
 _BY_IMAGE = (
     Metric("si_log_rmse", "SI-logRMSE", higher=False, main=True),
@@ -298,8 +291,8 @@ class DepthLabels(Labels):
     """How depth is stored; where it says metres, its unit is meant.
 
     Attributes:
-        encoding: one of `ENCODINGS`. "uint16_rotated" are 16 bits of which the lowest three stand first, as SUN RGB-D
-            has them; "npy" are metres as numpy.save writes them, "numbers" a number a pixel in a file of any kind that
+        encoding: one of `_depth_entries.ENCODINGS`. "uint16_rotated" are 16 bits of which the lowest three stand
+            first, as SUN RGB-D has them; "npy" are metres as numpy.save writes them, "numbers" a number a pixel in a file of any kind that
             `storage.maps` reads. "disparity" (of a stereo pair, in any of these files) is turned into depth by the
             camera that is stated, else by the reader of a data set that has it.
         unit: what the numbers are, a key of `DEPTH_UNITS`.
@@ -355,22 +348,7 @@ class DepthLabels(Labels):
 
     @classmethod
     def parse(cls, entry) -> "DepthLabels":
-        found = {"encoding": entry.take("encoding", keys.one_of(*ENCODINGS))}
-        found["unit"] = entry.take("unit", keys.one_of(*DEPTH_UNITS), default="metres")
-        found |= _stereo(entry, found["encoding"])
-        # The steps of uint8_scaled are of no usual size.
-        pixels = 1.0 if found.get("baseline") else cls.scale
-        usual = {} if found["encoding"] == "uint8_scaled" else {"default": SCALES.get(found["encoding"], pixels)}
-        found["scale"] = entry.take("scale", keys.positive, **usual)
-        found["key"] = entry.take("key", keys.text, default="")
-        numbers = found["encoding"] == "numbers" or bool(found.get("baseline"))
-        if found["key"] and not numbers:
-            entry.fail("key", 'left out; it names an array in files of encoding "numbers"', found["key"])
-        found["invalid"] = entry.take("invalid", _numbers if numbers else _wholes, default=())
-        largest = math.inf if numbers else CODES.get(found["encoding"], 1) - 1
-        if any(code > largest for code in found["invalid"]):
-            entry.fail("invalid", f"a list of stored values, 0..{largest}", max(found["invalid"]))
-        found["mask"] = entry.take("mask", _end, default="")
+        found = stored_entries(entry) | {"unit": entry.take("unit", keys.one_of(*DEPTH_UNITS), default="metres")}
         found["minimum"], found["maximum"] = entry.take("minimum", keys.positive), entry.take("maximum", keys.positive)
         if found["minimum"] >= found["maximum"]:
             entry.fail("maximum", f"more than minimum ({found['minimum']})", found["maximum"])
@@ -509,37 +487,3 @@ class DepthLabels(Labels):
             name=name,
             **self.said(config, "reduction", "gradient_weight"),
         )
-
-
-def _stereo(entry, encoding):
-    """What turns disparity into depth, where it is stated."""
-    kinds = {"baseline": keys.positive, "fx": keys.positive, "offset": keys.number}
-    stated = [key for key in kinds if key in entry.content]
-    if stated and encoding != "disparity":
-        entry.fail(stated[0], 'left out; it is of encoding "disparity"', entry.content[stated[0]])
-    return entry.take_all(kinds, ("baseline", "fx") if stated else ())
-
-
-def _numbers(value):
-    """a list of different numbers (NaN and infinity need not be listed)"""
-    found = tuple(int(number) if number % 1 == 0 else number for number in keys.numbers(value))
-    if len(set(found)) != len(found):
-        raise ValueError
-    return found
-
-
-def _end(value):
-    """the end of the names of masks, as "_mask.npy" of NAME_mask.npy beside NAME.npy"""
-    from mtl_tf.storage import listing, maps
-
-    name, ending = os.path.splitext(keys.text(value))
-    if not name or "/" in value or ending not in (*listing.LABELS, *maps.ENDINGS):
-        raise ValueError
-    return value
-
-
-def _wholes(value):
-    """a list of different whole numbers, 0 or more"""
-    if not isinstance(value, list) or len(set(map(keys.whole, value))) != len(value):
-        raise ValueError
-    return tuple(value)

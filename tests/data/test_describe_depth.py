@@ -30,8 +30,11 @@ def test_what_only_its_user_knows_is_asked(tmp_path):
     assert described(far, "--unit=0.001")[0]["scale"] == 0.001
     both = write(tmp_path / "both", ".npz", [METRES], lambda path, depth: np.savez(path, z=depth, d=depth + 3))
     said = described(both, status=2)[1]
-    assert "0.npz: expected depth in one array, got z float32 (3, 3), d float32" in said and "name: --key=NAME" in said
-    assert described(both, "--key=z")[0]["key"] == "z"
+    assert (
+        "0.npz: expected depth in one array, got z float32 (3, 3), d float32" in said
+        and "name: --depth_key=NAME" in said
+    )
+    assert described(both, "--depth_key=z")[0]["key"] == "z"
     assert described(both, "--replace")[0]["key"] == "z"
     wrong = ("--replace", "--depth_encoding=uint16_scaled")
     assert "the files hold numbers; one of numbers" in described(both, *wrong, status=2)[1]

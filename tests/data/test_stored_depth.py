@@ -188,6 +188,7 @@ def test_a_camera_is_stated_whole(section, told):
 
 
 def test_disparity_without_a_camera_is_refused(tmp_path):
+    assert labels(encoding="disparity", invalid=[65535]).invalid == (65535,)  # of a download, whose reader has cameras
     root = write(tmp_path, ".png", [np.ones((3, 3), np.uint16)], save_png, encoding="disparity")
     assert "without depth.baseline (metres) and fx (pixels)" in run("check_dataset", root, status=2)
 

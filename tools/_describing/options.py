@@ -42,7 +42,7 @@ class Options(Section):
         "End of the names of masks beside depth, 0 where nothing was measured: _mask.npy; none = there are none; empty "
         "= as found.",
     )
-    key: str = option("", "Name of the array of depth in files of several, or of the channel of EXR pictures.")
+    depth_key: str = option("", "Name of the array of depth in files of several, or of the channel of EXR pictures.")
     unit: float = option(0.0, "Metres (of disparity pixels) a unit of stored depth; 0 = as found.", minimum=0.0)
     invalid: tuple[float, ...] = option(
         (), "Stored values of depth that mean no measurement, 0 always; empty = as found.", minimum=-1e38

@@ -145,5 +145,5 @@ def _read(path, key):
         return maps.read_map(path, "depth", key)
     except UsageError as error:
         if "state which" in str(error) or "floating-point channel" in str(error):
-            raise UsageError(f"{error}: --key=NAME") from None
+            raise UsageError(f"{error}: --depth_key=NAME") from None
         raise

@@ -114,7 +114,7 @@ def packed_files(features: dict, before: str = "") -> dict[str, files.InMemory]:
     }
     for name, file in found.items():
         task, _, end = name.partition("/beside/")
-        if end:
+        if end and task in found:
             found[task].others[end] = file
     return found
 

@@ -7,7 +7,8 @@ import numpy as np
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import arrays, codecs, files, maps, pixels
 from mtl_tf.storage.windows import Part, cut
-from mtl_tf.tasks.depth import CODES, DepthLabels
+from mtl_tf.tasks._depth_entries import CODES
+from mtl_tf.tasks.depth import DepthLabels
 
 
 def read(path: str, labels: DepthLabels, part: Part | None = None) -> np.ndarray:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from mtl_tf.storage.pixels import palette_of
-from mtl_tf.tasks.depth import CODES, DepthLabels
+from mtl_tf.tasks._depth_entries import CODES
+from mtl_tf.tasks.depth import DepthLabels
 from mtl_tf.tasks.reading import depth_files
 from mtl_tf.tasks.reading.class_files import FILE_NAME
 from mtl_tf.tasks.reading.suspect_classes import MANY_CLASSES, count_of
