@@ -292,9 +292,9 @@ class DepthLabels(Labels):
 
     Attributes:
         encoding: one of `_depth_entries.ENCODINGS`. "uint16_rotated" are 16 bits of which the lowest three stand
-            first, as SUN RGB-D has them; "npy" are metres as numpy.save writes them, "numbers" a number a pixel in a file of any kind that
-            `storage.maps` reads. "disparity" (of a stereo pair, in any of these files) is turned into depth by the
-            camera that is stated, else by the reader of a data set that has it.
+            first, as SUN RGB-D has them; "npy" are metres as numpy.save writes them, "numbers" a number a pixel in a
+            file of any kind that `storage.maps` reads. "disparity" (of a stereo pair, in any of these files) is turned
+            into depth by the camera that is stated, else by the reader of a data set that has it.
         unit: what the numbers are, a key of `DEPTH_UNITS`.
         scale: metres a unit of those `SCALED`; pixels a unit of disparity.
         key: name of the array in a file of several, or of the channel; "" = the only one, or Z.
