@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from mtl_tf import keys
-from mtl_tf.errors import UsageError
+from mtl_tf.errors import UsageError, did_you_mean
 from mtl_tf.options import Section
 from mtl_tf.tasks._class_options import ClassOptions
 from mtl_tf.tasks._labels import Labels
@@ -243,7 +243,9 @@ class ClassLabels(Labels):
                 kind = 'whole numbers "0" to "65535"' if encoding == "index" else 'colours such as "128,64,128"'
                 entry.fail("values", f'an object whose keys are {kind}, or "{OTHER}"', value)
             if name not in (*classes, IGNORE):
-                entry.fail("values", f'an object whose values are names of classes, or "{IGNORE}"', name)
+                known = f'an object whose values are names of classes ({some(classes)}), or "{IGNORE}"'
+                hint = did_you_mean(name, (*classes, IGNORE))
+                entry.fail("values", known, f'"{name}" for "{value}"{f" ({hint})" if hint else ""}')
         if values and IGNORE in classes:
             entry.fail("classes", f'names other than "{IGNORE}", which means no class in {entry.prefix}values', IGNORE)
         measured = {key: entry.take(key, _shares, default=None) for key in cls.measured}
@@ -383,7 +385,7 @@ def _shares(value):
 
 
 def _named(value):
-    """an object of texts, not empty, by name"""
+    """an object of stored values and names of classes, such as {"0": "ignore", "1": "road", "other": "ignore"}"""
     if not isinstance(value, dict) or not value:
         raise ValueError
     return tuple((keys.text(key), keys.text(entry)) for key, entry in value.items())

@@ -115,7 +115,7 @@ def by_number(path: str, codes: np.ndarray, table: np.ndarray, expected: Callabl
     wrong = labels == NO_CLASS
     if wrong.any():
         values = np.unique(codes[wrong]).tolist()
-        raise UsageError(f"{path}: label value {_some(values)} ({wrong.sum()} pixels){expected()}")
+        raise UsageError(f"{path}: label value {_some(values)} ({_places(wrong)}){expected()}")
     return labels
 
 
@@ -141,7 +141,7 @@ def counted(path: str, numbers: np.ndarray, first: int, how: ClassLabels) -> np.
     if wrong.any():
         values = [f"{value:g}" for value in np.unique(numbers[wrong]).tolist()]
         raise UsageError(
-            f"{path}: label value {_some(values)} ({wrong.sum()} pixels); expected whole numbers {first - 1}..{last}, "
+            f"{path}: label value {_some(values)} ({_places(wrong)}); expected whole numbers {first - 1}..{last}, "
             f"{first - 1} = no class"
         )
     return np.where(ids < first, how.ignore, ids - first).astype(np.int32)
@@ -173,8 +173,14 @@ def _by_colour(path, pixels, classes, other, expected):
     wrong = labels == NO_CLASS
     if wrong.any():
         colours = [f"{value >> 16},{value >> 8 & 255},{value & 255}" for value in np.unique(pixels[wrong]).tolist()]
-        raise UsageError(f"{path}: RGB colour {_some(colours)} ({wrong.sum()} pixels) is no class; expected {expected}")
+        raise UsageError(f"{path}: RGB colour {_some(colours)} ({_places(wrong)}) is no class; expected {expected}")
     return labels
+
+
+def _places(wrong):
+    """How many pixels a mask (H, W) has, and where the first is."""
+    row, column = divmod(int(wrong.argmax()), wrong.shape[1])
+    return f"{wrong.sum()} pixels, first at row {row}, column {column}"
 
 
 def _some(values, most=3):
