@@ -335,7 +335,7 @@ def test_colours_take_their_names_from_a_file(field, tmp_path):
 def test_a_colour_without_a_name_is_one_line(field, tmp_path, capsys):
     (tmp_path / "names.txt").write_text("car 0 0 142\n")
     status = run(field("colour"), "--noask", f"--classes={tmp_path}/names.txt")
-    assert "a name for each colour of the labels; 128,64,128 has none" in one_line_error(
+    assert "each colour of the labels; none is there for 128,64,128 (43556 pixels, first in " in one_line_error(
         status, capsys.readouterr().err
     )
 

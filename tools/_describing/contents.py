@@ -30,6 +30,7 @@ class Labels:
         values: the stored numbers, ascending; empty where classes are read by colour.
         colours: the colours in the order of their appearance; empty where classes are read by number.
         palette: stored number -> colour, of the first palette file.
+        where: colour -> how many pixels have it, and the first file of these, as text.
         why: why classes are read by colour; empty where that is plain.
     """
 
@@ -37,6 +38,7 @@ class Labels:
     values: tuple[int, ...] = ()
     colours: tuple[Colour, ...] = ()
     palette: dict[int, Colour] = dataclasses.field(default_factory=dict)
+    where: dict[Colour, str] = dataclasses.field(default_factory=dict)
     why: str = ""
 
 
@@ -52,9 +54,9 @@ def look_at_labels(paths: Sequence[str], encoding: str = "") -> Labels:
     """
     differ = "" if encoding else _palettes_differ(paths)
     if encoding == "colour" or differ or (not encoding and any(map(_has_colours, paths))):
-        colours = _colours(paths)
-        print(f"label colours in {len(paths)} files: {', '.join(map(text_of, colours))}")
-        return Labels("colour", colours=colours, why=differ)
+        where = _colours(paths)
+        print(f"label colours in {len(paths)} files: {', '.join(map(text_of, where))}")
+        return Labels("colour", colours=tuple(where), where=where, why=f"palettes differ ({differ})" if differ else "")
     total = np.zeros(65536, np.int64)
     for path in paths:
         codes = read_label_codes(path, "a class id per pixel: grey, palette or three equal channels")
@@ -100,16 +102,22 @@ def _palettes_differ(paths):
 
 
 def _colours(paths):
-    found: dict[int, None] = {}
+    """The colours in the order of their appearance, with how many pixels have them, and the first file of these."""
+    found: dict[int, tuple[int, str]] = {}
     for path in paths:
-        colours, first = np.unique(read_colour_codes(path), return_index=True)
-        found |= dict.fromkeys(colours[np.argsort(first)].tolist())
+        colours, first, counts = np.unique(read_colour_codes(path), return_index=True, return_counts=True)
+        for place in np.argsort(first).tolist():
+            before, where = found.get(colour := int(colours[place]), (0, path))
+            found[colour] = before + int(counts[place]), where
         if len(found) > MANY_CLASSES:
             raise UsageError(
                 f"{path}: {len(found)} colours up to this file; expected a colour for each class: is it a photograph, "
                 "or are edges smoothed, as JPEG and resizing do?"
             )
-    return tuple((number >> 16, number >> 8 & 255, number & 255) for number in found)
+    return {
+        (number >> 16, number >> 8 & 255, number & 255): f"{count} pixels, first in {path}"
+        for number, (count, path) in found.items()
+    }
 
 
 @dataclasses.dataclass(frozen=True)

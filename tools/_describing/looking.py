@@ -12,8 +12,8 @@ from mtl_tf.data.sets import known_as
 from mtl_tf.data.sets.folder import find_split, list_files, splits_in
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files, listing
+from mtl_tf.storage.class_lists import find_classes, read_classes
 
-NAMES_FILE = "labelmap.txt"  # as labelling programs write it
 ARRAYS = (".npy",)  # of labels that are more than a number a pixel
 ASKED = ("semseg", "depth")  # the tasks that questions are asked about
 
@@ -73,11 +73,26 @@ def look(config: Config, encoding: str = "") -> Found:
     found = {kind: [path for kinds in lists.values() for path in kinds[kind].values()] for kind in counts[splits[0]]}
     found |= others
     chosen = {kind: _some(paths) for kind, paths in found.items()}
-    labels = look_at_labels(chosen["semseg"], encoding) if chosen["semseg"] else None
+    names = find_classes(root)
+    labels = _look_at_labels(chosen["semseg"], encoding, names) if chosen["semseg"] else None
     depth = look_at_depth(chosen["depth"]) if chosen["depth"] else None
     complete = {kind for kind, paths in found.items() if len(chosen[kind]) == len(paths)}
-    names = files.join(root, NAMES_FILE)
-    return Found(counts, chosen, complete, labels, depth, names if files.is_file(names) else "")
+    return Found(counts, chosen, complete, labels, depth, names)
+
+
+def _look_at_labels(paths, encoding, names):
+    """What label files hold; those whose palettes have the colours of a list, in another order, by colour."""
+    found = look_at_labels(paths, encoding)
+    if encoding or not (found.palette and names):
+        return found
+    listed, used = (
+        [colour for _, colour in read_classes(names)],
+        {value: found.palette.get(value) for value in found.values},
+    )
+    if set(used.values()) <= set(listed) and any(listed[value : value + 1] != [used[value]] for value in used):
+        why = f"the colours of the palettes stand in another order in {names}"
+        return dataclasses.replace(look_at_labels(paths, "colour"), why=why)
+    return found
 
 
 def _demand_not_known(data):

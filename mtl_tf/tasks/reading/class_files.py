@@ -7,7 +7,8 @@ import numpy as np
 
 from mtl_tf.errors import UsageError
 from mtl_tf.storage.pixels import read_codes, read_colour_codes, read_label_codes
-from mtl_tf.tasks.classes import IGNORE, OTHER, ClassLabels
+from mtl_tf.tasks._class_entries import IGNORE, OTHER
+from mtl_tf.tasks.classes import ClassLabels
 
 FILE_NAME = "dataset.json"
 NO_CLASS = -1  # in a table of class ids: a value that does not occur in the data set
