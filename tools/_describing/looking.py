@@ -4,8 +4,10 @@ import contextlib
 import dataclasses
 
 from _describing.contents import DepthValues, Labels, look_at_depth, look_at_labels
+from _describing.naming import patterns_in
 from mtl_tf.config import Config, replace
 from mtl_tf.data import descriptors
+from mtl_tf.data.file_names import SAME
 from mtl_tf.data.plausibility import LOOK_AT
 from mtl_tf.data.samples import by_image, demand_partners, natural_order, without_image
 from mtl_tf.data.sets import known_as
@@ -29,6 +31,7 @@ class Found:
         labels: what label files hold; None where there are none.
         depth: what depth files hold; None where there are none.
         names: a file with names of classes that lies in the folder; "" where there is none.
+        file_names: "rgb" and kinds whose files are named by a pattern, with it.
     """
 
     counts: dict[str, dict[str, int]]
@@ -37,6 +40,7 @@ class Found:
     labels: Labels | None
     depth: DepthValues | None
     names: str
+    file_names: dict[str, str]
 
 
 def look(config: Config, encoding: str = "") -> Found:
@@ -59,8 +63,9 @@ def look(config: Config, encoding: str = "") -> Found:
         _demand_not_known(config.data)
         find_split(replace(config, data__name="folder").data, "train")  # says what is wrong and guesses what was meant
     lists, passed_over, others = {}, {}, {}
+    patterns = patterns_in(root, splits, ASKED)
     for split in splits:
-        lists[split], passed_over[split] = _list(files.join(root, split))
+        lists[split], passed_over[split] = _list(files.join(root, split), patterns)
         for name, paths in _others(files.join(root, split), lists[split]["rgb"]):
             others.setdefault(name, []).extend(paths)
     counts = {split: {kind: len(found) for kind, found in kinds.items()} for split, kinds in lists.items()}
@@ -77,7 +82,7 @@ def look(config: Config, encoding: str = "") -> Found:
     labels = _look_at_labels(chosen["semseg"], encoding, names) if chosen["semseg"] else None
     depth = look_at_depth(chosen["depth"]) if chosen["depth"] else None
     complete = {kind for kind, paths in found.items() if len(chosen[kind]) == len(paths)}
-    return Found(counts, chosen, complete, labels, depth, names)
+    return Found(counts, chosen, complete, labels, depth, names, patterns)
 
 
 def _look_at_labels(paths, encoding, names):
@@ -85,10 +90,8 @@ def _look_at_labels(paths, encoding, names):
     found = look_at_labels(paths, encoding)
     if encoding or not (found.palette and names):
         return found
-    listed, used = (
-        [colour for _, colour in read_classes(names)],
-        {value: found.palette.get(value) for value in found.values},
-    )
+    listed = [colour for _, colour in read_classes(names)]
+    used = {value: found.palette.get(value) for value in found.values}
     if set(used.values()) <= set(listed) and any(listed[value : value + 1] != [used[value]] for value in used):
         why = f"the colours of the palettes stand in another order in {names}"
         return dataclasses.replace(look_at_labels(paths, "colour"), why=why)
@@ -104,14 +107,14 @@ def _demand_not_known(data):
         )
 
 
-def _list(folder):
+def _list(folder, patterns):
     """Kind -> id -> file of a split, the labels those that belong to a picture, and what is passed over."""
-    images, passed_over = list_files(folder, "rgb")
+    images, passed_over = list_files(folder, "rgb", pattern=patterns.get("rgb", SAME))
     found = {"rgb": images}
     for kind in ASKED:
-        labels, passed = list_files(folder, kind)
+        labels, passed = list_files(folder, kind, pattern=patterns.get(kind, SAME))
         labels = by_image(labels, images)
-        demand_partners(images, labels)
+        demand_partners(images, labels, kind)
         found[kind] = {name: path for name, path in labels.items() if name in images}
         passed_over += [*passed, *without_image(labels, images)]
     return found, passed_over
