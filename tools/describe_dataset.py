@@ -41,7 +41,7 @@ def describe(parsed):
             answer.
     """
     root, own = parsed.config.data.root, parsed.own
-    found = look(parsed.config, own.semseg_encoding)
+    found = look(parsed.config, own.semseg_encoding, own.semseg_key)
     ask = Questions(own.ask)
     path = pathlib.Path(root) / descriptors.FILE_NAME
     old = None

@@ -10,6 +10,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import arrays, files
+from mtl_tf.storage.strange import whole
 from mtl_tf.storage.texts import read_bytes
 from mtl_tf.storage.windows import Choose, Part, Window, cut, inside
 
@@ -107,12 +108,14 @@ def read_exact_rgb(path: str, expected: str, part: Part | None = None) -> np.nda
     return _pixels(image, _window(path, image, part))
 
 
-def read_label_codes(path: str, expected: str) -> np.ndarray:
-    """The number of every pixel of a label file, uint8 or uint16 (H, W).
+def read_label_codes(path: str, expected: str, smallest: int = 0) -> np.ndarray:
+    """The number of every pixel of a label file, uint8, uint16 or int32 (H, W).
 
     Args:
-        path: of the file: grey of 1 to 16 bits, a palette picture (its indices), or three equal channels.
+        path: of the file: grey of 1 to 16 bits, a palette picture (its indices), three equal channels, or a TIFF of
+            whole numbers in 32 bits, floating-point ones too.
         expected: what it should hold, for the message.
+        smallest: the smallest number that may be.
     """
     image = _open_exact(path, expected)
     if image.mode in ("RGB", "RGBA", "LA"):
@@ -124,9 +127,11 @@ def read_label_codes(path: str, expected: str) -> np.ndarray:
         return codes // _STRETCHED.get(image.info.get("stored"), 1)
     if image.mode == "P":
         return codes
-    if not image.mode.startswith("I") or codes.min() < 0 or codes.max() > 65535:
+    if image.mode.startswith("I;16"):
+        return codes.astype(np.uint16)
+    if image.mode not in ("I", "F"):
         raise _wrong_mode(path, image, expected)
-    return codes.astype(np.uint16)
+    return whole(path, codes, expected, smallest)
 
 
 _STRETCHED = {"L;2": 85, "L;4": 17}  # by how much Pillow multiplies grey values of 2 and 4 bits

@@ -4,8 +4,10 @@ from mtl_tf import keys
 from mtl_tf.errors import UsageError, did_you_mean
 from mtl_tf.storage import files
 from mtl_tf.storage.class_lists import read_classes
+from mtl_tf.storage.strange import LARGEST
 
 ENCODINGS = ("index", "colour")
+SMALLEST = -128  # number that may be stored
 OTHER, IGNORE = "other", "ignore"  # in values: every other stored value; no class
 
 
@@ -25,7 +27,9 @@ def entries_of(entry: keys.Keys) -> dict:
     values |= dict(entry.take("values", _named, default=()))
     for value, name in values.items():
         if value != OTHER and not _is_stored(value, encoding):
-            kind = 'whole numbers "0" to "65535"' if encoding == "index" else 'colours such as "128,64,128"'
+            kind = (
+                f'whole numbers "{SMALLEST}" to "{LARGEST}"' if encoding == "index" else 'colours such as "128,64,128"'
+            )
             entry.fail("values", f'an object whose keys are {kind}, or "{OTHER}"', value)
         if name not in (*classes, IGNORE):
             known = f'an object whose values are names of classes ({some(classes)}), or "{IGNORE}"'
@@ -33,8 +37,8 @@ def entries_of(entry: keys.Keys) -> dict:
             entry.fail("values", known, f'"{name}" for "{value}"{f" ({hint})" if hint else ""}')
     if values and IGNORE in classes:
         entry.fail("classes", f'names other than "{IGNORE}", which means no class in {entry.prefix}values', IGNORE)
-    found = dict(classes=classes, palette=palette, ignore=ignore, encoding=encoding)
-    return found | {"values": tuple(values.items())}
+    found = dict(classes=classes, palette=palette, ignore=ignore, encoding=encoding, values=tuple(values.items()))
+    return found | {"key": entry.take("key", keys.text, default="")}
 
 
 def _classes(entry, encoding):
@@ -68,8 +72,13 @@ def some(names) -> str:
 def _is_stored(value, encoding):
     """Whether a key of `values` is a number, or a colour, as a label file may hold."""
     parts = value.split(",") if encoding == "colour" else [value]
-    most, count = (255, 3) if encoding == "colour" else (65535, 1)
-    return len(parts) == count and all(part in map(str, range(most + 1)) for part in parts)
+    numbers, count = (range(256), 3) if encoding == "colour" else (range(SMALLEST, LARGEST + 1), 1)
+    return len(parts) == count and all(_is_whole(part) and int(part) in numbers for part in parts)
+
+
+def _is_whole(text):
+    """Whether a text is a whole number as it is written: no zeros before it, no other digits."""
+    return len(text) < 8 and text.removeprefix("-").isdecimal() and str(int(text)) == text
 
 
 def shares(value):

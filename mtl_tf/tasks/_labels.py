@@ -168,6 +168,11 @@ class Labels:
         """Of the label files that are read, lower case."""
         return listing.LABELS
 
+    @property
+    def other_endings(self) -> tuple[str, ...]:
+        """Those that are read in a folder without any file of these."""
+        return ()
+
     def read(self, path: str, part: "Part | None" = None) -> np.ndarray:
         """A label file in one of the project's own encodings.
 

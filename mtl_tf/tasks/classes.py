@@ -185,6 +185,7 @@ class ClassLabels(Labels):
         values: pairs of a stored value and what it means, a class or `IGNORE`; "R,G,B" stands for a colour, `OTHER` for
             every value that is not listed. Empty = a number is its class or `ignore`. A stored number that is not
             listed is an error; a colour may also be one of `palette`.
+        key: the name of the array in a file that holds several; "" = the only one that is a map.
         frequency: share of each class in the pixels of the training split that have one; None = not measured yet.
         frequency_where_present: the pixels of each class over all pixels of the label maps that it occurs in.
     """
@@ -192,7 +193,7 @@ class ClassLabels(Labels):
     kind: ClassVar[str] = "classes"
     name: ClassVar[str] = "semseg"
     keys: ClassVar[tuple[str, ...]] = (
-        *("classes", "palette", "ignore", "encoding", "values"),
+        *("classes", "palette", "ignore", "encoding", "values", "key"),
         *("frequency", "frequency_where_present"),
     )
     example: ClassVar[str] = '{"classes": ["road", "car"], "palette": [[128, 64, 128], [0, 0, 142]], "ignore": 255}'
@@ -210,6 +211,7 @@ class ClassLabels(Labels):
     ignore: int = 255
     encoding: str = "index"
     values: tuple[tuple[str, str], ...] = ()
+    key: str = ""
     frequency: tuple[float, ...] | None = None
     frequency_where_present: tuple[float, ...] | None = None
 
@@ -239,6 +241,7 @@ class ClassLabels(Labels):
         }
         found |= {"encoding": self.encoding} if self.encoding != "index" else {}
         found |= {"values": dict(self.values)} if self.values else {}
+        found |= {"key": self.key} if self.key else {}
         return found | {key: list(shares) for key in self.measured if (shares := getattr(self, key))}
 
     def told(self, name: str) -> str:
@@ -256,7 +259,13 @@ class ClassLabels(Labels):
         """Names and colours of classes are none of it, where they do not say how ids are stored."""
         colours = self.palette if self.encoding == "colour" else ()
         named = self.classes if self.encoding == "colour" or self.values else ()
-        return self.encoding, self.values, named, colours, self.ignore
+        return self.encoding, self.values, self.key, named, colours, self.ignore
+
+    @property
+    def other_endings(self) -> tuple[str, ...]:
+        from mtl_tf.storage import arrays
+
+        return arrays.MAPS
 
     def read(self, path, part=None) -> np.ndarray:
         """Class ids, int32 (H, W)."""

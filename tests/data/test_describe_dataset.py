@@ -214,7 +214,7 @@ def test_what_cannot_be_described_is_one_line(tmp_path, monkeypatch, capsys):
         ([tmp_path], "did you mean --data.root="),
         ([good / "train"], f"did you mean --data.root={good}?"),
         ([bare], "has images but no labels; put class ids into train/semseg"),
-        ([colour, "--semseg_encoding=index"], "three equal channels, got a RGB picture"),
+        ([colour, "--semseg_encoding=index"], "in dataset.json), got a RGB picture"),
         ([photographs], "expected a colour for each class: is it a photograph"),
         ([noise], "values that change from pixel to pixel, as in a photograph"),
         ([tinted], "expected depth in an 8-bit or 16-bit grey picture, got a RGB picture"),

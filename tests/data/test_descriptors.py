@@ -148,7 +148,7 @@ def test_depth_without_statistics_cannot_be_trained(tmp_path):
             r'are names of classes \(road, car\), or "ignore"; it is "lorry" for "0": edit',
         ),
         ("semseg.values", {"7": "raod"}, 'it is "raod" for "7" .did you mean road..: edit the file'),
-        ("semseg.values", {"00": "road"}, 'whose keys are whole numbers "0" to "65535", or "other"; it is 00'),
+        ("semseg.values", {"00": "road"}, 'whose keys are whole numbers "-128" to "65535", or "other"; it is 00'),
         ("semseg.values", {"65536": "road"}, '"semseg.values"'),
         ("semseg.values", {"1,2,3": "road"}, '"semseg.values"'),
         ("semseg.ignor", 255, 'unknown key "semseg.ignor"; known here: classes, palette, ignore'),

@@ -21,7 +21,8 @@ def segmentation(found: Found, own: Options, old: ClassLabels, ask: Questions) -
     Raises:
         UsageError: an option or answer does not fit the files.
     """
-    found = ClassLabels(**(_by_colour if found.labels.encoding == "colour" else _by_number)(found, own, old, ask))
+    described = (_by_colour if found.labels.encoding == "colour" else _by_number)(found, own, old, ask)
+    found = ClassLabels(**described, key=found.labels.key)
     return old if found == old.unmeasured else found  # with its statistics, which are of the same classes
 
 
@@ -39,7 +40,7 @@ def _by_number(found, own, old, ask):
         if not is_spread(listed):  # each number up to the largest is a class, of which some may lack
             listed = tuple(range(int(0 in ignored), max(listed, default=0) + 1))
         # In a plain description a number is its class, and no class a number above.
-        plain = not is_spread(listed) and 0 < max(ignored, default=0) <= _NONE
+        plain = not is_spread(listed) and 0 < max(ignored, default=0) <= _NONE and min(ignored) > 0
         fitting = old.classes if len(old.classes) == len(listed) or (plain and len(old.classes) > len(listed)) else ()
     if unused := sorted(set(listed) - set(values)):
         print(f"  no pixel has {ranges(unused)}; each value from {listed[0]} to {listed[-1]} is a class with a name")
@@ -65,6 +66,10 @@ def _others(before, classes):
 
 def _without_class(values, own, old, ask):
     """The stored values that mean no class: one, or none where the largest is a class as well."""
+    if negative := tuple(value for value in values if value < 0):
+        ask.decided(f"negative label values, {ranges(negative)}, are taken for no class", asked=False)
+        values = tuple(value for value in values if value >= 0)
+        return (*negative, *(value for value in _without_class(values, own, old, ask) if value in values))
     parse = ignore_value(values)
     if own.ignore >= 0:
         return (parse(str(own.ignore)),)

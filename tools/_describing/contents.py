@@ -16,6 +16,8 @@ from mtl_tf.storage.pixels import (
     read_label_codes,
     read_uint16,
 )
+from mtl_tf.tasks import ClassLabels
+from mtl_tf.tasks.reading.class_files import stored_numbers
 from mtl_tf.tasks.reading.suspect_classes import MANY_CLASSES, is_rough
 
 Colour = tuple[int, int, int]
@@ -31,6 +33,7 @@ class Labels:
         colours: the colours in the order of their appearance; empty where classes are read by number.
         palette: stored number -> colour, of the first palette file.
         where: colour -> how many pixels have it, and the first file of these, as text.
+        key: the name of the array in files of several; "" = there is one.
         why: why classes are read by colour; empty where that is plain.
     """
 
@@ -39,15 +42,17 @@ class Labels:
     colours: tuple[Colour, ...] = ()
     palette: dict[int, Colour] = dataclasses.field(default_factory=dict)
     where: dict[Colour, str] = dataclasses.field(default_factory=dict)
+    key: str = ""
     why: str = ""
 
 
-def look_at_labels(paths: Sequence[str], encoding: str = "") -> Labels:
+def look_at_labels(paths: Sequence[str], encoding: str = "", key: str = "") -> Labels:
     """Looks at label files and says what they hold.
 
     Args:
         paths: of the files, at least one.
         encoding: how they are to be read; "" = by colour where files hold colours or palettes that differ.
+        key: the name of the array in files of several.
 
     Raises:
         UsageError: a file is no label map.
@@ -57,16 +62,16 @@ def look_at_labels(paths: Sequence[str], encoding: str = "") -> Labels:
         where = _colours(paths)
         print(f"label colours in {len(paths)} files: {', '.join(map(text_of, where))}")
         return Labels("colour", colours=tuple(where), where=where, why=f"palettes differ ({differ})" if differ else "")
-    total = np.zeros(65536, np.int64)
+    by_number, found = ClassLabels((), (), key=key), set()
     for path in paths:
-        codes = read_label_codes(path, "a class id per pixel: grey, palette or three equal channels")
+        codes = stored_numbers(path, by_number)
         if is_rough(codes):
             raise UsageError(
                 f"{path}: {len(np.unique(codes))} values that change from pixel to pixel, as in a photograph; expected "
                 "a class id per pixel"
             )
-        total += np.bincount(codes.ravel(), minlength=65536)
-    values = tuple(np.flatnonzero(total).tolist())
+        found.update(np.unique(codes).tolist())
+    values = tuple(sorted(found))
     if len(values) > 256:
         raise UsageError(
             f"{files.folder_of(paths[0])}: {len(values)} label values, {ranges(values)}; expected class ids, at most "

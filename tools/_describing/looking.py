@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 
 from _describing.contents import DepthValues, Labels, look_at_depth, look_at_labels
-from _describing.naming import patterns_in
+from _describing.naming import LISTED, described_key, patterns_in
 from mtl_tf.config import Config, replace
 from mtl_tf.data import descriptors
 from mtl_tf.data.file_names import SAME
@@ -43,12 +43,13 @@ class Found:
     file_names: dict[str, str]
 
 
-def look(config: Config, encoding: str = "") -> Found:
+def look(config: Config, encoding: str = "", key: str = "") -> Found:
     """Looks at the files of a folder in the project's layout.
 
     Args:
         config: its data.root.
         encoding: how label files are to be read; "" = as they look.
+        key: the name of the array in label files of several; "" = as it is described, or the only one.
 
     Raises:
         UsageError: it is none, or a file is of another kind.
@@ -79,15 +80,16 @@ def look(config: Config, encoding: str = "") -> Found:
     found |= others
     chosen = {kind: _some(paths) for kind, paths in found.items()}
     names = find_classes(root)
-    labels = _look_at_labels(chosen["semseg"], encoding, names) if chosen["semseg"] else None
+    key = key or described_key(root)
+    labels = _look_at_labels(chosen["semseg"], encoding, key, names) if chosen["semseg"] else None
     depth = look_at_depth(chosen["depth"]) if chosen["depth"] else None
     complete = {kind for kind, paths in found.items() if len(chosen[kind]) == len(paths)}
     return Found(counts, chosen, complete, labels, depth, names, patterns)
 
 
-def _look_at_labels(paths, encoding, names):
+def _look_at_labels(paths, encoding, key, names):
     """What label files hold; those whose palettes have the colours of a list, in another order, by colour."""
-    found = look_at_labels(paths, encoding)
+    found = dataclasses.replace(look_at_labels(paths, encoding, key), key=key)
     if encoding or not (found.palette and names):
         return found
     listed = [colour for _, colour in read_classes(names)]
@@ -112,7 +114,7 @@ def _list(folder, patterns):
     images, passed_over = list_files(folder, "rgb", pattern=patterns.get("rgb", SAME))
     found = {"rgb": images}
     for kind in ASKED:
-        labels, passed = list_files(folder, kind, pattern=patterns.get(kind, SAME))
+        labels, passed = list_files(folder, kind, LISTED.get(kind), pattern=patterns.get(kind, SAME))
         labels = by_image(labels, images)
         demand_partners(images, labels, kind)
         found[kind] = {name: path for name, path in labels.items() if name in images}

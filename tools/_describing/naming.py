@@ -8,6 +8,9 @@ from mtl_tf.data.samples import by_image
 from mtl_tf.data.sets.folder import list_files
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files
+from mtl_tf.tasks import ClassLabels
+
+LISTED = {"semseg": ClassLabels((), ())}  # kind -> the labels whose endings are looked for
 
 
 def patterns_in(root: str, splits: Sequence[str], kinds: Sequence[str]) -> dict[str, str]:
@@ -32,8 +35,15 @@ def patterns_in(root: str, splits: Sequence[str], kinds: Sequence[str]) -> dict[
     return found
 
 
+def described_key(root: str) -> str:
+    """The name of the array of class maps, as dataset.json has it."""
+    with contextlib.suppress(UsageError):
+        return getattr(descriptors.read(root).labels.get("semseg"), "key", "")
+    return ""
+
+
 def _names(root, splits, folder, patterns):
     """The ids of all splits."""
     pattern = patterns.get(folder, file_names.SAME)
-    listed = [list_files(files.join(root, split), folder, pattern=pattern)[0] for split in splits]
+    listed = [list_files(files.join(root, split), folder, LISTED.get(folder), pattern=pattern)[0] for split in splits]
     return {f"{split}/{name}": name for split, names in zip(splits, listed, strict=True) for name in names}

@@ -136,7 +136,11 @@ def list_files(
         UsageError: two files have one id, or a folder cannot be listed.
     """
     endings = listing.PICTURES if modality == "rgb" else labels.endings if labels else listing.LABELS
-    return files_below(files.join(folder, modality), (*endings, *more), pattern)
+    found = files_below(files.join(folder, modality), (*endings, *more), pattern)
+    if found[0] or not labels or not labels.other_endings:
+        return found
+    others = files_below(files.join(folder, modality), labels.other_endings, pattern)
+    return others if others[0] else found
 
 
 def files_below(
