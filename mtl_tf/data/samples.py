@@ -91,8 +91,14 @@ class FileSource(Source):
         return self.files[modality][name] if modality not in self.readers else None
 
     def sizes(self, index: int) -> dict[str, int]:
-        name = self.ids[index]
-        return {modality: files.size(there[name]) for modality, there in self.files.items() if name in there}
+        return {part: files.size(path) for part, path in self.all_files(self.ids[index]).items()}
+
+    def all_files(self, name: str) -> dict[str, str]:
+        """The files of a sample: "rgb", task names, and TASK/beside/END of those that are read with a label file."""
+        found = {modality: there[name] for modality, there in self.files.items() if name in there}
+        labels = {task: path for task, path in found.items() if task in self.tasks}
+        ends = {task: self.descriptor[task].beside for task in labels}
+        return found | {f"{t}/beside/{end}": files.beside(path, end) for t, path in labels.items() for end in ends[t]}
 
     def size(self, index: int) -> tuple[int, int] | None:
         return size_of(self.path(index))  # by its header

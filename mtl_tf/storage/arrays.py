@@ -71,9 +71,7 @@ def read_map(path: str, expected: str, key: str = "") -> np.ndarray:
     if len(maps) > 1:  # numbers in one row or column are beside the map, not the map
         maps = {name: array for name, array in maps.items() if min(array.shape) > 1} or maps
     if len(maps) > 1:
-        raise UsageError(
-            f'{path}: expected {expected} in one array, got {there}; state which by its name ("key" in dataset.json)'
-        )
+        raise UsageError(f"{path}: expected {expected} in one array, got {there}; state which by its name")
     if not maps:
         raise UsageError(f"{path}: expected {expected}, numbers (H, W), got {there}")
     return next(iter(maps.values()))

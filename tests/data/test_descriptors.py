@@ -155,7 +155,7 @@ def test_depth_without_statistics_cannot_be_trained(tmp_path):
         (
             "depth.encoding",
             "float",
-            '"depth.encoding" should be one of inverse_uint8, uint8_scaled, uint16_scaled, disparity, npy; it is',
+            '"depth.encoding" should be one of inverse_uint8, uint8_scaled, uint16_scaled, uint16_rotated, disp',
         ),
         ("depth.invalid", [65536], r'"depth.invalid" should be a list of stored values, 0\.\.65535; it is 65536'),
         ("depth.invalid", 65535, '"depth.invalid" should be a list of different whole numbers'),

@@ -116,7 +116,7 @@ def test_a_folder_is_described_checked_and_packed(tmp_path, ending, arrays, opti
 def test_several_arrays_are_one_line(tmp_path):
     root = write(tmp_path / "data", ".npz", depth=CLASSES / 4)
     done = in_this_process("describe_dataset", f"--data.root={root}", "--noask")
-    assert done.returncode == 2 and 'state which by its name ("key" in dataset.json)' in done.stderr
+    assert done.returncode == 2 and 'state which by its name: "key" in dataset.json' in done.stderr
 
 
 def test_negative_numbers_are_described_as_no_class(tmp_path):

@@ -20,7 +20,7 @@ def answers(
     name = own.name or ask("Name of the data set?", old.name, str, "name")
     parse, there = splits_of(found.counts), ",".join(found.counts)
     splits = parse(",".join(own.splits)) if own.splits else ask("Splits?", there, parse, "splits")
-    # Arrays are not looked at.
+    # What is not looked at stays.
     labels = {task: said for task, said in old.labels.items() if task not in ASKED or said.endings == ARRAYS}
     if found.labels:
         labels["semseg"] = segmentation(found, own, old.labels.get("semseg", ClassLabels((), ())), ask)

@@ -1,4 +1,4 @@
-"""What the label files of a data set hold: stored numbers or colours, and stored values of depth."""
+"""What the label files of a data set hold: stored numbers or colours."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,10 +11,8 @@ from mtl_tf.storage.pixels import (
     UNREADABLE,
     open_picture,
     palette_of,
-    read_codes,
     read_colour_codes,
     read_label_codes,
-    read_uint16,
 )
 from mtl_tf.tasks import ClassLabels
 from mtl_tf.tasks.reading.class_files import stored_numbers
@@ -123,51 +121,6 @@ def _colours(paths):
         (number >> 16, number >> 8 & 255, number & 255): f"{count} pixels, first in {path}"
         for number, (count, path) in found.items()
     }
-
-
-@dataclasses.dataclass(frozen=True)
-class DepthValues:
-    """What depth files hold.
-
-    Attributes:
-        bits: 8 or 16.
-        values: the stored values but 0, ascending.
-    """
-
-    bits: int
-    values: tuple[int, ...]
-
-    def limits(self, invalid: Sequence[int] = ()) -> tuple[int, int]:
-        """The smallest and the largest value that is a measurement."""
-        measured = [value for value in self.values if value not in invalid] or self.values
-        return measured[0], measured[-1]
-
-    def outlier(self) -> int:
-        """65535, where that stands far above the other values; else 0."""
-        far = len(self.values) > 1 and self.values[-1] == 65535 and self.values[-2] < 0.75 * 65535
-        return 65535 if far and self.bits == 16 else 0
-
-
-def look_at_depth(paths: Sequence[str]) -> DepthValues:
-    """Looks at depth files and says what they hold.
-
-    Raises:
-        UsageError: a file is no depth map, or all values are 0.
-    """
-    with files.open_file(paths[0]) as file, open_picture(file) as image:
-        bits = 16 if image.mode.startswith("I") else 8
-    total = np.zeros(65536, np.int64)
-    read = read_codes if bits == 8 else read_uint16
-    expected = "depth in an 8-bit or 16-bit grey picture"
-    for path in paths:
-        codes = read(path, expected)
-        expected = f"depth in {bits} bits, as in the other files"
-        total += np.bincount(codes.ravel(), minlength=65536)
-    values = tuple((np.flatnonzero(total[1:]) + 1).tolist())
-    if not values:
-        raise UsageError(f"{files.folder_of(paths[0])}: the values of {len(paths)} depth files are all 0, unknown")
-    print(f"depth in {len(paths)} files: {bits} bits, values {values[0]} to {values[-1]} (0 = unknown)")
-    return DepthValues(bits, values)
 
 
 def ranges(values: Sequence[int]) -> str:

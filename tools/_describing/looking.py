@@ -3,8 +3,9 @@
 import contextlib
 import dataclasses
 
-from _describing.contents import DepthValues, Labels, look_at_depth, look_at_labels
-from _describing.naming import LISTED, described_key, patterns_in
+from _describing.contents import Labels, look_at_labels
+from _describing.naming import LISTED, patterns_in
+from _describing.stored_depth import StoredDepth, look_at_depth, mask_end
 from mtl_tf.config import Config, replace
 from mtl_tf.data import descriptors
 from mtl_tf.data.file_names import SAME
@@ -13,7 +14,7 @@ from mtl_tf.data.samples import by_image, demand_partners, natural_order, withou
 from mtl_tf.data.sets import known_as
 from mtl_tf.data.sets.folder import find_split, list_files, splits_in
 from mtl_tf.errors import UsageError
-from mtl_tf.storage import files, listing
+from mtl_tf.storage import files, listing, maps
 from mtl_tf.storage.class_lists import find_classes, read_classes
 
 ARRAYS = (".npy",)  # of labels that are more than a number a pixel
@@ -38,18 +39,19 @@ class Found:
     paths: dict[str, list[str]]
     complete: set[str]
     labels: Labels | None
-    depth: DepthValues | None
+    depth: StoredDepth | None
     names: str
     file_names: dict[str, str]
 
 
-def look(config: Config, encoding: str = "", key: str = "") -> Found:
+def look(config: Config, encoding: str = "", key: str = "", semseg_key: str = "") -> Found:
     """Looks at the files of a folder in the project's layout.
 
     Args:
         config: its data.root.
         encoding: how label files are to be read; "" = as they look.
-        key: the name of the array in label files of several; "" = as it is described, or the only one.
+        key: name of the array of depth, where a file has several.
+        semseg_key: the same of class maps.
 
     Raises:
         UsageError: it is none, or a file is of another kind.
@@ -72,17 +74,19 @@ def look(config: Config, encoding: str = "", key: str = "") -> Found:
     counts = {split: {kind: len(found) for kind, found in kinds.items()} for split, kinds in lists.items()}
     if not any(of[kind] for of in counts.values() for kind in ASKED):
         _demand_not_known(config.data)
+    found = {kind: [path for kinds in lists.values() for path in kinds[kind].values()] for kind in counts[splits[0]]}
+    mask = mask_end(found["depth"], [passed.path for split in splits for passed in passed_over[split]])
     for split, of in counts.items():
+        if mask:
+            passed_over[split] = [passed for passed in passed_over[split] if not passed.path.endswith(mask)]
         print(f"{split}: {of['rgb']} images, {of['semseg']} semseg labels, {of['depth']} depth labels")
         if told := listing.told(passed_over[split]):
             print(f"{split}: {told}")
-    found = {kind: [path for kinds in lists.values() for path in kinds[kind].values()] for kind in counts[splits[0]]}
     found |= others
     chosen = {kind: _some(paths) for kind, paths in found.items()}
     names = find_classes(root)
-    key = key or described_key(root)
-    labels = _look_at_labels(chosen["semseg"], encoding, key, names) if chosen["semseg"] else None
-    depth = look_at_depth(chosen["depth"]) if chosen["depth"] else None
+    labels = _look_at_labels(chosen["semseg"], encoding, semseg_key, names) if chosen["semseg"] else None
+    depth = dataclasses.replace(look_at_depth(chosen["depth"], key), mask=mask) if chosen["depth"] else None
     complete = {kind for kind, paths in found.items() if len(chosen[kind]) == len(paths)}
     return Found(counts, chosen, complete, labels, depth, names, patterns)
 
@@ -116,6 +120,9 @@ def _list(folder, patterns):
     for kind in ASKED:
         labels, passed = list_files(folder, kind, LISTED.get(kind), pattern=patterns.get(kind, SAME))
         labels = by_image(labels, images)
+        if kind == "depth" and labels.keys().isdisjoint(images):
+            labels, passed = list_files(folder, kind, more=maps.ENDINGS, pattern=patterns.get(kind, SAME))
+            labels = by_image(labels, images)
         demand_partners(images, labels, kind)
         found[kind] = {name: path for name, path in labels.items() if name in images}
         passed_over += [*passed, *without_image(labels, images)]

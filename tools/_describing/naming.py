@@ -7,7 +7,7 @@ from mtl_tf.data import descriptors, file_names
 from mtl_tf.data.samples import by_image
 from mtl_tf.data.sets.folder import list_files
 from mtl_tf.errors import UsageError
-from mtl_tf.storage import files
+from mtl_tf.storage import files, maps
 from mtl_tf.tasks import ClassLabels
 
 LISTED = {"semseg": ClassLabels((), ())}  # kind -> the labels whose endings are looked for
@@ -35,15 +35,18 @@ def patterns_in(root: str, splits: Sequence[str], kinds: Sequence[str]) -> dict[
     return found
 
 
-def described_key(root: str) -> str:
-    """The name of the array of class maps, as dataset.json has it."""
+def described_key(root: str, task: str) -> str:
+    """The name of the array in the label files of a task, as dataset.json has it."""
     with contextlib.suppress(UsageError):
-        return getattr(descriptors.read(root).labels.get("semseg"), "key", "")
+        return getattr(descriptors.read(root).labels.get(task), "key", "")
     return ""
 
 
 def _names(root, splits, folder, patterns):
     """The ids of all splits."""
     pattern = patterns.get(folder, file_names.SAME)
-    listed = [list_files(files.join(root, split), folder, LISTED.get(folder), pattern=pattern)[0] for split in splits]
+    places = [files.join(root, split) for split in splits]
+    listed = [list_files(place, folder, LISTED.get(folder), pattern=pattern)[0] for place in places]
+    if folder == "depth" and not any(listed):
+        listed = [list_files(place, folder, more=maps.ENDINGS, pattern=pattern)[0] for place in places]
     return {f"{split}/{name}": name for split, names in zip(splits, listed, strict=True) for name in names}

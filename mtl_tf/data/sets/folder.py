@@ -11,7 +11,7 @@ from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files, listing
 from mtl_tf.storage.listing import PassedOver
-from mtl_tf.tasks import Labels, usual
+from mtl_tf.tasks import DepthLabels, Labels, usual
 
 _LAYOUT = "<root>/<split>/rgb/<id>.jpg, beside it semseg/<id>.png and depth/<id>.png"
 
@@ -136,11 +136,14 @@ def list_files(
         UsageError: two files have one id, or a folder cannot be listed.
     """
     endings = listing.PICTURES if modality == "rgb" else labels.endings if labels else listing.LABELS
-    found = files_below(files.join(folder, modality), (*endings, *more), pattern)
-    if found[0] or not labels or not labels.other_endings:
-        return found
-    others = files_below(files.join(folder, modality), labels.other_endings, pattern)
-    return others if others[0] else found
+    found, passed_over = files_below(files.join(folder, modality), (*endings, *more), pattern)
+    if not found and labels and labels.other_endings:
+        others = files_below(files.join(folder, modality), labels.other_endings, pattern)
+        found, passed_over = others if others[0] else (found, passed_over)
+    if beside := labels.beside if labels else ():  # read with the labels
+        found = {name: path for name, path in found.items() if not path.endswith(beside)}
+        passed_over = [passed for passed in passed_over if not passed.path.endswith(beside)]
+    return found, passed_over
 
 
 def files_below(
@@ -172,12 +175,14 @@ def _describe(data):
             f"--data.name={data.name} needs --data.root=FOLDER, the folder that holds {descriptors.FILE_NAME}"
         )
     descriptor = descriptors.read(data.root)
-    depth = descriptor.labels.get("depth")
-    if depth and depth.encoding == "disparity":
-        raise UsageError(
-            f"{data.root}/{descriptors.FILE_NAME}: depth.encoding disparity is not of the project's own layout; the "
-            f"file describes {descriptor.name}: read it with --data.name"
-        )
+    for name, labels in descriptor.labels.items():
+        if isinstance(labels, DepthLabels) and labels.encoding == "disparity" and not labels.baseline:
+            section = labels.section(name)
+            raise UsageError(
+                f"{data.root}/{descriptors.FILE_NAME}: {section}.encoding disparity is not of the project's own layout "
+                f"without {section}.baseline (metres) and fx (pixels); the file describes {descriptor.name}: state "
+                "them, or read it with --data.name"
+            )
     return descriptor
 
 

@@ -44,7 +44,16 @@ def stored_numbers(path: str, how: ClassLabels) -> np.ndarray:
     if how.encoding == "colour":
         raise UsageError(f'{path}: expected a colour per pixel, got an array; "encoding": "index" in {FILE_NAME}')
     expected = "a class id per pixel"
-    return whole(path, arrays.read_map(path, expected, how.key), expected, SMALLEST)
+    try:
+        numbers = arrays.read_map(path, expected, how.key)
+    except UsageError as error:
+        which = (
+            f': "key" in {FILE_NAME}, or describe_dataset.py --semseg_key=NAME'
+            if str(error).endswith("by its name")
+            else ""
+        )
+        raise UsageError(f"{error}{which}") from None
+    return whole(path, numbers, expected, SMALLEST)
 
 
 _EXPECTED_IDS = (
