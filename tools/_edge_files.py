@@ -9,6 +9,7 @@ import numpy as np
 
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import arrays, files, listing, pixels
+from mtl_tf.storage.strange import whole
 
 # How the truth is stored.
 LINES, CLASSES = "lines", "classes"
@@ -35,7 +36,8 @@ class Truth:
             UsageError: it cannot be read, or holds something else.
         """
         if path.lower().endswith(arrays.MAPS):
-            labels = _whole(path, arrays.read_map(path, "edges or class ids"))
+            expected = "edges or class ids"
+            labels = whole(path, arrays.read_map(path, expected), expected).astype(np.uint16)
         else:
             labels = pixels.read_label_codes(path, "edges or class ids in one channel")
         values = set(np.unique(labels).tolist())
@@ -122,12 +124,3 @@ def _size(path, reader):
     if size is None:
         raise UsageError(f"{path}: not a picture, or damaged; replace it")
     return size
-
-
-def _whole(path, numbers):
-    """Numbers (H, W) that are whole and 0..65535, as uint16."""
-    with np.errstate(invalid="ignore"):
-        codes = numbers.astype(np.uint16)
-    if not numbers.size or not (codes == numbers).all():
-        raise UsageError(f"{path}: expected edges or class ids, whole numbers 0..65535, got others; store it so")
-    return codes

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 
 from _describing.answers import answers
 from _describing.looking import ASKED, Found, look
+from _describing.naming import described_key
 from _describing.options import Options
 from _describing.others import fitting_others
 from _describing.questions import Questions, yes_or_no
@@ -41,7 +42,8 @@ def describe(parsed):
             answer.
     """
     root, own = parsed.config.data.root, parsed.own
-    found = look(parsed.config, own.semseg_encoding, own.depth_key or _present_key(root))
+    keys = own.depth_key or described_key(root, "depth"), own.semseg_key or described_key(root, "semseg")
+    found = look(parsed.config, own.semseg_encoding, *keys)
     ask = Questions(own.ask)
     path = pathlib.Path(root) / descriptors.FILE_NAME
     old = None
@@ -65,13 +67,6 @@ def describe(parsed):
     for text in undescribed(found, described):
         print(text)
     report(parsed.config, descriptors.read(root), found)
-
-
-def _present_key(root):
-    """The name of the array of depth that dataset.json states."""
-    with contextlib.suppress(UsageError):
-        return getattr(descriptors.read(root).labels.get("depth"), "key", "")
-    return ""
 
 
 def demand_labels(root: str, found: Found, old: Descriptor | None) -> None:

@@ -169,6 +169,11 @@ class Labels:
         return listing.LABELS
 
     @property
+    def other_endings(self) -> tuple[str, ...]:
+        """Those that are read in a folder without any file of these."""
+        return ()
+
+    @property
     def beside(self) -> tuple[str, ...]:
         """The ends of the names of files that are read with a label file, which they are called by: "_mask.npy"."""
         return ()

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from tests.data.test_stored_depth import METRES, read, run, save_png, write, write_masks
+from tests.data.test_stored_depth import METRES, passes, read, run, save_png, write, write_masks
 
 
 def described(root, *options, status=0):
@@ -90,3 +90,14 @@ def test_metres_in_numpy_files_stay_what_they_are(tmp_path):
     before = json.loads((root / "dataset.json").read_text())["depth"]
     assert described(root, "--replace")[0] == before
     assert described(root, "--replace", "--maximum=5")[0] == {"encoding": "npy", "minimum": 0.25, "maximum": 5.0}
+
+
+def test_names_and_masks_of_diode(tmp_path):
+    root = write_masks(write(tmp_path / "diode", ".npy", [METRES[..., None]] * 2))
+    for path in sorted((root / "train/depth").iterdir()):
+        path.rename(path.with_name(f"{path.stem[0]}_depth{path.name[1:]}"))
+    found, said = described(root)
+    assert found["mask"] == "_mask.npy" and "passed over" not in said
+    assert json.loads((root / "dataset.json").read_text())["file_names"] == {"depth": "*_depth"}
+    np.testing.assert_array_equal(read(root)[0], [[0.5, 0, 3.25], [0, 0, 0], [0, 0, 11]])
+    passes(root, tmp_path)

@@ -100,8 +100,13 @@ ROWS = [
     # Endings and names.
     *(right(name) for name in ("lab_tif", "lab_bmp", "val_tif", "rgb_mixed", "nested", "partly_nested", "names_nfd")),
     remarked(
-        "lab_suffix", r"none of its files belongs to an image: expected 000.png .* found .*000_mask.png", status=2
+        "lab_suffix",
+        r"none of its files belongs to an image: expected 000.png .* found .*000_mask.png; "
+        r'write "file_names": \{"semseg": "\*_mask"\} into dataset.json, which reads them so',
+        status=2,
     ),
+    right("lab_suffix", note="told", changes={"file_names": {"semseg": "*_mask"}}),
+    right("lab_suffix", note="described", described=True),
     # How depth is stored.
     *(
         right(f"depth_{kind}", BOTH, note="described", described=True)

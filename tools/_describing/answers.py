@@ -27,4 +27,5 @@ def answers(
     if found.depth:
         labels["depth"] = depth(found.depth, own, old.labels.get("depth"), ask)
     labels |= others(fitting, own, ask)
-    return dataclasses.replace(old, name=name, splits=splits, labels=labels)
+    named = {folder: pattern for folder, pattern in found.file_names.items() if folder in ("rgb", *labels)}
+    return dataclasses.replace(old, name=name, splits=splits, labels=labels, file_names=named)

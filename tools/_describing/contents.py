@@ -14,6 +14,8 @@ from mtl_tf.storage.pixels import (
     read_colour_codes,
     read_label_codes,
 )
+from mtl_tf.tasks import ClassLabels
+from mtl_tf.tasks.reading.class_files import stored_numbers
 from mtl_tf.tasks.reading.suspect_classes import MANY_CLASSES, is_rough
 
 Colour = tuple[int, int, int]
@@ -28,6 +30,8 @@ class Labels:
         values: the stored numbers, ascending; empty where classes are read by colour.
         colours: the colours in the order of their appearance; empty where classes are read by number.
         palette: stored number -> colour, of the first palette file.
+        where: colour -> how many pixels have it, and the first file of these, as text.
+        key: the name of the array in files of several; "" = there is one.
         why: why classes are read by colour; empty where that is plain.
     """
 
@@ -35,34 +39,37 @@ class Labels:
     values: tuple[int, ...] = ()
     colours: tuple[Colour, ...] = ()
     palette: dict[int, Colour] = dataclasses.field(default_factory=dict)
+    where: dict[Colour, str] = dataclasses.field(default_factory=dict)
+    key: str = ""
     why: str = ""
 
 
-def look_at_labels(paths: Sequence[str], encoding: str = "") -> Labels:
+def look_at_labels(paths: Sequence[str], encoding: str = "", key: str = "") -> Labels:
     """Looks at label files and says what they hold.
 
     Args:
         paths: of the files, at least one.
         encoding: how they are to be read; "" = by colour where files hold colours or palettes that differ.
+        key: the name of the array in files of several.
 
     Raises:
         UsageError: a file is no label map.
     """
     differ = "" if encoding else _palettes_differ(paths)
     if encoding == "colour" or differ or (not encoding and any(map(_has_colours, paths))):
-        colours = _colours(paths)
-        print(f"label colours in {len(paths)} files: {', '.join(map(text_of, colours))}")
-        return Labels("colour", colours=colours, why=differ)
-    total = np.zeros(65536, np.int64)
+        where = _colours(paths)
+        print(f"label colours in {len(paths)} files: {', '.join(map(text_of, where))}")
+        return Labels("colour", colours=tuple(where), where=where, why=f"palettes differ ({differ})" if differ else "")
+    by_number, found = ClassLabels((), (), key=key), set()
     for path in paths:
-        codes = read_label_codes(path, "a class id per pixel: grey, palette or three equal channels")
+        codes = stored_numbers(path, by_number)
         if is_rough(codes):
             raise UsageError(
                 f"{path}: {len(np.unique(codes))} values that change from pixel to pixel, as in a photograph; expected "
                 "a class id per pixel"
             )
-        total += np.bincount(codes.ravel(), minlength=65536)
-    values = tuple(np.flatnonzero(total).tolist())
+        found.update(np.unique(codes).tolist())
+    values = tuple(sorted(found))
     if len(values) > 256:
         raise UsageError(
             f"{files.folder_of(paths[0])}: {len(values)} label values, {ranges(values)}; expected class ids, at most "
@@ -98,16 +105,22 @@ def _palettes_differ(paths):
 
 
 def _colours(paths):
-    found: dict[int, None] = {}
+    """The colours in the order of their appearance, with how many pixels have them, and the first file of these."""
+    found: dict[int, tuple[int, str]] = {}
     for path in paths:
-        colours, first = np.unique(read_colour_codes(path), return_index=True)
-        found |= dict.fromkeys(colours[np.argsort(first)].tolist())
+        colours, first, counts = np.unique(read_colour_codes(path), return_index=True, return_counts=True)
+        for place in np.argsort(first).tolist():
+            before, where = found.get(colour := int(colours[place]), (0, path))
+            found[colour] = before + int(counts[place]), where
         if len(found) > MANY_CLASSES:
             raise UsageError(
                 f"{path}: {len(found)} colours up to this file; expected a colour for each class: is it a photograph, "
                 "or are edges smoothed, as JPEG and resizing do?"
             )
-    return tuple((number >> 16, number >> 8 & 255, number & 255) for number in found)
+    return {
+        (number >> 16, number >> 8 & 255, number & 255): f"{count} pixels, first in {path}"
+        for number, (count, path) in found.items()
+    }
 
 
 def ranges(values: Sequence[int]) -> str:

@@ -24,6 +24,7 @@ class Options(Section):
         "What means a class: the number of a pixel or its colour; empty = as found.",
         choices=("", "index", "colour"),
     )
+    semseg_key: str = option("", "The name of the array in label files (.npz, .mat) that hold several.")
     foreground: str = option(
         "", "In masks of two values, such as 0 and 255: what the larger means.", choices=("", "class", "ignore")
     )

@@ -80,10 +80,11 @@ def mask_end(labels: Iterable[str], others: Iterable[str]) -> str:
     """What the names of masks beside label files end in; "" where there are none.
 
     Args:
-        labels: the label files.
-        others: the files that are none.
+        labels: the label files, with or without masks.
+        others: those that may be masks.
     """
     stems = {os.path.splitext(path)[0] for path in labels}
+    stems = {stem for stem in stems if not stem.endswith(("mask", "valid"))}
     ends = collections.Counter(
         path[cut:] for path in others for cut in range(len(path)) if path[:cut] in stems and _MASK.search(path[cut:])
     )
