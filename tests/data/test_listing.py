@@ -47,12 +47,12 @@ def test_the_folder_is_part_of_the_id(field):
 
 
 @pytest.mark.parametrize(("name", "ending"), [("depth_npy", ".npy"), ("depth_exr", ".exr")])
-def test_depth_that_cannot_be_read_is_counted_and_named(field, name, ending):
+def test_depth_that_is_not_described_is_counted_and_named(field, name, ending):
     source = opened(field / name)
-    assert reasons_of(source) == {f"{ending} is not read": 8}
+    assert reasons_of(source) == {"dataset.json describes no depth": 8}
     told = listing.told_of(source, "train")
     example = field / name / "train/depth" / f"000{ending}"
-    assert told == f"train: 8 files passed over: {ending} is not read (8, for example {example})"
+    assert told == f"train: 8 files passed over: dataset.json describes no depth (8, for example {example})"
 
 
 def test_labels_without_a_picture(field, tmp_path):

@@ -9,7 +9,7 @@ from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.errors import UsageError
-from mtl_tf.storage import files, listing
+from mtl_tf.storage import files, listing, maps
 from mtl_tf.storage.listing import PassedOver
 from mtl_tf.tasks import DepthLabels, Labels, usual
 
@@ -29,10 +29,13 @@ def open_split(config: Config, split: str, descriptor: Descriptor) -> FileSource
     for modality in dict.fromkeys(("rgb", *descriptor.task_names, *usual())):
         labels, pattern = descriptor.labels.get(modality), descriptor.pattern(modality)
         found[modality], passed = list_files(folder, modality, labels, pattern=pattern)
-        passed_over += passed
         if modality not in ("rgb", *descriptor.task_names):
             reason = f"{descriptors.FILE_NAME} describes no {modality}"
-            passed_over += [PassedOver(path, reason) for path in found[modality].values()]
+            # What is read of labels that are described.
+            maybe = [each.path for each in passed if each.path.lower().endswith(maps.ENDINGS)]
+            passed = [each for each in passed if each.path not in maybe]
+            passed_over += [PassedOver(path, reason) for path in (*found[modality].values(), *maybe)]
+        passed_over += passed
     if not found["rgb"]:
         told = listing.told(passed_over)
         raise UsageError(
