@@ -306,11 +306,14 @@ BAD = {
     "not whole": (an_array(np.full((30, 44), 0.5)), "classes/1.npy: expected edges or class ids, whole numbers 0"),
     "negative": (an_array(np.full((30, 44), -1)), "classes/1.npy: expected edges or class ids, whole numbers 0"),
     "no number": (an_array(np.full((30, 44), np.nan)), "classes/1.npy: expected edges or class ids, whole numbers 0"),
-    "three numbers": (an_array(np.zeros((30, 44, 3))), "expected a number for every pixel, channels = 1, got float64"),
+    "three numbers": (
+        an_array(np.zeros((30, 44, 3))),
+        "expected edges or class ids, numbers (H, W), got float64 (30,",
+    ),
     "nothing": (an_array(np.zeros((0, 0))), "classes/1.npy: expected edges or class ids"),
-    "two matrices": (matrices(a=np.eye(3), b=np.eye(3)), "classes/1.mat: expected one matrix of edges or class ids"),
-    "no matrix": (matrices(a="text", b=7), "found none; store it alone, or as PNG"),
-    "a damaged array": (a_file("1.npy", b"\x93NUMPY\1\0none"), "1.npy: expected a number for every pixel, channels"),
+    "two matrices": (matrices(a=np.eye(3), b=np.eye(3)), "classes/1.mat: expected edges or class ids in one array"),
+    "no matrix": (matrices(a="text"), "expected edges or class ids, numbers (H, W), got no numbers"),
+    "a damaged array": (a_file("1.npy", b"\x93NUMPY\1\0none"), "1.npy: no arrays of NumPy (or damaged ones)"),
     "a damaged matrix": (a_file("1.mat", b"MATLAB 5.0".ljust(124) + b"\0\1IM123"), "1.mat: a damaged MATLAB file"),
     "no truth of one": (
         lambda data: (data / "classes/1.png").unlink(),

@@ -7,14 +7,14 @@ import pathlib
 import _tool  # noqa: F401 (which makes the package importable)
 import numpy as np
 
-from mtl_tf.data import matlab
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import arrays, files, listing, pixels
+from mtl_tf.storage.strange import whole
 
 # How the truth is stored.
 LINES, CLASSES = "lines", "classes"
 
-ENDINGS = (*listing.LABELS, ".npy", ".mat")  # of the truth
+ENDINGS = (*listing.LABELS, *arrays.MAPS)  # of the truth
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +35,9 @@ class Truth:
         Raises:
             UsageError: it cannot be read, or holds something else.
         """
-        ending = os.path.splitext(path)[1].lower()
-        if ending == ".npy":
-            labels = _whole(path, arrays.read_numbers(path, "a number for every pixel", 1)[..., 0])
-        elif ending == ".mat":
-            labels = _whole(path, _matrix(path))
+        if path.lower().endswith(arrays.MAPS):
+            expected = "edges or class ids"
+            labels = whole(path, arrays.read_map(path, expected), expected).astype(np.uint16)
         else:
             labels = pixels.read_label_codes(path, "edges or class ids in one channel")
         values = set(np.unique(labels).tolist())
@@ -126,22 +124,3 @@ def _size(path, reader):
     if size is None:
         raise UsageError(f"{path}: not a picture, or damaged; replace it")
     return size
-
-
-def _matrix(path):
-    """The numbers (H, W) of the one matrix in a MATLAB file."""
-    numbers = matlab.read_numbers(path)
-    found = {name: values for name, values in numbers.items() if values.ndim == 2 and min(values.shape) > 1}
-    if len(found) != 1:
-        there = f"{len(found)} ({', '.join(found)})" if found else "none"
-        raise UsageError(f"{path}: expected one matrix of edges or class ids, found {there}; store it alone, or as PNG")
-    return next(iter(found.values()))
-
-
-def _whole(path, numbers):
-    """Numbers (H, W) that are whole and 0..65535, as uint16."""
-    with np.errstate(invalid="ignore"):
-        codes = numbers.astype(np.uint16)
-    if not numbers.size or not (codes == numbers).all():
-        raise UsageError(f"{path}: expected edges or class ids, whole numbers 0..65535, got others; store it so")
-    return codes

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 
 from _describing.answers import answers
 from _describing.looking import ASKED, Found, look
+from _describing.naming import described_key
 from _describing.options import Options
 from _describing.others import fitting_others
 from _describing.questions import Questions, yes_or_no
@@ -41,7 +42,8 @@ def describe(parsed):
             answer.
     """
     root, own = parsed.config.data.root, parsed.own
-    found = look(parsed.config, own.semseg_encoding)
+    keys = own.depth_key or described_key(root, "depth"), own.semseg_key or described_key(root, "semseg")
+    found = look(parsed.config, own.semseg_encoding, *keys)
     ask = Questions(own.ask)
     path = pathlib.Path(root) / descriptors.FILE_NAME
     old = None

@@ -23,13 +23,13 @@ from PIL import Image
 
 from mtl_tf.config import Config, replace
 from mtl_tf.data import cityscapes_ids, descriptors
-from mtl_tf.data.exr import read_exr
 from mtl_tf.data.samples import natural_order
 from mtl_tf.data.sets import open_split
 from mtl_tf.data.sets.miniscapes import MINISCAPES
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.storage import codecs
+from mtl_tf.storage.exr import read_exr
 from mtl_tf.storage.pixels import read_rgb
 from mtl_tf.tasks.reading.instance_files import numbered, read_rgb24
 

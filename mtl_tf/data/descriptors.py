@@ -12,6 +12,7 @@ from mtl_tf import config as configuration
 from mtl_tf import keys
 from mtl_tf.atomic import leads_out, write_text
 from mtl_tf.balancing.configured import balance_of
+from mtl_tf.data import file_names
 from mtl_tf.errors import UsageError, did_you_mean
 from mtl_tf.parsing import parse_json
 from mtl_tf.selection import found_by
@@ -37,6 +38,7 @@ class Descriptor:
         crop_multiple: where data.image_size is unset, whole pictures are cropped from the top left to multiples of
             this many pixels; 0 = not at all.
         may_be_blank: tasks of whose label maps many have no labelled pixel by nature: that is no fault.
+        file_names: "rgb" or task name -> the pattern of its files' names (`data.file_names`), where it is not "*".
     """
 
     name: str
@@ -46,6 +48,7 @@ class Descriptor:
     splits: tuple[str, ...] = ()
     crop_multiple: int = 0
     may_be_blank: tuple[str, ...] = ()
+    file_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         first = [name for name in usual() if name in self.labels]
@@ -79,6 +82,10 @@ class Descriptor:
         """Task name -> value of a pixel without a label."""
         return blanks_of(self.labels)
 
+    def pattern(self, folder: str) -> str:
+        """Of the names of pictures ("rgb") or of the label files of a task."""
+        return self.file_names.get(folder, file_names.SAME)
+
     def with_labels(self, **labels: Labels) -> "Descriptor":
         """The same with other labels of some tasks."""
         return dataclasses.replace(self, labels={**self.labels, **labels})
@@ -87,9 +94,9 @@ class Descriptor:
         """The same with the labels of some tasks only, and what is derived from them."""
         kept = {name: labels for name, labels in self.labels.items() if name in tasks or labels.source in tasks}
         labels = {name: labels.among(tuple(kept)) for name, labels in kept.items()}
-        return dataclasses.replace(
-            self, labels=labels, may_be_blank=tuple(name for name in self.may_be_blank if name in kept)
-        )
+        may_be_blank = tuple(name for name in self.may_be_blank if name in kept)
+        named = {name: pattern for name, pattern in self.file_names.items() if name in ("rgb", *kept)}
+        return dataclasses.replace(self, labels=labels, may_be_blank=may_be_blank, file_names=named)
 
     def says_the_same(self, other: "Descriptor", tasks: Sequence[str]) -> bool:
         """Whether another descriptor is the same, as far as these tasks are concerned; none = all that one has.
@@ -99,7 +106,7 @@ class Descriptor:
         names = tuple(tasks) or tuple({**self.labels, **other.labels})
         names += tuple(self[name].source for name in names if name in self and self[name].source)
         same = all(name in self and name in other and _agree(self[name], other[name]) for name in names)
-        rest = dict(labels={}, may_be_blank=())
+        rest = dict(labels={}, may_be_blank=(), file_names={})
         return same and dataclasses.replace(self, **rest) == dataclasses.replace(other, **rest)
 
     def told(self) -> list[str]:
@@ -187,6 +194,8 @@ def write_file(path: str | os.PathLike, descriptor: Descriptor) -> pathlib.Path:
         content["crop_multiple"] = descriptor.crop_multiple
     if descriptor.may_be_blank:
         content["may_be_blank"] = list(descriptor.may_be_blank)
+    if descriptor.file_names:
+        content["file_names"] = dict(descriptor.file_names)
     for name, labels in descriptor.labels.items():
         if labels.section(name) == name:
             content[name] = labels.content()
@@ -234,13 +243,14 @@ def read_file(path: str) -> Descriptor:
         ) from None
     except ValueError as error:
         raise UsageError(f"{path} {error}; correct it, or write the file anew with tools/describe_dataset.py") from None
-    known = ("name", "splits", "crop_multiple", "may_be_blank", "tasks", *usual(), "rgb")
+    known = ("name", "splits", "crop_multiple", "may_be_blank", "file_names", "tasks", *usual(), "rgb")
     top = keys.Keys(path, content, known, examples=_EXAMPLES)
     found = dict(
         name=top.take("name", keys.text, default=files.name_of(os.path.dirname(os.path.abspath(path)))),
         splits=top.take("splits", _folders, default=()),
         crop_multiple=top.take("crop_multiple", keys.whole, default=0),
         may_be_blank=top.take("may_be_blank", keys.names, default=()),
+        file_names=top.take("file_names", file_names.patterns, default={}),
     )
     sections = [kind for kind in KINDS.values() if kind.usual and kind.name in content]
     labels = {kind.name: kind.parse(top.below(kind.name, kind.keys)) for kind in sections}
@@ -258,6 +268,9 @@ def read_file(path: str) -> Descriptor:
     if not set(labels).issuperset(found["may_be_blank"]):
         known = f"a list of tasks that are described here ({', '.join(labels)})"
         top.fail("may_be_blank", known, list(found["may_be_blank"]))
+    if strange := [name for name in found["file_names"] if name not in ("rgb", *labels)]:
+        known = f"an object of patterns by folder, of rgb or tasks that are described here ({', '.join(labels)})"
+        top.fail("file_names", known, f"of {strange[0]}")
     return Descriptor(labels=labels, **found)
 
 

@@ -163,16 +163,13 @@ def file_features(source, root: str, index: int) -> dict:
     Raises:
         UsageError: a file cannot be read, or lies elsewhere.
     """
-    name, features = source.ids[index], {}
-    for modality, present in source.files.items():
-        if name not in present:
-            continue
-        path = present[name]
+    features = {}
+    for part, path in source.all_files(source.ids[index]).items():
         below = path.removeprefix(root.rstrip("/") + "/")
         if below == path:
             raise UsageError(f"{path}: not in the folder {root} of the data set")
-        features[modality] = read_bytes(path)
-        features[f"{modality}/path"] = files.as_bytes(below)
+        features[part] = read_bytes(path)
+        features[f"{part}/path"] = files.as_bytes(below)
     height, width = size_of(files.InMemory(source.path(index), features["rgb"])) or (0, 0)
     return features | {"height": height, "width": width}
 
@@ -276,8 +273,7 @@ def verify_split(split: shards.Split, same: Callable[[int], bool] | None = None)
 def same_files(source, split: shards.Split, index: int) -> bool:
     """Whether a record has the files of a sample, byte for byte."""
     found = packed_files(split.features(index))
-    name = source.ids[index]
-    paths = {modality: present[name] for modality, present in source.files.items() if name in present}
+    paths = source.all_files(source.ids[index])
     return paths.keys() == found.keys() and all(files.read(paths[key]) == found[key].content for key in paths)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from mtl_tf.data import file_names
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.source import Source, watch_nothing
 from mtl_tf.errors import UsageError
@@ -67,7 +68,7 @@ class FileSource(Source):
             labels = self.files[task]
             self.labelled[task] = sum(name in labels for name in self.ids)
             self.passed_over += without_image(labels, images)
-            demand_partners(images, labels, where and where[task])
+            demand_partners(images, labels, task, where and where[task])
 
     def path(self, index: int) -> str:
         return self.files["rgb"][self.ids[index]]
@@ -90,8 +91,14 @@ class FileSource(Source):
         return self.files[modality][name] if modality not in self.readers else None
 
     def sizes(self, index: int) -> dict[str, int]:
-        name = self.ids[index]
-        return {modality: files.size(there[name]) for modality, there in self.files.items() if name in there}
+        return {part: files.size(path) for part, path in self.all_files(self.ids[index]).items()}
+
+    def all_files(self, name: str) -> dict[str, str]:
+        """The files of a sample: "rgb", task names, and TASK/beside/END of those that are read with a label file."""
+        found = {modality: there[name] for modality, there in self.files.items() if name in there}
+        labels = {task: path for task, path in found.items() if task in self.tasks}
+        ends = {task: self.descriptor[task].beside for task in labels}
+        return found | {f"{t}/beside/{end}": files.beside(path, end) for t, path in labels.items() for end in ends[t]}
 
     def size(self, index: int) -> tuple[int, int] | None:
         return size_of(self.path(index))  # by its header
@@ -211,14 +218,22 @@ def without_image(labels: Mapping[str, str], images: Mapping[str, str]) -> list[
     return [PassedOver(path, NO_IMAGE) for name, path in labels.items() if name not in images]
 
 
-def demand_partners(images: Mapping[str, str], labels: Mapping[str, str], where: str | None = None) -> None:
-    """Raises a UsageError if none of the labels belongs to a picture; both are id -> file, `where` what to do then."""
+def demand_partners(images: Mapping[str, str], labels: Mapping[str, str], task: str, where: str | None = None) -> None:
+    """Raises a UsageError if none of the labels of a task belongs to a picture.
+
+    Args:
+        images, labels: id -> file.
+        task: its name.
+        where: what to do then; None = rename them, or say how they are called.
+    """
     if not labels or not images or not images.keys().isdisjoint(labels):
         return
     name, path = min(images.items(), key=lambda image: natural_order(image[0]))
     label = next(iter(labels.values()))
     image = name + os.path.splitext(path)[1]
-    told = f"expected {name}.png for rgb/{image}, found for example {files.name_of(label)}; rename them"
+    entry = file_names.told(task, images, labels)
+    told = f"expected {name}.png for rgb/{image}, found for example {files.name_of(label)}; "
+    told += f"write {entry} into dataset.json, which reads them so" if entry else "rename them"
     if where:
         told = f"the first image is {image}, a label {files.name_of(label)}; {where} again, whole"
     raise UsageError(f"{files.folder_of(label)}: none of its files belongs to an image: {told}")

@@ -6,26 +6,13 @@ import numpy as np
 
 from mtl_tf.errors import UsageError
 from mtl_tf.parsing import parse_json
+from mtl_tf.storage import codecs
 from mtl_tf.storage.pixels import read_uint16
 from mtl_tf.storage.texts import read_text
 from mtl_tf.surfaces import Intrinsics
 from mtl_tf.tasks.reading.depth_files import within_range
 
 CITYSCAPES_SIZE = (1024, 2048)  # height and width of its pictures, pixels
-
-
-def metres(disparity: np.ndarray, baseline_times_focal: float) -> np.ndarray:
-    """Depth along the optical axis.
-
-    Args:
-        disparity: pixels, any shape; 0 and less = invalid.
-        baseline_times_focal: distance of the cameras, metres, times focal length, pixels.
-
-    Returns:
-        float32 metres, the same shape; 0 = invalid.
-    """
-    valid = disparity > 0
-    return np.where(valid, baseline_times_focal / np.where(valid, disparity, 1.0), 0.0).astype(np.float32)
 
 
 def read_codes(path: str) -> np.ndarray:
@@ -54,7 +41,7 @@ def depth_reader(
     def read(path, labels):
         if camera_of[path] is None:
             raise UsageError(f"{path}: its camera file, by which it becomes metres, is missing; unpack {archive} again")
-        return within_range(metres(decode(read_codes(path)), read_camera(camera_of[path])), labels)
+        return within_range(codecs.depth_of_disparity(decode(read_codes(path)), read_camera(camera_of[path])), labels)
 
     return read
 

@@ -59,6 +59,26 @@ def decode_uint16_scaled(codes, scale=0.001):
     return (np.asarray(codes, np.float64) * scale).astype(np.float32)
 
 
+def rotated(codes):
+    """What 16-bit values d of SUN RGB-D mean, millimetres: (d >> 3) | (d << 13), uint16 (Song et al., CVPR 2015)."""
+    codes = np.asarray(codes, np.uint16)
+    return (codes >> 3) | (codes << 13)
+
+
+def depth_of_disparity(disparity, baseline_times_focal):
+    """Depth along the optical axis of a rectified pair: z = baseline * focal / disparity.
+
+    Args:
+        disparity: pixels, any shape; 0 and less = invalid.
+        baseline_times_focal: distance of the cameras, metres, times focal length, pixels.
+
+    Returns:
+        float32 metres, the same shape; 0 = invalid.
+    """
+    valid = disparity > 0
+    return np.where(valid, baseline_times_focal / np.where(valid, disparity, 1.0), 0.0).astype(np.float32)
+
+
 # === Directions ===
 
 # Components of a unit vector in the axes of the camera in memory (x right, y down, z forward): which, and its sign.

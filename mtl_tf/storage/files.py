@@ -80,14 +80,26 @@ class _Nothing:
 
 
 class InMemory(str):
-    """A path, for messages, that carries the bytes of its file: what opens it reads them."""
+    """A path, for messages, that carries the bytes of its file: what opens it reads them.
+
+    Attributes:
+        content: of the file.
+        others: the files that `beside` finds, by the ends of their names.
+    """
 
     content: bytes
+    others: dict[str, "InMemory"]
 
     def __new__(cls, path: str, content: bytes):
         made = super().__new__(cls, path)
-        made.content = content
+        made.content, made.others = content, {}
         return made
+
+
+def beside(path: str, end: str) -> str:
+    """The path of the file that is called as another, but has this end of its name instead of the ending."""
+    other = os.path.splitext(path)[0] + end
+    return path.others.get(end, other) if isinstance(path, InMemory) else other
 
 
 def open_file(path: str) -> BinaryIO:

@@ -10,6 +10,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import arrays, files
+from mtl_tf.storage.strange import whole
 from mtl_tf.storage.texts import read_bytes
 from mtl_tf.storage.windows import Choose, Part, Window, cut, inside
 
@@ -79,6 +80,17 @@ def read_int32(path: str, expected: str) -> np.ndarray:
     return np.asarray(image)
 
 
+def read_numbers(path: str, expected: str) -> np.ndarray:
+    """The numbers of a grey picture (H, W), of the type in which they are stored: 8 or 16 bits, or of TIFF and PFM 32.
+
+    Of PFM rows come from the top, and the size of its scale is not looked at, as everywhere.
+    """
+    image = _open_exact(path, expected)
+    if image.mode not in ("L", "I;16", "I;16B", "I", "F") or (image.mode == "L" and image.info["stored"] != "L"):
+        raise _wrong_mode(path, image, expected)
+    return np.asarray(image)
+
+
 def read_exact_rgb(path: str, expected: str, part: Part | None = None) -> np.ndarray:
     """The values of an 8-bit RGB picture, uint8 (H, W, 3), none of which a compression has changed.
 
@@ -88,8 +100,7 @@ def read_exact_rgb(path: str, expected: str, part: Part | None = None) -> np.nda
         part: of its picture that is wanted, 0 outside; None = all.
     """
     image = _open_exact(path, expected)
-    # Of 16 bits a channel Pillow silently keeps 8.
-    if image.mode not in ("RGB", "RGBA") or ";16" in image.info["stored"]:
+    if image.mode not in ("RGB", "RGBA") or _is_cut(image):
         raise _wrong_mode(path, image, expected)
     if image.mode == "RGBA":
         _demand_opaque(path, image)
@@ -97,12 +108,14 @@ def read_exact_rgb(path: str, expected: str, part: Part | None = None) -> np.nda
     return _pixels(image, _window(path, image, part))
 
 
-def read_label_codes(path: str, expected: str) -> np.ndarray:
-    """The number of every pixel of a label file, uint8 or uint16 (H, W).
+def read_label_codes(path: str, expected: str, smallest: int = 0) -> np.ndarray:
+    """The number of every pixel of a label file, uint8, uint16 or int32 (H, W).
 
     Args:
-        path: of the file: grey of 1 to 16 bits, a palette picture (its indices), or three equal channels.
+        path: of the file: grey of 1 to 16 bits, a palette picture (its indices), three equal channels, or a TIFF of
+            whole numbers in 32 bits, floating-point ones too.
         expected: what it should hold, for the message.
+        smallest: the smallest number that may be.
     """
     image = _open_exact(path, expected)
     if image.mode in ("RGB", "RGBA", "LA"):
@@ -114,9 +127,11 @@ def read_label_codes(path: str, expected: str) -> np.ndarray:
         return codes // _STRETCHED.get(image.info.get("stored"), 1)
     if image.mode == "P":
         return codes
-    if not image.mode.startswith("I") or codes.min() < 0 or codes.max() > 65535:
+    if image.mode.startswith("I;16"):
+        return codes.astype(np.uint16)
+    if image.mode not in ("I", "F"):
         raise _wrong_mode(path, image, expected)
-    return codes.astype(np.uint16)
+    return whole(path, codes, expected, smallest)
 
 
 _STRETCHED = {"L;2": 85, "L;4": 17}  # by how much Pillow multiplies grey values of 2 and 4 bits
@@ -126,9 +141,9 @@ def read_colour_codes(path: str) -> np.ndarray:
     """The colour of every pixel of a label file as one number, red << 16 | green << 8 | blue: int32 (H, W)."""
     expected = "a colour per pixel: an 8-bit RGB or palette picture"
     image = _open_exact(path, expected)
-    if image.mode not in ("RGB", "L", "P", "RGBA", "1"):
+    if image.mode not in ("RGB", "L", "P", "RGBA", "LA", "1") or _is_cut(image):
         raise _wrong_mode(path, image, expected)
-    if image.mode == "RGBA":
+    if image.mode in ("RGBA", "LA"):
         _demand_opaque(path, image)
     rgb = np.asarray(image if image.mode == "RGB" else image.convert("RGB")).astype(np.int32)
     return rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
@@ -147,12 +162,19 @@ def _open_exact(path, expected):
 
 def _one_channel(path, image, expected):
     """The grey picture that three equal channels hold."""
+    if _is_cut(image):
+        raise _wrong_mode(path, image, expected)
     if image.mode in ("RGBA", "LA"):
         _demand_opaque(path, image)
     first, *others = image.split()[: len(image.mode.rstrip("A"))]
     if any(first.tobytes() != other.tobytes() for other in others):
         raise _wrong_mode(path, image, expected)
     return first
+
+
+def _is_cut(image):
+    """Whether Pillow has kept 8 of the 16 bits of each channel, as it does without a word."""
+    return image.mode.startswith("RGB") and ";16" in image.info["stored"]
 
 
 def _demand_opaque(path, image):
@@ -255,6 +277,6 @@ def _wrong_mode(path, image, expected):
     kind = "16-bit grey" if image.mode.startswith("I;16") else kinds.get(image.mode, f"mode {image.mode}")
     if image.mode == "L" and image.info["stored"] != "L":
         kind = f"grey of less than 8 bits ({image.info['stored']})"
-    if image.mode.startswith("RGB") and ";16" in image.info["stored"]:
+    if _is_cut(image):
         kind = f"16-bit {kind}"
     return UsageError(f"{path}: expected {expected}, got a {kind} picture")

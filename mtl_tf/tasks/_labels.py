@@ -168,6 +168,16 @@ class Labels:
         """Of the label files that are read, lower case."""
         return listing.LABELS
 
+    @property
+    def other_endings(self) -> tuple[str, ...]:
+        """Those that are read in a folder without any file of these."""
+        return ()
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The ends of the names of files that are read with a label file, which they are called by: "_mask.npy"."""
+        return ()
+
     def read(self, path: str, part: "Part | None" = None) -> np.ndarray:
         """A label file in one of the project's own encodings.
 

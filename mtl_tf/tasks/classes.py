@@ -5,16 +5,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from mtl_tf import keys
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section
+from mtl_tf.tasks._class_entries import IGNORE, entries_of, shares, some
 from mtl_tf.tasks._class_options import ClassOptions
 from mtl_tf.tasks._labels import Labels
 from mtl_tf.tasks._regions import Regions
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
-
-ENCODINGS = ("index", "colour")
-OTHER, IGNORE = "other", "ignore"  # in values: every other stored value; no class
 
 UNLABELLED = 255  # in the maps of the report page
 
@@ -184,10 +181,11 @@ class ClassLabels(Labels):
         classes: names in the order of their ids.
         palette: their colours, RGB 0..255.
         ignore: the label value of pixels without a class.
-        encoding: what a label file holds, one of `ENCODINGS`: a number a pixel, or a colour of `palette`.
+        encoding: what a label file holds, index = a number a pixel, colour = one of `palette`.
         values: pairs of a stored value and what it means, a class or `IGNORE`; "R,G,B" stands for a colour, `OTHER` for
             every value that is not listed. Empty = a number is its class or `ignore`. A stored number that is not
             listed is an error; a colour may also be one of `palette`.
+        key: the name of the array in a file that holds several; "" = the only one that is a map.
         frequency: share of each class in the pixels of the training split that have one; None = not measured yet.
         frequency_where_present: the pixels of each class over all pixels of the label maps that it occurs in.
     """
@@ -195,7 +193,7 @@ class ClassLabels(Labels):
     kind: ClassVar[str] = "classes"
     name: ClassVar[str] = "semseg"
     keys: ClassVar[tuple[str, ...]] = (
-        *("classes", "palette", "ignore", "encoding", "values"),
+        *("classes", "palette", "ignore", "encoding", "values", "key"),
         *("frequency", "frequency_where_present"),
     )
     example: ClassVar[str] = '{"classes": ["road", "car"], "palette": [[128, 64, 128], [0, 0, 142]], "ignore": 255}'
@@ -213,6 +211,7 @@ class ClassLabels(Labels):
     ignore: int = 255
     encoding: str = "index"
     values: tuple[tuple[str, str], ...] = ()
+    key: str = ""
     frequency: tuple[float, ...] | None = None
     frequency_where_present: tuple[float, ...] | None = None
 
@@ -226,31 +225,13 @@ class ClassLabels(Labels):
 
     @classmethod
     def parse(cls, entry) -> "ClassLabels":
-        classes, palette = entry.take("classes", keys.names), entry.take("palette", _colours)
-        if not classes or len(classes) > 255:
-            entry.fail("classes", "1 to 255 names", f"{len(classes)} names")
-        if len(palette) != len(classes):
-            entry.fail("palette", f"one colour for each of the {len(classes)} classes", f"{len(palette)} colours")
-        ignore = entry.take("ignore", keys.whole, default=255)
-        if not len(classes) <= ignore <= 255:
-            entry.fail("ignore", f"a value of no class, {len(classes)}..255", ignore)
-        encoding = entry.take("encoding", keys.one_of(*ENCODINGS), default="index")
-        if encoding == "colour" and len(set(palette)) < len(palette):
-            entry.fail("palette", "different colours, since classes are read by colour", "one colour twice")
-        values = entry.take("values", _named, default=())
-        for value, name in values:
-            if value != OTHER and not _is_stored(value, encoding):
-                kind = 'whole numbers "0" to "65535"' if encoding == "index" else 'colours such as "128,64,128"'
-                entry.fail("values", f'an object whose keys are {kind}, or "{OTHER}"', value)
-            if name not in (*classes, IGNORE):
-                entry.fail("values", f'an object whose values are names of classes, or "{IGNORE}"', name)
-        if values and IGNORE in classes:
-            entry.fail("classes", f'names other than "{IGNORE}", which means no class in {entry.prefix}values', IGNORE)
-        measured = {key: entry.take(key, _shares, default=None) for key in cls.measured}
-        for key, shares in measured.items():
-            if shares and len(shares) != len(classes):
-                entry.fail(key, f"one share for each of the {len(classes)} classes", f"{len(shares)} shares")
-        return cls(classes, palette, ignore, encoding, values, **measured)
+        found = entries_of(entry)
+        measured = {key: entry.take(key, shares, default=None) for key in cls.measured}
+        count = len(found["classes"])
+        for key, each in measured.items():
+            if each and len(each) != count:
+                entry.fail(key, f"one share for each of the {count} classes", f"{len(each)} shares")
+        return cls(**found, **measured)
 
     def content(self) -> dict:
         found = {
@@ -260,6 +241,7 @@ class ClassLabels(Labels):
         }
         found |= {"encoding": self.encoding} if self.encoding != "index" else {}
         found |= {"values": dict(self.values)} if self.values else {}
+        found |= {"key": self.key} if self.key else {}
         return found | {key: list(shares) for key in self.measured if (shares := getattr(self, key))}
 
     def told(self, name: str) -> str:
@@ -277,7 +259,13 @@ class ClassLabels(Labels):
         """Names and colours of classes are none of it, where they do not say how ids are stored."""
         colours = self.palette if self.encoding == "colour" else ()
         named = self.classes if self.encoding == "colour" or self.values else ()
-        return self.encoding, self.values, named, colours, self.ignore
+        return self.encoding, self.values, self.key, named, colours, self.ignore
+
+    @property
+    def other_endings(self) -> tuple[str, ...]:
+        from mtl_tf.storage import arrays
+
+        return arrays.MAPS
 
     def read(self, path, part=None) -> np.ndarray:
         """Class ids, int32 (H, W)."""
@@ -360,39 +348,3 @@ class ClassLabels(Labels):
             hardest=options.hardest,
             name=name,
         )
-
-
-def some(names) -> str:
-    """The first names, and how many there are if they are many."""
-    return ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
-
-
-def _is_stored(value, encoding):
-    """Whether a key of `values` is a number, or a colour, as a label file may hold."""
-    parts = value.split(",") if encoding == "colour" else [value]
-    most, count = (255, 3) if encoding == "colour" else (65535, 1)
-    return len(parts) == count and all(part in map(str, range(most + 1)) for part in parts)
-
-
-def _shares(value):
-    """a list of shares, 0..1, not all 0"""
-    found = keys.numbers(value)
-    if not all(0 <= share <= 1 for share in found) or not any(found):
-        raise ValueError
-    return found
-
-
-def _named(value):
-    """an object of texts, not empty, by name"""
-    if not isinstance(value, dict) or not value:
-        raise ValueError
-    return tuple((keys.text(key), keys.text(entry)) for key, entry in value.items())
-
-
-def _colours(value):
-    """a list of RGB colours, each three whole numbers 0..255"""
-    if not isinstance(value, list) or not all(isinstance(colour, list) and len(colour) == 3 for colour in value):
-        raise ValueError
-    if any(keys.whole(part) > 255 for colour in value for part in colour):
-        raise ValueError
-    return tuple(map(tuple, value))

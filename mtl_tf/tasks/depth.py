@@ -10,14 +10,11 @@ from mtl_tf import keys
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.storage import codecs
+from mtl_tf.tasks._depth_entries import CODES, SCALED, stored_entries
 from mtl_tf.tasks._labels import Labels
 from mtl_tf.tasks._maps import reduction_option
 from mtl_tf.tasks._regions import STEPS, Regions, whitened_steps
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
-
-CODES = {"inverse_uint8": 256, "uint8_scaled": 256, "uint16_scaled": 65536, "disparity": 65536}  # of each encoding
-SCALED = ("uint16_scaled", "uint8_scaled")
-ENCODINGS = (*CODES, "npy")
 
 _BY_IMAGE = (
     Metric("si_log_rmse", "SI-logRMSE", higher=False, main=True),
@@ -294,11 +291,19 @@ class DepthLabels(Labels):
     """How depth is stored; where it says metres, its unit is meant.
 
     Attributes:
-        encoding: one of `ENCODINGS`. "disparity" (of a stereo pair) is turned into depth by the reader of a data set
-            that has it; "npy" are metres as numpy.save writes them.
+        encoding: one of `_depth_entries.ENCODINGS`. "uint16_rotated" are 16 bits of which the lowest three stand
+            first, as SUN RGB-D has them; "npy" are metres as numpy.save writes them, "numbers" a number a pixel in a
+            file of any kind that `storage.maps` reads. "disparity" (of a stereo pair, in any of these files) is turned
+            into depth by the camera that is stated, else by the reader of a data set that has it.
         unit: what the numbers are, a key of `DEPTH_UNITS`.
-        scale: metres a unit of `uint16_scaled` and `uint8_scaled`.
-        invalid: stored values besides 0 that say that nothing was measured.
+        scale: metres a unit of those `SCALED`; pixels a unit of disparity.
+        key: name of the array in a file of several, or of the channel; "" = the only one, or Z.
+        invalid: stored values besides 0 that say that nothing was measured; of numbers NaN, infinite and negative ones
+            do as well.
+        mask: the end of the name of a file beside each, which is 0 where nothing was measured; "" = there is none.
+        baseline, fx: of disparity, the distance of the two cameras, metres, and their focal length, pixels of the
+            label map; 0 = not stated.
+        offset: added to disparity, pixels.
         minimum, maximum: range of valid depth, metres; what lies outside has no label.
         mean, std: of depth over the training split, metres; None = not measured yet.
         log_mean, log_std: of its natural logarithm.
@@ -307,7 +312,8 @@ class DepthLabels(Labels):
     kind: ClassVar[str] = "depth"
     name: ClassVar[str] = "depth"
     keys: ClassVar[tuple[str, ...]] = (
-        *("encoding", "unit", "scale", "invalid", "minimum", "maximum"),
+        *("encoding", "unit", "scale", "key", "invalid", "mask", "minimum", "maximum"),
+        *("baseline", "fx", "offset"),
         *("mean", "std", "log_mean", "log_std"),
     )
     example: ClassVar[str] = '{"encoding": "uint16_scaled", "scale": 0.001, "minimum": 0.1, "maximum": 10.0}'
@@ -322,7 +328,12 @@ class DepthLabels(Labels):
     encoding: str
     unit: str = "metres"
     scale: float = 0.001
-    invalid: tuple[int, ...] = ()
+    key: str = ""
+    invalid: tuple[float, ...] = ()
+    mask: str = ""
+    baseline: float = 0.0
+    fx: float = 0.0
+    offset: float = 0.0
     minimum: float = codecs.MINIMUM
     maximum: float = codecs.MAXIMUM
     mean: float | None = None
@@ -337,16 +348,7 @@ class DepthLabels(Labels):
 
     @classmethod
     def parse(cls, entry) -> "DepthLabels":
-        found = {"encoding": entry.take("encoding", keys.one_of(*ENCODINGS))}
-        found["unit"] = entry.take("unit", keys.one_of(*DEPTH_UNITS), default="metres")
-        if found["encoding"] == "uint8_scaled":  # whose steps are of no usual size
-            found["scale"] = entry.take("scale", keys.positive)
-        else:
-            found["scale"] = entry.take("scale", keys.positive, default=0.001)
-        found["invalid"] = entry.take("invalid", _wholes, default=())
-        largest = CODES.get(found["encoding"], 1) - 1  # of metres only 0, NaN and what is out of range is no depth
-        if any(code > largest for code in found["invalid"]):
-            entry.fail("invalid", f"a list of stored values, 0..{largest}", max(found["invalid"]))
+        found = stored_entries(entry) | {"unit": entry.take("unit", keys.one_of(*DEPTH_UNITS), default="metres")}
         found["minimum"], found["maximum"] = entry.take("minimum", keys.positive), entry.take("maximum", keys.positive)
         if found["minimum"] >= found["maximum"]:
             entry.fail("maximum", f"more than minimum ({found['minimum']})", found["maximum"])
@@ -355,37 +357,51 @@ class DepthLabels(Labels):
 
     def content(self) -> dict:
         found = dataclasses.asdict(self) | {"invalid": list(self.invalid)}
-        usual = {"scale": self.encoding not in SCALED, "invalid": not self.invalid, "unit": self.unit == "metres"}
+        usual = {key: not found[key] for key in ("key", "invalid", "mask", "baseline", "fx", "offset")}
+        usual |= {"scale": not self.baseline and self.encoding not in SCALED, "unit": self.unit == "metres"}
         return {key: value for key, value in found.items() if value is not None and not usual.get(key)}
 
     def told(self, name: str) -> str:
-        unknown = ", ".join(map(str, (0, *self.invalid)))
+        unknown = ", ".join(f"{value:g}" if value % 1 else str(int(value)) for value in (0, *self.invalid))
+        unknown += "" if self.encoding in CODES else ", what is negative, infinite or NaN"
+        masked = f", nor where NAME{self.mask} is 0" if self.mask else ""
         low, high = f"{self.minimum:g}{self.symbol}", f"{self.maximum:g}{self.symbol}"
         how = {
             "inverse_uint8": f"8 bits, inverse, 255 = {low}, 1 = {high}",
             "uint8_scaled": f"8 bits, value x {self.scale:g}",
             "uint16_scaled": f"16 bits, value x {self.scale:g}",
+            "uint16_rotated": f"16 bits, rotated by three, value x {self.scale:g}",
             "disparity": "from disparity",
             "npy": "floats",
+            "numbers": f"{self.key or 'numbers'} of any type, value x {self.scale:g}",
         }
-        return f"{name}: {how[self.encoding]}; {unknown} = not measured; valid {low} to {high}"
+        if self.baseline:
+            offset = f" {self.offset:+g}" if self.offset else ""
+            how["disparity"] = f"{self.baseline:g} m x {self.fx:g} pixels / (value x {self.scale:g}{offset})"
+        return f"{name}: {how[self.encoding]}; {unknown} = not measured{masked}; valid {low} to {high}"
 
     @property
     def storage(self) -> tuple:
         steps = (self.minimum, self.maximum) if self.encoding == "inverse_uint8" else (self.scale,)
-        return self.encoding, steps, self.invalid
+        return self.encoding, steps, self.key, self.invalid, self.mask, self.baseline, self.fx, self.offset
 
     @property
     def endings(self) -> tuple[str, ...]:
-        return (".npy",) if self.encoding == "npy" else super().endings
+        from mtl_tf.storage import maps
+
+        disparity = tuple(dict.fromkeys((*super().endings, *maps.ENDINGS)))
+        found = {"npy": (".npy",), "numbers": maps.ENDINGS, "disparity": disparity}
+        return found.get(self.encoding, super().endings)
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        return (self.mask,) if self.mask else ()
 
     def read(self, path, part=None) -> np.ndarray:
         """Metres, float32 (H, W); 0 = invalid, as is everything outside the range."""
         from mtl_tf.tasks.reading import depth_files
 
-        if self.encoding == "npy":
-            return depth_files.read_metres(path, self, part)
-        return depth_files.table(self).take(depth_files.read_codes(path, self, part))
+        return depth_files.read(path, self, part)
 
     def emptiness(self, path: str, label: np.ndarray) -> list[str]:
         if (label > 0).any():
@@ -393,10 +409,10 @@ class DepthLabels(Labels):
         return [f"{path}: no pixel has a valid depth ({self.minimum:g}..{self.maximum:g}{self.symbol})"]
 
     def seen(self, path: str, label=None) -> dict:
-        """Nothing of metres, and of a label map, whose stored values are not known."""
+        """Nothing of a label map, whose stored values are not known."""
         from mtl_tf.tasks.reading import suspect_depths
 
-        return suspect_depths.seen(self, path) if label is None and self.encoding in CODES else {}
+        return suspect_depths.seen(self, path) if label is None else {}
 
     def suspicions(self, name: str, seen, trained):
         from mtl_tf.tasks.reading import suspect_depths
@@ -471,10 +487,3 @@ class DepthLabels(Labels):
             name=name,
             **self.said(config, "reduction", "gradient_weight"),
         )
-
-
-def _wholes(value):
-    """a list of different whole numbers, 0 or more"""
-    if not isinstance(value, list) or len(set(map(keys.whole, value))) != len(value):
-        raise ValueError
-    return tuple(value)

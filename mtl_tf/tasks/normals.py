@@ -32,6 +32,9 @@ class Normals(VectorMap):
         return 0.5 if self.objective == "cosine" else 5.0
 
 
+_FINE = ("uint16_scaled", "uint16_rotated", "npy", "numbers")  # depth whose steps are small
+
+
 @dataclasses.dataclass(frozen=True)
 class NormalLabels(VectorLabels):
     """How surface normals are stored, or that they are derived from depth."""
@@ -54,7 +57,7 @@ class NormalLabels(VectorLabels):
         """Of depth, metres (H, W); codes of 8 bits and of disparity are steps that planes are fitted through."""
         from mtl_tf import surfaces
 
-        radius, spacing = self.fit or ((0, 1) if theirs.encoding in ("uint16_scaled", "npy") else (4, 2))
+        radius, spacing = self.fit or ((0, 1) if theirs.encoding in _FINE else (4, 2))
         return surfaces.normals_of_depth(label, camera or self.camera, radius, spacing)
 
     def task(self, name: str, data_set: str, config) -> Normals:

@@ -134,7 +134,7 @@ def test_faults_are_those_of_every_task(tmp_path):
     root = write(tmp_path, [SAMPLES[0] | {"lanes": (0, 7, 7, 1)}, SAMPLES[0] | {"near": (1, 2, 3, 4)}])
     done = run("check_dataset", root)
     assert done.returncode == 2
-    assert f"{root}/train/lanes/0.png: label value 7 (2 pixels)" in done.stdout
+    assert f"{root}/train/lanes/0.png: label value 7 (2 pixels, " in done.stdout
     assert f"{root}/train/near/1.png: no pixel has a valid depth (1..50 m)" in done.stdout
     assert "train: 2 samples with 2 semseg, 2 depth, 2 lanes, 2 near labels, 2 of them with faults" in done.stdout
 

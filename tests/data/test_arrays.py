@@ -1,12 +1,14 @@
-"""Pictures in NumPy files: their range and order of channels, windows, sizes by the header, and what is none."""
+"""Arrays in NumPy and MATLAB files: pictures, maps of a number for every pixel, and what is none of them."""
 
 import numpy as np
 import pytest
+import scipy.io
 
 from mtl_tf.errors import UsageError
+from mtl_tf.storage.arrays import read_map
 from mtl_tf.storage.pixels import read_part, read_rgb, size_of
 from mtl_tf.storage.windows import Window
-from tests.data.official import picture, save_array
+from tests.data.official import picture, save_array, structs
 
 
 @pytest.mark.parametrize("first", [False, True], ids=["last", "first"])
@@ -48,3 +50,62 @@ def test_what_is_no_picture(tmp_path):
         assert size_of(str(path)) is None
         with pytest.raises(UsageError, match="no array of NumPy"):
             read_rgb(str(path))
+
+
+# === Maps ===
+
+MAP = np.arange(6, dtype=np.int16).reshape(2, 3) - 1
+
+
+def written(path, **arrays):
+    """A file of some arrays, of a kind by its ending; their names are left out of a .npy file."""
+    if path.suffix == ".npy":
+        np.save(path, *arrays.values())
+    elif path.suffix == ".npz":
+        np.savez_compressed(path, **arrays)
+    else:
+        scipy.io.savemat(path, arrays, do_compression=True)
+    return str(path)
+
+
+@pytest.mark.parametrize("ending", [".npy", ".npz", ".mat"])
+@pytest.mark.parametrize("stored", [MAP, MAP.astype(float), MAP[..., None], MAP[None], MAP > 1], ids=str)
+def test_a_map_in_every_kind_of_file(tmp_path, ending, stored):
+    path = written(tmp_path / f"m{ending}", gt=stored)
+    found = read_map(path, "ids")
+    np.testing.assert_array_equal(found, stored.reshape(2, 3))
+
+
+@pytest.mark.parametrize("ending", [".npz", ".mat"])
+def test_one_of_several_maps(tmp_path, ending):
+    path = written(tmp_path / f"m{ending}", gt=MAP, depth=MAP / 4, classes=np.array([[1, 2, 3]]))
+    np.testing.assert_array_equal(read_map(path, "ids", "gt"), MAP)
+    with pytest.raises(
+        UsageError, match=r"expected ids as array 'labels', got gt int16 \(2, 3\), depth float64 \(2, 3\)"
+    ):
+        read_map(path, "ids", "labels")
+    with pytest.raises(UsageError, match=r"expected ids in one array, got gt int16 \(2, 3\), .*; state which"):
+        read_map(path, "ids")
+    path = written(tmp_path / f"n{ending}", gt=MAP, classes=np.array([[1, 2, 3]]), name="town")
+    np.testing.assert_array_equal(read_map(path, "ids"), MAP)  # the only one with rows and columns
+
+
+def test_a_map_in_a_struct_of_matlab(tmp_path):
+    """As SBD has it: GTcls.Segmentation beside a list of the classes in it."""
+    inside = structs([{"Segmentation": MAP, "CategoriesPresent": np.array([[1], [3]]), "Boundaries": "none"}])
+    path = written(tmp_path / "m.mat", GTcls=inside)
+    for key in ("", "GTcls.Segmentation"):
+        np.testing.assert_array_equal(read_map(path, "ids", key), MAP)
+
+
+@pytest.mark.parametrize("ending", [".npy", ".npz", ".mat"])
+def test_what_is_no_map(tmp_path, ending):
+    path = tmp_path / f"m{ending}"
+    for wrong in (np.zeros((2, 3, 3)), np.zeros((0, 3)), *[np.zeros((2, 3), complex)] * (ending != ".mat")):
+        with pytest.raises(UsageError, match=r"expected ids, numbers \(H, W\), got "):
+            read_map(written(path, gt=wrong), "ids")
+    whole = tmp_path.joinpath(path.name).read_bytes()
+    for content in (b"", b"text", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(UsageError, match=rf"m{ending}: .*(NumPy|MATLAB)[^\n]*replace it"):
+            read_map(str(path), "ids")

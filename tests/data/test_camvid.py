@@ -69,7 +69,9 @@ def test_a_colour_that_is_no_class(root):
     options = write_camvid(root)
     path = root / "LabeledApproved_full/0001TP_006690_L.png"
     save(path, pixels([(1, 1, 1), (2, 2, 2), (3, 3, 3), (4, 4, 4), (4, 4, 4)], np.uint8, 128))
-    expected = f"{path}: RGB colour 1,1,1 or 2,2,2 or 3,3,3 or 1 others (5 pixels) is no class"
+    expected = (
+        f"{path}: RGB colour 1,1,1 or 2,2,2 or 3,3,3 or 1 others (5 pixels, first at row 0, column 0) is no class"
+    )
     assert refusal(options, index=0).startswith(expected)
 
 
@@ -93,7 +95,10 @@ def test_the_copy_with_ids(root):
     assert "has no split 'trainval'; it has train, val, test" in refusal(options, "trainval")
     path = root / "trainannot/0001TP_006690.png"
     save(path, pixels([12], np.uint8))
-    assert refusal(options, index=0) == f"{path}: label value 12 (1 pixels); expected class ids 0..10, or 11 = void"
+    assert (
+        refusal(options, index=0)
+        == f"{path}: label value 12 (1 pixels, first at row 0, column 0); expected class ids 0..10, or 11 = void"
+    )
 
 
 def test_a_root_one_level_off(root, tmp_path):

@@ -177,8 +177,9 @@ def test_what_is_not_there(options, root, tmp_path):
 def test_damaged_files_are_named(options, root):
     label = root / "gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png"
     save(label, pixels([7, 34, 99], np.uint8, 7))
-    assert f"{label}: label value 34 or 99 (2 pixels); expected label ids of Cityscapes, 0..33" == refusal(
-        options, index=0
+    assert (
+        f"{label}: label value 34 or 99 (2 pixels, first at row 0, column 1); expected label ids of Cityscapes, 0..33"
+        == refusal(options, index=0)
     )
     save(label, picture())
     assert f"{label}: expected label ids" in refusal(options, index=0)

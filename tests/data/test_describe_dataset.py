@@ -214,7 +214,7 @@ def test_what_cannot_be_described_is_one_line(tmp_path, monkeypatch, capsys):
         ([tmp_path], "did you mean --data.root="),
         ([good / "train"], f"did you mean --data.root={good}?"),
         ([bare], "has images but no labels; put class ids into train/semseg"),
-        ([colour, "--semseg_encoding=index"], "three equal channels, got a RGB picture"),
+        ([colour, "--semseg_encoding=index"], "in dataset.json), got a RGB picture"),
         ([photographs], "expected a colour for each class: is it a photograph"),
         ([noise], "values that change from pixel to pixel, as in a photograph"),
         ([tinted], "expected depth in an 8-bit or 16-bit grey picture, got a RGB picture"),
@@ -335,7 +335,7 @@ def test_colours_take_their_names_from_a_file(field, tmp_path):
 def test_a_colour_without_a_name_is_one_line(field, tmp_path, capsys):
     (tmp_path / "names.txt").write_text("car 0 0 142\n")
     status = run(field("colour"), "--noask", f"--classes={tmp_path}/names.txt")
-    assert "a name for each colour of the labels; 128,64,128 has none" in one_line_error(
+    assert "each colour of the labels; none is there for 128,64,128 (43556 pixels, first in " in one_line_error(
         status, capsys.readouterr().err
     )
 

@@ -96,8 +96,14 @@ def test_cityscapes_by_a_loop(cityscapes):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (pixels([12003, 40001], np.uint16, 7), "label value 12003 or 40001 (2 pixels); expected instance ids of City"),
-        (pixels([34, 999], np.uint16, 7), "label value 34 or 999 (2 pixels); expected instance ids of Cityscapes"),
+        (
+            pixels([12003, 40001], np.uint16, 7),
+            "label value 12003 or 40001 (2 pixels, first at row 0, column 0); expected instance ids of City",
+        ),
+        (
+            pixels([34, 999], np.uint16, 7),
+            "label value 34 or 999 (2 pixels, first at row 0, column 0); expected instance ids of Cityscapes",
+        ),
         (pixels([7, 26], np.uint8, 7), "in a 16-bit grey PNG, got a 8-bit grey picture"),  # labelIds under this name
         (np.full((4, 5), 7, np.uint16), "5x4 pixels, but its image aachen_000000_000019_leftImg8bit.png is 6x4"),
     ],

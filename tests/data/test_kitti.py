@@ -106,4 +106,4 @@ def test_what_is_not_there(options, root, tmp_path):
 def test_a_label_that_is_no_label_id(options, root):
     path = root / "training/semantic/000001_10.png"
     save(path, pixels([40], np.uint8, 7))
-    assert refusal(options, index=0).startswith(f"{path}: label value 40 (1 pixels)")
+    assert refusal(options, index=0).startswith(f"{path}: label value 40 (1 pixels, ")

@@ -73,11 +73,11 @@ def test_values_without_a_class(tmp_path):
 @pytest.mark.parametrize(
     ("picture", "descriptor", "expected"),
     [
-        (np.array([[0, 9]], np.uint8), with_values(_0="road"), 'label value 9 (1 pixels) is not in "values"'),
-        (np.array([[0, 9]], np.uint16), INDEX, "label value 9 (1 pixels) is neither a class (0..1) nor ignore (255)"),
-        (np.array([[[1, 2, 3]]], np.uint8), BY_COLOUR, "RGB colour 1,2,3 (1 pixels) is no class"),
+        (np.array([[0, 9]], np.uint8), with_values(_0="road"), '(1 pixels, first at row 0, column 1) is not in "val'),
+        (np.array([[0, 9]], np.uint16), INDEX, "value 9 (1 pixels, first at row 0, column 1) is neither a class (0..1"),
+        (np.array([[[1, 2, 3]]], np.uint8), BY_COLOUR, "RGB colour 1,2,3 (1 pixels, first at row 0, column 0) is no"),
         (COLOURS[TRUTH], INDEX, '(classes by colour: "encoding": "colour" in dataset.json), got a RGB picture'),
-        (np.zeros((2, 2), np.float32), INDEX, "expected a class id per pixel"),
+        (np.full((2, 2), 0.5, np.float32), INDEX, "expected a class id per pixel"),
         (np.array([[[0, 0, 0, 0], [0, 0, 0, 255]]], np.uint8), INDEX, "some of its pixels are transparent"),
     ],
 )  # fmt: skip

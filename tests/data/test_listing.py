@@ -47,12 +47,12 @@ def test_the_folder_is_part_of_the_id(field):
 
 
 @pytest.mark.parametrize(("name", "ending"), [("depth_npy", ".npy"), ("depth_exr", ".exr")])
-def test_depth_that_cannot_be_read_is_counted_and_named(field, name, ending):
+def test_depth_that_is_not_described_is_counted_and_named(field, name, ending):
     source = opened(field / name)
-    assert reasons_of(source) == {f"{ending} is not read": 8}
+    assert reasons_of(source) == {"dataset.json describes no depth": 8}
     told = listing.told_of(source, "train")
     example = field / name / "train/depth" / f"000{ending}"
-    assert told == f"train: 8 files passed over: {ending} is not read (8, for example {example})"
+    assert told == f"train: 8 files passed over: dataset.json describes no depth (8, for example {example})"
 
 
 def test_labels_without_a_picture(field, tmp_path):
@@ -113,9 +113,11 @@ def test_pictures_of_another_ending_in_an_official_layout(tmp_path):
 
 def test_the_tools_name_what_is_passed_over(field, tmp_path, capsys):
     root = shutil.copytree(field / "depth_npy", tmp_path / "data")
+    for path in root.glob("*/depth/*.npy"):
+        path.rename(path.with_suffix(".raw"))
     describe, check = tool_module("describe_dataset"), tool_module("check_dataset")
     assert RUN_TOOL(describe.describe, describe.Options, [f"--data.root={root}", "--noask", "--replace"]) == 0
-    told = f"train: 8 files passed over: .npy is not read (8, for example {root}/train/depth/000.npy)"
+    told = f"train: 8 files passed over: .raw is not read (8, for example {root}/train/depth/000.raw)"
     assert told in capsys.readouterr().out.splitlines()
     assert RUN_TOOL(check.check, check.Options, ["--data.name=folder", f"--data.root={root}"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from mtl_tf.data.matlab import read_map, read_numbers, read_variables
 from mtl_tf.errors import UsageError
+from mtl_tf.storage.matlab import read_map, read_numbers, read_variables
 from tests.data.official import structs
 from tests.mutations import mutate, seconds_at_most
 

@@ -112,7 +112,8 @@ def test_labels_of_another_kind(root):
     options = write_mtan_nyuv2(root)
     path = save_array(root / "train/label/0.npy", pixels([13, -2, 0.5, np.nan], np.float32))
     assert refusal(options, index=0) == (
-        f"{path}: label value -2 or 0.5 or 13 or 1 others (4 pixels); expected whole numbers -1..12, -1 = no class"
+        f"{path}: label value -2 or 0.5 or 13 or 1 others (4 pixels, "
+        "first at row 0, column 0); expected whole numbers -1..12, -1 = no class"
     )
     save_array(path, np.zeros((4, 6, 3), np.float32))
     assert f"{path}: expected classes as numbers (H, W) in a .npy file, channels = 1, got" in refusal(options, index=0)

@@ -96,7 +96,10 @@ def test_two_layouts_in_one_folder_are_ambiguous(root):
 def test_files_of_another_kind(root):
     options = write_nyud_mt(root)
     path = save(root / "segmentation/1.png", pixels([41, 255], np.uint8, 1))
-    expected = f"{path}: label value 41 or 255 (2 pixels); expected whole numbers 0..40, 0 = no class"
+    expected = (
+        f"{path}: label value 41 or 255 (2 pixels, "
+        "first at row 0, column 0); expected whole numbers 0..40, 0 = no class"
+    )
     assert refusal(options, index=0) == expected
     write_nyud_mt(root)
     path = save_array(root / "depth/1.npy", np.zeros((4, 6, 3)))
@@ -124,7 +127,9 @@ def test_matlab_files_of_another_kind(root):
         f"{path}: expected numbers (H, W) named 'segmentation', got labels [4, 6]; replace it"
     )
     save_mat(path, segmentation=np.full((4, 6), 0.5))
-    assert "label value 0.5 (24 pixels); expected whole numbers 0..40" in refusal(options, index=0)
+    assert "label value 0.5 (24 pixels, first at row 0, column 0); expected whole numbers 0..40" in refusal(
+        options, index=0
+    )
     path.write_bytes(b"nothing")
     assert "not a MATLAB file of version 5 to 7.2" in refusal(options, index=0)
 

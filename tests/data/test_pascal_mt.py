@@ -120,7 +120,9 @@ def test_semseg_of_voc_comes_before_that_of_context(options, root):
     assert opened(options).read(0)["semseg"].ravel()[:2].tolist() == [1, 0]
     assert opened(options).read(1)["semseg"].ravel()[:2].tolist() == [0, 20]
     save(root / "semseg/VOC12/2008_000002.png", pixels([21], np.uint8))
-    assert "label value 21 (1 pixels) is neither a class (0..20) nor ignore (255)" in refusal(options, index=0)
+    assert "label value 21 (1 pixels, first at row 0, column 0) is neither a class (0..20) nor ignore (255)" in refusal(
+        options, index=0
+    )
 
 
 def test_lists(options, root):

@@ -10,11 +10,11 @@ from PIL import Image
 
 from mtl_tf import config as configuration
 from mtl_tf.data import descriptors
-from mtl_tf.data.exr import read_exr
 from mtl_tf.data.sets import describe, open_split
 from mtl_tf.data.sets.miniscapes import MINISCAPES
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import codecs
+from mtl_tf.storage.exr import read_exr
 from tests.helpers import one_line_error, tool_module
 
 tool = tool_module("prepare_synscapes")

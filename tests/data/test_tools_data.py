@@ -65,7 +65,7 @@ def test_every_fault_is_found_in_one_pass(root):
     expected = [
         "train/semseg/0.png: a label without an image",
         "train/rgb/1.png: no semseg label",
-        "train/semseg/2.png: label value 77 (1536 pixels)",
+        "train/semseg/2.png: label value 77 (1536 pixels, ",
         "train/depth/2.png: cannot be decoded",
         "train/semseg/3.png: expected a class id per pixel",
         "train/depth/3.png: no pixel has a valid depth",

@@ -80,8 +80,8 @@ def test_a_colour_that_is_no_class_is_named(options, root):
     path = root / "Scene01/clone/frames/classSegmentation/Camera_0/classgt_00000.png"
     save(path, pixels([(1, 2, 3), (255, 255, 255)], np.uint8, 80))
     assert refusal(options, index=0) == (
-        f"{path}: RGB colour 1,2,3 or 255,255,255 (2 pixels) is no class; expected the class colours of Virtual "
-        "KITTI 2 (colors.txt)"
+        f"{path}: RGB colour 1,2,3 or 255,255,255 (2 pixels, first at row 0, column 0) is no class; expected the class "
+        "colours of Virtual KITTI 2 (colors.txt)"
     )
 
 

@@ -33,7 +33,7 @@ def content_of(path: pathlib.Path):
     if path.suffix == ".npy":
         return np.load(path).tolist()
     if path.suffix == ".exr":
-        from mtl_tf.data.exr import read_exr
+        from mtl_tf.storage.exr import read_exr
 
         return read_exr(path, "Z").tolist()
     with Image.open(path) as image:

@@ -20,11 +20,12 @@ def answers(
     name = own.name or ask("Name of the data set?", old.name, str, "name")
     parse, there = splits_of(found.counts), ",".join(found.counts)
     splits = parse(",".join(own.splits)) if own.splits else ask("Splits?", there, parse, "splits")
-    # Arrays are not looked at.
+    # What is not looked at stays.
     labels = {task: said for task, said in old.labels.items() if task not in ASKED or said.endings == ARRAYS}
     if found.labels:
         labels["semseg"] = segmentation(found, own, old.labels.get("semseg", ClassLabels((), ())), ask)
     if found.depth:
         labels["depth"] = depth(found.depth, own, old.labels.get("depth"), ask)
     labels |= others(fitting, own, ask)
-    return dataclasses.replace(old, name=name, splits=splits, labels=labels)
+    named = {folder: pattern for folder, pattern in found.file_names.items() if folder in ("rgb", *labels)}
+    return dataclasses.replace(old, name=name, splits=splits, labels=labels, file_names=named)

@@ -7,8 +7,11 @@ from _describing.contents import ranges, text_of
 from _describing.looking import Found
 from _describing.options import Options
 from _describing.questions import Questions, class_names, ignore_value, one_of
-from mtl_tf.tasks.classes import IGNORE, OTHER, ClassLabels
+from mtl_tf.errors import UsageError
+from mtl_tf.tasks._class_entries import IGNORE, OTHER
+from mtl_tf.tasks.classes import ClassLabels
 
+_VOID = ("void", "unlabelled", "unlabeled", "unknown", "undefined")
 _NONE = 255  # the label value of no class, where stored values do not say
 
 
@@ -18,7 +21,8 @@ def segmentation(found: Found, own: Options, old: ClassLabels, ask: Questions) -
     Raises:
         UsageError: an option or answer does not fit the files.
     """
-    found = ClassLabels(**(_by_colour if found.labels.encoding == "colour" else _by_number)(found, own, old, ask))
+    described = (_by_colour if found.labels.encoding == "colour" else _by_number)(found, own, old, ask)
+    found = ClassLabels(**described, key=found.labels.key)
     return old if found == old.unmeasured else found  # with its statistics, which are of the same classes
 
 
@@ -36,13 +40,15 @@ def _by_number(found, own, old, ask):
         if not is_spread(listed):  # each number up to the largest is a class, of which some may lack
             listed = tuple(range(int(0 in ignored), max(listed, default=0) + 1))
         # In a plain description a number is its class, and no class a number above.
-        plain = not is_spread(listed) and 0 < max(ignored, default=0) <= _NONE
+        plain = not is_spread(listed) and 0 < max(ignored, default=0) <= _NONE and min(ignored) > 0
         fitting = old.classes if len(old.classes) == len(listed) or (plain and len(old.classes) > len(listed)) else ()
     if unused := sorted(set(listed) - set(values)):
         print(f"  no pixel has {ranges(unused)}; each value from {listed[0]} to {listed[-1]} is a class with a name")
     ignore = ignored[0] if plain else _NONE
     kind = f"{len(listed)} classes" if plain else f"values {ranges(listed)}"
-    named = _names(own, ask, kind, fitting or _made_up(len(listed)), class_names(len(listed), ignore, exact=not plain))
+    parse = class_names(len(listed), ignore, exact=not plain)
+    guess = fitting or _listed_in(found.names, parse) or _made_up(len(listed))
+    named = _names(own, ask, kind, guess, parse)
     if plain:
         listed = tuple(range(len(named)))
     described = _classes(named, [found.labels.palette.get(value) for value in listed], old) | {"ignore": ignore}
@@ -60,6 +66,10 @@ def _others(before, classes):
 
 def _without_class(values, own, old, ask):
     """The stored values that mean no class: one, or none where the largest is a class as well."""
+    if negative := tuple(value for value in values if value < 0):
+        ask.decided(f"negative label values, {ranges(negative)}, are taken for no class", asked=False)
+        values = tuple(value for value in values if value >= 0)
+        return (*negative, *(value for value in _without_class(values, own, old, ask) if value in values))
     parse = ignore_value(values)
     if own.ignore >= 0:
         return (parse(str(own.ignore)),)
@@ -96,8 +106,7 @@ def guess_ignore(values) -> int:
 def _by_colour(found, own, old, ask):
     if found.labels.why:
         ask.decided(
-            f"palettes differ ({found.labels.why}): classes are read by colour; --semseg_encoding=index reads them by "
-            "index",
+            f"{found.labels.why}: classes are read by colour; --semseg_encoding=index reads them by index",
             asked=False,
         )
     colours = found.labels.colours
@@ -108,7 +117,8 @@ def _by_colour(found, own, old, ask):
     fitting = [before.get(text_of(colour), f"class{number}") for number, colour in enumerate(colours)]
     kind = f"colours {' '.join(map(text_of, colours))}"
     guess = (found.names,) if found.names and not old.classes else fitting
-    named = _names(own, ask, kind, guess, class_names(len(colours), _NONE, exact=True, colours=colours))
+    where = {colour: found.labels.where[colour] for colour in colours}
+    named = _names(own, ask, kind, guess, class_names(len(colours), _NONE, exact=True, colours=where))
     if any(colour for _, colour in named):
         colours = [colour for _, colour in named]
     described = _classes([(name, colour) for (name, _), colour in zip(named, colours, strict=True)], colours, old)
@@ -121,9 +131,23 @@ def _by_colour(found, own, old, ask):
 
 
 def _names(own, ask, kind, guess, parse):
-    if own.classes:
-        return parse(",".join(own.classes))
-    return ask(f"Names of the {kind}, with commas, or a text file with one a line?", ",".join(guess), parse, "classes")
+    question = f"Names of the {kind}, with commas, or a text file with one a line?"
+    named = parse(",".join(own.classes)) if own.classes else ask(question, ",".join(guess), parse, "classes")
+    for name, _ in named:
+        if name.casefold() in _VOID:
+            ask.decided(
+                f"{name} is taken for a class; if it means no class, call it {IGNORE} (--classes=FILE)", asked=False
+            )
+    return named
+
+
+def _listed_in(path, parse):
+    """The list of classes that lies there as a guess, where it fits."""
+    try:
+        return (path,) if path and parse(path) else ()
+    except UsageError as error:
+        print(f"  {path} is not used for names: expected {error}")
+        return ()
 
 
 def _made_up(count):

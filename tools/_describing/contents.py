@@ -1,4 +1,4 @@
-"""What the label files of a data set hold: stored numbers or colours, and stored values of depth."""
+"""What the label files of a data set hold: stored numbers or colours."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from mtl_tf.storage.pixels import (
     UNREADABLE,
     open_picture,
     palette_of,
-    read_codes,
     read_colour_codes,
     read_label_codes,
-    read_uint16,
 )
+from mtl_tf.tasks import ClassLabels
+from mtl_tf.tasks.reading.class_files import stored_numbers
 from mtl_tf.tasks.reading.suspect_classes import MANY_CLASSES, is_rough
 
 Colour = tuple[int, int, int]
@@ -30,6 +30,8 @@ class Labels:
         values: the stored numbers, ascending; empty where classes are read by colour.
         colours: the colours in the order of their appearance; empty where classes are read by number.
         palette: stored number -> colour, of the first palette file.
+        where: colour -> how many pixels have it, and the first file of these, as text.
+        key: the name of the array in files of several; "" = there is one.
         why: why classes are read by colour; empty where that is plain.
     """
 
@@ -37,34 +39,37 @@ class Labels:
     values: tuple[int, ...] = ()
     colours: tuple[Colour, ...] = ()
     palette: dict[int, Colour] = dataclasses.field(default_factory=dict)
+    where: dict[Colour, str] = dataclasses.field(default_factory=dict)
+    key: str = ""
     why: str = ""
 
 
-def look_at_labels(paths: Sequence[str], encoding: str = "") -> Labels:
+def look_at_labels(paths: Sequence[str], encoding: str = "", key: str = "") -> Labels:
     """Looks at label files and says what they hold.
 
     Args:
         paths: of the files, at least one.
         encoding: how they are to be read; "" = by colour where files hold colours or palettes that differ.
+        key: the name of the array in files of several.
 
     Raises:
         UsageError: a file is no label map.
     """
     differ = "" if encoding else _palettes_differ(paths)
     if encoding == "colour" or differ or (not encoding and any(map(_has_colours, paths))):
-        colours = _colours(paths)
-        print(f"label colours in {len(paths)} files: {', '.join(map(text_of, colours))}")
-        return Labels("colour", colours=colours, why=differ)
-    total = np.zeros(65536, np.int64)
+        where = _colours(paths)
+        print(f"label colours in {len(paths)} files: {', '.join(map(text_of, where))}")
+        return Labels("colour", colours=tuple(where), where=where, why=f"palettes differ ({differ})" if differ else "")
+    by_number, found = ClassLabels((), (), key=key), set()
     for path in paths:
-        codes = read_label_codes(path, "a class id per pixel: grey, palette or three equal channels")
+        codes = stored_numbers(path, by_number)
         if is_rough(codes):
             raise UsageError(
                 f"{path}: {len(np.unique(codes))} values that change from pixel to pixel, as in a photograph; expected "
                 "a class id per pixel"
             )
-        total += np.bincount(codes.ravel(), minlength=65536)
-    values = tuple(np.flatnonzero(total).tolist())
+        found.update(np.unique(codes).tolist())
+    values = tuple(sorted(found))
     if len(values) > 256:
         raise UsageError(
             f"{files.folder_of(paths[0])}: {len(values)} label values, {ranges(values)}; expected class ids, at most "
@@ -100,61 +105,22 @@ def _palettes_differ(paths):
 
 
 def _colours(paths):
-    found: dict[int, None] = {}
+    """The colours in the order of their appearance, with how many pixels have them, and the first file of these."""
+    found: dict[int, tuple[int, str]] = {}
     for path in paths:
-        colours, first = np.unique(read_colour_codes(path), return_index=True)
-        found |= dict.fromkeys(colours[np.argsort(first)].tolist())
+        colours, first, counts = np.unique(read_colour_codes(path), return_index=True, return_counts=True)
+        for place in np.argsort(first).tolist():
+            before, where = found.get(colour := int(colours[place]), (0, path))
+            found[colour] = before + int(counts[place]), where
         if len(found) > MANY_CLASSES:
             raise UsageError(
                 f"{path}: {len(found)} colours up to this file; expected a colour for each class: is it a photograph, "
                 "or are edges smoothed, as JPEG and resizing do?"
             )
-    return tuple((number >> 16, number >> 8 & 255, number & 255) for number in found)
-
-
-@dataclasses.dataclass(frozen=True)
-class DepthValues:
-    """What depth files hold.
-
-    Attributes:
-        bits: 8 or 16.
-        values: the stored values but 0, ascending.
-    """
-
-    bits: int
-    values: tuple[int, ...]
-
-    def limits(self, invalid: Sequence[int] = ()) -> tuple[int, int]:
-        """The smallest and the largest value that is a measurement."""
-        measured = [value for value in self.values if value not in invalid] or self.values
-        return measured[0], measured[-1]
-
-    def outlier(self) -> int:
-        """65535, where that stands far above the other values; else 0."""
-        far = len(self.values) > 1 and self.values[-1] == 65535 and self.values[-2] < 0.75 * 65535
-        return 65535 if far and self.bits == 16 else 0
-
-
-def look_at_depth(paths: Sequence[str]) -> DepthValues:
-    """Looks at depth files and says what they hold.
-
-    Raises:
-        UsageError: a file is no depth map, or all values are 0.
-    """
-    with files.open_file(paths[0]) as file, open_picture(file) as image:
-        bits = 16 if image.mode.startswith("I") else 8
-    total = np.zeros(65536, np.int64)
-    read = read_codes if bits == 8 else read_uint16
-    expected = "depth in an 8-bit or 16-bit grey picture"
-    for path in paths:
-        codes = read(path, expected)
-        expected = f"depth in {bits} bits, as in the other files"
-        total += np.bincount(codes.ravel(), minlength=65536)
-    values = tuple((np.flatnonzero(total[1:]) + 1).tolist())
-    if not values:
-        raise UsageError(f"{files.folder_of(paths[0])}: the values of {len(paths)} depth files are all 0, unknown")
-    print(f"depth in {len(paths)} files: {bits} bits, values {values[0]} to {values[-1]} (0 = unknown)")
-    return DepthValues(bits, values)
+    return {
+        (number >> 16, number >> 8 & 255, number & 255): f"{count} pixels, first in {path}"
+        for number, (count, path) in found.items()
+    }
 
 
 def ranges(values: Sequence[int]) -> str:

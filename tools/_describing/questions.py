@@ -2,9 +2,11 @@
 
 import pathlib
 import sys
+from types import MappingProxyType
 
 from _describing.contents import ranges, text_of
 from mtl_tf.errors import UsageError
+from mtl_tf.storage.class_lists import parse_class, read_classes
 from mtl_tf.tasks.classes import IGNORE
 
 
@@ -110,22 +112,19 @@ def more_than(low):
     return parse
 
 
-def class_names(least, ignore, exact=False, colours=()):
+def class_names(least, ignore, exact=False, colours=MappingProxyType({})):
     """A parser of names with commas, or of a file of them, into pairs of a name and its colour or None.
 
     Args:
         least: the number of classes found.
         ignore: the label value of no class, above all ids.
         exact: no more names than that.
-        colours: those of label files; names that have colours must have all of these, and may be more.
+        colours: those of label files, and where they are; names that have colours must have all of these, and may be
+            more.
     """
 
     def parse(text):
-        lines = text.split(",")
-        if pathlib.Path(text).is_file():
-            lines = pathlib.Path(text).read_text(encoding="utf-8-sig", errors="replace").splitlines()
-            lines = [line for line in lines if not line.lstrip().startswith("#")]
-        named = [_name_and_colour(line) for line in lines if line.strip()]
+        named = read_classes(text) if pathlib.Path(text).is_file() else _parsed(text)
         names = [name for name, _ in named if name != IGNORE]
         if len(set(names)) != len(names):
             raise UsageError("different names, not one twice")
@@ -148,16 +147,14 @@ def _with_all_colours(named, colours):
     listed = [colour for _, colour in named]
     if None in listed or len(set(listed)) < len(listed):
         raise UsageError("a colour of its own for each name, or for none")
-    if lacking := [text_of(colour) for colour in colours if colour not in listed]:
-        raise UsageError(f"a name for each colour of the labels; {' '.join(lacking)} has none")
+    if lacking := [f"{text_of(colour)} ({where})" for colour, where in colours.items() if colour not in listed]:
+        raise UsageError(f"a name for each colour of the labels; none is there for {', '.join(lacking)}")
     return named
 
 
-def _name_and_colour(line):
-    name, *rest = line.split(":")
-    if rest and rest[0].count(",") == 2:  # name:red,green,blue:..., as labelling programs write it
-        line = f"{name} {rest[0].replace(',', ' ')}"
-    words = line.split()
-    if len(words) > 3 and all(word.isdecimal() and int(word) < 256 for word in words[-3:]):
-        return " ".join(words[:-3]), tuple(map(int, words[-3:]))
-    return " ".join(words), None
+def _parsed(text):
+    """Names with commas, each of which may have a colour: road 128 64 128."""
+    try:
+        return [parse_class(part.strip()) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise UsageError(f"names with commas, not {text!r}") from None

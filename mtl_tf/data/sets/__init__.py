@@ -97,6 +97,8 @@ def _stored_otherwise(data, descriptor, tasks):
     if not all(task in own for task in tasks):
         return False
     names = derived.stored(tasks, own)
+    if any(own.pattern(name) != descriptor.pattern(name) for name in ("rgb", *names)):
+        return True
     return all(name in descriptor for name in names) and any(own[n].storage != descriptor[n].storage for n in names)
 
 

@@ -4,14 +4,14 @@ import os
 import unicodedata
 
 from mtl_tf.config import Config, DataConfig
-from mtl_tf.data import descriptors
+from mtl_tf.data import descriptors, file_names
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.errors import UsageError
-from mtl_tf.storage import files, listing
+from mtl_tf.storage import files, listing, maps
 from mtl_tf.storage.listing import PassedOver
-from mtl_tf.tasks import Labels, usual
+from mtl_tf.tasks import DepthLabels, Labels, usual
 
 _LAYOUT = "<root>/<split>/rgb/<id>.jpg, beside it semseg/<id>.png and depth/<id>.png"
 
@@ -27,11 +27,15 @@ def open_split(config: Config, split: str, descriptor: Descriptor) -> FileSource
     # What is passed over is told of all folders: labels that cannot be read may be why a task is not trained.
     found, passed_over = {}, []
     for modality in dict.fromkeys(("rgb", *descriptor.task_names, *usual())):
-        found[modality], passed = list_files(folder, modality, descriptor.labels.get(modality))
-        passed_over += passed
+        labels, pattern = descriptor.labels.get(modality), descriptor.pattern(modality)
+        found[modality], passed = list_files(folder, modality, labels, pattern=pattern)
         if modality not in ("rgb", *descriptor.task_names):
             reason = f"{descriptors.FILE_NAME} describes no {modality}"
-            passed_over += [PassedOver(path, reason) for path in found[modality].values()]
+            # What is read of labels that are described.
+            maybe = [each.path for each in passed if each.path.lower().endswith(maps.ENDINGS)]
+            passed = [each for each in passed if each.path not in maybe]
+            passed_over += [PassedOver(path, reason) for path in (*found[modality].values(), *maybe)]
+        passed_over += passed
     if not found["rgb"]:
         told = listing.told(passed_over)
         raise UsageError(
@@ -112,7 +116,11 @@ def shown(folder: str) -> str:
 
 
 def list_files(
-    folder: str, modality: str, labels: Labels | None = None, more: tuple[str, ...] = ()
+    folder: str,
+    modality: str,
+    labels: Labels | None = None,
+    more: tuple[str, ...] = (),
+    pattern: str = file_names.SAME,
 ) -> tuple[dict[str, str], list[PassedOver]]:
     """The files of one modality ("rgb" or a task) of a split, in its folder and in the folders below that.
 
@@ -121,19 +129,29 @@ def list_files(
         modality: its folder.
         labels: of the task; None = those of a kind that is not known.
         more: endings that are read besides.
+        pattern: of their names.
 
     Returns:
-        Id -> file, an id being the path below the folder without its ending; and what is passed over. Both are empty
-        where the folder is missing.
+        Id -> file, an id being the path below the folder without its ending, and of the name what * stands for; and
+        what is passed over. Both are empty where the folder is missing.
 
     Raises:
         UsageError: two files have one id, or a folder cannot be listed.
     """
     endings = listing.PICTURES if modality == "rgb" else labels.endings if labels else listing.LABELS
-    return files_below(files.join(folder, modality), (*endings, *more))
+    found, passed_over = files_below(files.join(folder, modality), (*endings, *more), pattern)
+    if not found and labels and labels.other_endings:
+        others = files_below(files.join(folder, modality), labels.other_endings, pattern)
+        found, passed_over = others if others[0] else (found, passed_over)
+    if beside := labels.beside if labels else ():  # read with the labels
+        found = {name: path for name, path in found.items() if not path.endswith(beside)}
+        passed_over = [passed for passed in passed_over if not passed.path.endswith(beside)]
+    return found, passed_over
 
 
-def files_below(folder: str, endings: tuple[str, ...]) -> tuple[dict[str, str], list[PassedOver]]:
+def files_below(
+    folder: str, endings: tuple[str, ...], pattern: str = file_names.SAME
+) -> tuple[dict[str, str], list[PassedOver]]:
     """The files of some endings in a folder and in those below it; returns and raises as `list_files`."""
     found: dict[str, str] = {}
     try:
@@ -143,7 +161,10 @@ def files_below(folder: str, endings: tuple[str, ...]) -> tuple[dict[str, str], 
     except OSError as error:
         raise UsageError(f"cannot list {error.filename or folder}: {error.strerror}") from None
     for path in listed.paths:
-        name = os.path.splitext(path)[0]
+        name = file_names.id_by(pattern, os.path.splitext(path)[0])
+        if name is None:
+            listed.passed_over.append(PassedOver(files.join(folder, path), f"a name other than {pattern}"))
+            continue
         if name in found:
             first = files.name_of(found[name])
             raise UsageError(f"{folder}: {first} and {files.name_of(path)} have one id, {name}; remove one of them")
@@ -157,12 +178,14 @@ def _describe(data):
             f"--data.name={data.name} needs --data.root=FOLDER, the folder that holds {descriptors.FILE_NAME}"
         )
     descriptor = descriptors.read(data.root)
-    depth = descriptor.labels.get("depth")
-    if depth and depth.encoding == "disparity":
-        raise UsageError(
-            f"{data.root}/{descriptors.FILE_NAME}: depth.encoding disparity is not of the project's own layout; the "
-            f"file describes {descriptor.name}: read it with --data.name"
-        )
+    for name, labels in descriptor.labels.items():
+        if isinstance(labels, DepthLabels) and labels.encoding == "disparity" and not labels.baseline:
+            section = labels.section(name)
+            raise UsageError(
+                f"{data.root}/{descriptors.FILE_NAME}: {section}.encoding disparity is not of the project's own layout "
+                f"without {section}.baseline (metres) and fx (pixels); the file describes {descriptor.name}: state "
+                "them, or read it with --data.name"
+            )
     return descriptor
 
 

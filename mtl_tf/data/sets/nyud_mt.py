@@ -9,7 +9,6 @@ import os
 
 import numpy as np
 
-from mtl_tf.data import matlab
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets.data_set import DataSet
@@ -17,7 +16,7 @@ from mtl_tf.data.sets.folder import files_below
 from mtl_tf.data.sets.nyuv2 import NYUV2_40
 from mtl_tf.data.sets.places import demand_parts, find_place
 from mtl_tf.errors import UsageError
-from mtl_tf.storage import arrays, codecs, files, pixels
+from mtl_tf.storage import arrays, codecs, files, matlab, pixels
 from mtl_tf.storage.texts import read_text
 from mtl_tf.tasks import DepthLabels, EdgeLabels, NormalLabels
 from mtl_tf.tasks.classes import IGNORE

@@ -101,17 +101,22 @@ class PackedSource(Source):
 
 
 def packed_files(features: dict, before: str = "") -> dict[str, files.InMemory]:
-    """The original files in a record: "rgb" and task name -> file; its path is that below the data set's folder.
+    """The original files in a record, by `FileSource.all_files`; their paths are those below the data set's folder.
 
     Args:
         features: of the record.
         before: is put before the paths.
     """
     names = [name.removesuffix("/path") for name in features if name.endswith("/path")]
-    return {
+    found = {
         name: files.InMemory(before + files.from_bytes(features[f"{name}/path"]), bytes(features[name]))
         for name in names
     }
+    for name, file in found.items():
+        task, _, end = name.partition("/beside/")
+        if end and task in found:
+            found[task].others[end] = file
+    return found
 
 
 # === Decoded samples ===

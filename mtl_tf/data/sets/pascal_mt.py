@@ -13,7 +13,6 @@ from scipy import ndimage
 
 from mtl_tf.boundaries import thinned
 from mtl_tf.data.descriptors import Descriptor
-from mtl_tf.data.matlab import read_map, read_variables
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets.colours import voc_colours
 from mtl_tf.data.sets.data_set import DataSet
@@ -21,6 +20,7 @@ from mtl_tf.data.sets.nyuv2 import NYUV2_NAMES
 from mtl_tf.data.sets.places import demand_parts, files_in, find_place
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import codecs, files
+from mtl_tf.storage.matlab import read_map, read_variables
 from mtl_tf.storage.pixels import read_exact_rgb, size_of
 from mtl_tf.storage.texts import read_text
 from mtl_tf.tasks import ClassLabels, EdgeLabels, NormalLabels, SaliencyLabels

@@ -6,10 +6,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from mtl_tf.errors import UsageError
+from mtl_tf.storage import arrays
 from mtl_tf.storage.pixels import read_codes, read_colour_codes, read_label_codes
-from mtl_tf.tasks.classes import IGNORE, OTHER, ClassLabels
+from mtl_tf.storage.strange import LARGEST, told, whole
+from mtl_tf.tasks._class_entries import IGNORE, OTHER, SMALLEST
+from mtl_tf.tasks.classes import ClassLabels
 
 FILE_NAME = "dataset.json"
+NUMBERS = LARGEST + 1 - SMALLEST  # so many may be stored; arrays and TIFF may hold negative ones
 NO_CLASS = -1  # in a table of class ids: a value that does not occur in the data set
 
 
@@ -26,11 +30,30 @@ def read_labels(path: str, how: ClassLabels) -> np.ndarray:
     Raises:
         UsageError: the file cannot be read, or holds a value that has no meaning.
     """
-    if how.encoding == "colour":
+    if how.encoding == "colour" and not path.lower().endswith(arrays.MAPS):
         known, other = _colours(how)
         return _by_colour(path, read_colour_codes(path), known, other, _expected_colours(how))
-    codes = read_label_codes(path, _EXPECTED_IDS)
+    codes = stored_numbers(path, how)
     return by_number(path, codes, number_table(how), lambda: _expected_numbers(how))
+
+
+def stored_numbers(path: str, how: ClassLabels) -> np.ndarray:
+    """The numbers in a label file that are read by number, (H, W), `SMALLEST`..65535; raises as `read_labels`."""
+    if not path.lower().endswith(arrays.MAPS):
+        return read_label_codes(path, _EXPECTED_IDS, SMALLEST)
+    if how.encoding == "colour":
+        raise UsageError(f'{path}: expected a colour per pixel, got an array; "encoding": "index" in {FILE_NAME}')
+    expected = "a class id per pixel"
+    try:
+        numbers = arrays.read_map(path, expected, how.key)
+    except UsageError as error:
+        which = (
+            f': "key" in {FILE_NAME}, or describe_dataset.py --semseg_key=NAME'
+            if str(error).endswith("by its name")
+            else ""
+        )
+        raise UsageError(f"{error}{which}") from None
+    return whole(path, numbers, expected, SMALLEST)
 
 
 _EXPECTED_IDS = (
@@ -41,10 +64,10 @@ _EXPECTED_IDS = (
 
 @functools.lru_cache(maxsize=8)
 def number_table(how: ClassLabels) -> np.ndarray:
-    """The class id, ignore value or `NO_CLASS` of every stored number, int32 (65536,)."""
+    """The class id, ignore value or `NO_CLASS` of every stored number, int32 (`NUMBERS`,), the negative ones last."""
     ids = _ids(how)
     named = dict(how.values)
-    table = np.full(65536, ids[named.pop(OTHER)] if OTHER in named else NO_CLASS, np.int32)
+    table = np.full(NUMBERS, ids[named.pop(OTHER)] if OTHER in named else NO_CLASS, np.int32)
     if not how.values:
         table[: len(how.classes)] = np.arange(len(how.classes))
         table[how.ignore] = how.ignore
@@ -114,8 +137,7 @@ def by_number(path: str, codes: np.ndarray, table: np.ndarray, expected: Callabl
     labels = table.take(codes)
     wrong = labels == NO_CLASS
     if wrong.any():
-        values = np.unique(codes[wrong]).tolist()
-        raise UsageError(f"{path}: label value {_some(values)} ({wrong.sum()} pixels){expected()}")
+        raise UsageError(f"{path}: label value {told(codes, wrong)}{expected()}")
     return labels
 
 
@@ -139,10 +161,9 @@ def counted(path: str, numbers: np.ndarray, first: int, how: ClassLabels) -> np.
     ids = np.where(known, numbers, first - 1).astype(np.int32)
     wrong = ~known | (ids != numbers)
     if wrong.any():
-        values = [f"{value:g}" for value in np.unique(numbers[wrong]).tolist()]
+        strange = told(numbers, wrong, lambda value: f"{value:g}")
         raise UsageError(
-            f"{path}: label value {_some(values)} ({wrong.sum()} pixels); expected whole numbers {first - 1}..{last}, "
-            f"{first - 1} = no class"
+            f"{path}: label value {strange}; expected whole numbers {first - 1}..{last}, {first - 1} = no class"
         )
     return np.where(ids < first, how.ignore, ids - first).astype(np.int32)
 
@@ -172,10 +193,6 @@ def _by_colour(path, pixels, classes, other, expected):
     labels = np.where(numbers[place] == pixels, ids[place], np.int32(other))
     wrong = labels == NO_CLASS
     if wrong.any():
-        colours = [f"{value >> 16},{value >> 8 & 255},{value & 255}" for value in np.unique(pixels[wrong]).tolist()]
-        raise UsageError(f"{path}: RGB colour {_some(colours)} ({wrong.sum()} pixels) is no class; expected {expected}")
+        strange = told(pixels, wrong, lambda value: f"{value >> 16},{value >> 8 & 255},{value & 255}")
+        raise UsageError(f"{path}: RGB colour {strange} is no class; expected {expected}")
     return labels
-
-
-def _some(values, most=3):
-    return " or ".join(map(str, values[:most])) + (f" or {len(values) - most} others" if len(values) > most else "")

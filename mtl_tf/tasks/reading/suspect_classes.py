@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from mtl_tf.storage.pixels import palette_of, read_label_codes
+from mtl_tf.storage.pixels import palette_of
+from mtl_tf.storage.strange import LARGEST
 from mtl_tf.tasks.classes import IGNORE, ClassLabels
-from mtl_tf.tasks.reading.class_files import FILE_NAME, number_table, read_labels
+from mtl_tf.tasks.reading.class_files import FILE_NAME, NUMBERS, number_table, read_labels, stored_numbers
 
 MANY_CLASSES = 60
 _ASK = f"tools/describe_dataset.py asks and writes {FILE_NAME}"
@@ -46,8 +47,8 @@ def seen(labels: ClassLabels, path: str, label: np.ndarray | None) -> dict:
         label = read_labels(path, labels)
     if label is not None:
         return {"counts": _count(label, 256)}
-    codes = read_label_codes(path, "a class id per pixel")
-    stored, palette = _count(codes, 65536), palette_of(path)
+    codes = stored_numbers(path, labels)
+    stored, palette = _count(codes % np.int32(NUMBERS), NUMBERS), palette_of(path)  # the negative ones last
     used = [value for value in np.flatnonzero(stored[:256]).tolist() if value in palette]
     counts, ids = np.zeros(256, np.int64), number_table(labels)
     known = (stored > 0) & (ids >= 0)
@@ -112,9 +113,10 @@ def _ignored(labels, there, seen, section, reading):
         return "; nothing can be learnt from them"
     share = counts[ignore] / counts.sum()
     told = f", and {share:.1%} of the pixels are {IGNORE}"
-    stored = seen.get("stored", np.zeros(65536))
-    table = number_table(labels) if labels.encoding == "index" else np.full(65536, -1)
-    values = np.flatnonzero((table == ignore) & (stored > 0)).tolist()
+    stored = seen.get("stored", np.zeros(NUMBERS))
+    table = number_table(labels) if labels.encoding == "index" else np.full(NUMBERS, -1)
+    values = np.flatnonzero((table == ignore) & (stored > 0))
+    values = np.where(values > LARGEST, values - NUMBERS, values).tolist()
     if not values:
         return f"{told}; see {reading}"
     value, first = values[-1], int(np.flatnonzero((table == there) & (stored > 0))[0])

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from mtl_tf.storage.pixels import palette_of
-from mtl_tf.tasks.depth import SCALED, DepthLabels
+from mtl_tf.tasks._depth_entries import CODES
+from mtl_tf.tasks.depth import DepthLabels
 from mtl_tf.tasks.reading import depth_files
 from mtl_tf.tasks.reading.class_files import FILE_NAME
 from mtl_tf.tasks.reading.suspect_classes import MANY_CLASSES, count_of
@@ -15,26 +16,53 @@ def seen(labels: DepthLabels, path: str) -> dict:
     """What a depth file shows: see `Labels.seen`.
 
     Returns:
-        "counts": pixels of each stored value, int64; and "coloured": the file, if it has a palette of colours.
+        Of codes "counts": pixels of each stored value, int64; and "coloured": the file, if it has a palette of
+        colours. Of numbers "measured" and "outside": pixels that have one, and those of them outside of the range; and
+        "example": the median of the measured pixels, metres, in words.
     """
+    if labels.encoding == "disparity" and not labels.baseline:
+        return {}
+    if labels.encoding not in CODES:
+        return _seen_numbers(labels, path)
     codes = depth_files.read_codes(path, labels)
     counts = np.bincount(codes.ravel(), minlength=len(depth_files.stored_metres(labels))).astype(np.int64)
     coloured = any(len(set(colour)) > 1 for colour in palette_of(path).values())
     return {"counts": counts} | ({"coloured": str(path)} if coloured else {})
 
 
+def _seen_numbers(labels, path):
+    with np.errstate(invalid="ignore", over="ignore"):
+        metres = depth_files.stored_numbers(path, labels).astype(np.float32)
+        metres = metres[np.isfinite(metres) & (metres > 0)]
+    if not metres.size:
+        return {}
+    outside = int(np.count_nonzero(depth_files.within_range(metres, labels) == 0))
+    middle = f"half of {path} is beyond {np.median(metres):g}{labels.symbol}"
+    return {"measured": metres.size, "outside": outside, "example": middle}
+
+
 def suspicions(labels: DepthLabels, name: str, seen: Mapping) -> Iterator[str]:
     """What is implausible: see `Labels.suspicions`."""
     section, count, unit = labels.section(name), count_of(seen["files"]), labels.symbol
+    if "measured" in seen:
+        if seen["outside"] > 0.5 * seen["measured"]:
+            yield (
+                f"{seen['outside'] / seen['measured']:.0%} of the measured {name} in {count} lies outside of "
+                f"{labels.minimum:g} to {labels.maximum:g}{unit} and is no label: {seen['example']}; see "
+                f"{section}.scale, minimum and maximum in {FILE_NAME}"
+            )
+        return
     metres = depth_files.stored_metres(labels)
     measured = np.where(metres > 0, seen["counts"], 0)
     codes = np.flatnonzero(measured)
+    if labels.encoding == "uint16_rotated":
+        codes = codes[np.argsort(metres[codes])]
     if "coloured" in seen:
         yield f"{seen['coloured']}: {name} in a coloured palette picture is read by index; are its colours the depth?"
     if not codes.size:
         return
     low, high = int(codes[0]), int(codes[-1])
-    scaled = labels.encoding in SCALED
+    scaled = labels.encoding in ("uint8_scaled", "uint16_scaled")
     if len(codes) == 1:
         yield f"{name} is {metres[low]:g}{unit} (stored {low}) in every measured pixel of {count}"
     elif high < MANY_CLASSES and scaled:

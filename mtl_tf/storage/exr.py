@@ -3,18 +3,26 @@
 import contextlib
 import io
 import os
+import sys
+import tempfile
+import threading
 
 import numpy as np
 
 from mtl_tf.errors import UsageError
+from mtl_tf.storage.texts import read_bytes
 
 _MOST_PIXELS = 2**27  # what a damaged header asks for beyond this is not believed
+_ITS_ERROR = b"(EXR_ERR_"
+_lock = threading.Lock()  # of what all threads print to
 
 
-def read_exr(path: str, channel: str) -> np.ndarray:
+def read_exr(path: str | os.PathLike, channel: str) -> np.ndarray:
     """A channel of an EXR file of half or single precision; the only channel there is, whatever its name.
 
-    While it reads, what the process prints is lost: the library prints its own lines about damaged files.
+    Args:
+        path: of the file.
+        channel: its name.
 
     Returns:
         float32 (H, W).
@@ -24,21 +32,16 @@ def read_exr(path: str, channel: str) -> np.ndarray:
     """
     import OpenEXR  # here, since few need it
 
+    content = read_bytes(os.fspath(path))
     try:
-        with open(path, "rb"):
-            pass
-        with _silent():
-            with OpenEXR.File(str(path), separate_channels=True, header_only=True) as file:
+        with _without_its_lines():
+            with OpenEXR.File(io.BytesIO(content), separate_channels=True, header_only=True) as file:
                 low, high = file.header()["dataWindow"]
                 pixels = np.prod(np.asarray(high, np.float64) - low + 1)
             if not 0 < pixels <= _MOST_PIXELS:
                 raise ValueError(f"its header tells of {pixels:.0f} pixels")
-            with OpenEXR.File(str(path), separate_channels=True) as file:
+            with OpenEXR.File(io.BytesIO(content), separate_channels=True) as file:
                 channels = {name: entry.pixels for name, entry in file.channels().items()}
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}") from None
     # The library's errors of damaged files: its own are RuntimeErrors, a damaged text in them is a ValueError.
     except (RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
         text = " ".join(str(error).split())
@@ -49,18 +52,32 @@ def read_exr(path: str, channel: str) -> np.ndarray:
     return np.asarray(found, np.float32)
 
 
+class _OfOthers:
+    """A stream that forgets what the thread that made it writes, and passes on what others do."""
+
+    def __init__(self, stream):
+        self._stream, self._thread = stream, threading.get_ident()
+
+    def write(self, text):
+        return len(text) if threading.get_ident() == self._thread else self._stream.write(text)
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+
 @contextlib.contextmanager
-def _silent():
-    """Sends the process's output and errors nowhere, those of libraries in C too."""
-    kept = [(number, os.dup(number)) for number in (1, 2)]
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        for number, _ in kept:
-            os.dup2(nowhere, number)
-        with contextlib.redirect_stdout(io.StringIO()):
+def _without_its_lines():
+    """Keeps back what the library prints of damaged files: warnings in Python, errors in C."""
+    with _lock, tempfile.TemporaryFile() as errors:
+        before, copy = sys.stdout, os.dup(2)
+        sys.stdout = mine = _OfOthers(before)
+        os.dup2(errors.fileno(), 2)
+        try:
             yield
-    finally:
-        os.close(nowhere)
-        for number, copy in kept:
-            os.dup2(copy, number)
+        finally:
+            os.dup2(copy, 2)
+            if sys.stdout is mine:
+                sys.stdout = before
+            errors.seek(0)
+            os.write(copy, b"".join(line for line in errors if _ITS_ERROR not in line))  # those of others
             os.close(copy)
