@@ -14,7 +14,9 @@ import mtl_tf
 from mtl_tf.commands import main
 from mtl_tf.errors import UsageError
 from mtl_tf.training.run_directory import read_table
-from tests.helpers import command, one_line_error, write_dataset
+from tests.helpers import TINY, command, one_line_error, write_dataset
+
+SMALLEST = [word for word in TINY if word.startswith(("--plugin", "--model"))]
 
 
 @pytest.fixture(scope="module")
@@ -314,7 +316,7 @@ def test_wrong_questions(run, arguments, words, capsys):
 )
 def test_other_networks_go_the_whole_way(tiny_dataset, tmp_path, options):
     run_dir = tmp_path / "run"
-    shape = ["--model.encoder=resnet18", "--data.image_size=32,48", "--train.batch_size=2", "--train.epochs=1"]
+    shape = [*SMALLEST, "--data.image_size=32,48", "--train.batch_size=2", "--train.epochs=1"]
     assert (
         main(["train", "--data.name=folder", f"--data.root={tiny_dataset}", f"--run_dir={run_dir}", *shape, *options])
         == 0
@@ -333,9 +335,7 @@ def test_two_devices_train_and_evaluate(tiny_dataset, tmp_path):
         "--train.devices=2",
         "--train.epochs=1",
     ]
-    done = command(
-        "train", "--data.name=folder", "--model.encoder=resnet18", "--train.batch_size=2", "--log.every=1", *arguments
-    )
+    done = command("train", "--data.name=folder", *SMALLEST, "--train.batch_size=2", "--log.every=1", *arguments)
     assert done.returncode == 0, done.stderr
     assert "2 x CPU" in done.stdout
     done = command("evaluate", f"--run_dir={tmp_path / 'run'}", "--train.devices=2")
@@ -362,7 +362,7 @@ def test_pictures_of_different_sizes_on_two_devices(tmp_path):
         path = dataset / "val" / modality / "1.png"
         image = Image.open(path)
         image.resize((56, 40), Image.Resampling.NEAREST).save(path)
-    shape = ["--model.encoder=resnet18", "--data.crop_size=32,32", "--train.batch_size=2", "--train.epochs=1"]
+    shape = [*SMALLEST, "--data.crop_size=32,32", "--train.batch_size=2", "--train.epochs=1"]
     run = [f"--run_dir={tmp_path / 'run'}", "--train.devices=2"]
     done = command("train", "--data.name=folder", f"--data.root={dataset}", *run, *shape)
     assert done.returncode == 0, done.stderr

@@ -127,7 +127,7 @@ def test_a_run_directory_of_any_name_is_taken_and_continued(nasty, tmp_path):
             run.claim(MINISCAPES, {"training": {"samples": 1, "ids": "", "labels": {}, "sizes": {nasty: {"rgb": 1}}}})
         (run.path / "checkpoints").mkdir(exist_ok=True)
         (run.path / "checkpoints/ckpt-1.index").write_text("")
-    assert flags.read_run_flags(run.path / "run.flags").data.root == nasty
+    assert flags.read_run_flags(run.path / "run.flags").data.root == os.path.abspath(nasty)
 
 
 # === What a shell would have replaced ===
