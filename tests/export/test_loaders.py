@@ -25,6 +25,8 @@ from mtl_tf.training.run_directory import RunDirectory
 from tests.models.common import randomise
 from tests.models.tiny import ENCODER
 
+pytestmark = pytest.mark.slow
+
 ARCHITECTURES = {"joint": "stretch", "branched": "pad", "distilled": "crop"}  # and how pictures are brought to size
 FAST = [("joint", "float32"), ("distilled", "mixed_bfloat16")]
 SLOW = [("distilled", "float32"), ("branched", "float32"), ("joint", "mixed_bfloat16"), ("branched", "mixed_bfloat16")]

@@ -125,6 +125,7 @@ def opened(run):
     return open_run(replace(read_configuration(run), run_dir=str(run)))
 
 
+@pytest.mark.slow
 def test_a_run_changes_adapters_pyramid_and_decoder_alone(runs):
     before, after = (
         {variable.path: variable.numpy() for variable in opened(runs / name).model.variables}
@@ -138,6 +139,7 @@ def test_a_run_changes_adapters_pyramid_and_decoder_alone(runs):
     assert len(ups) == 8 and all(value.any() for value in ups)
 
 
+@pytest.mark.slow
 def test_its_export_answers_as_the_run_does(runs):
     run = opened(runs / "adapted")
     assert in_this_process("export", f"--run_dir={runs / 'adapted'}").returncode == 0

@@ -18,6 +18,8 @@ from mtl_tf.models.recompute import recomputing
 from mtl_tf.models.weights import load_encoder_weights
 from tests.models.common import difference, pictures, randomise, unfilled_variables
 
+pytestmark = pytest.mark.slow
+
 # A light member of each family -> its features: layer of keras.applications, and what Keras computes from its answer.
 LIGHT = {
     "resnet50_keras": {
@@ -154,7 +156,6 @@ def test_features_equal_those_of_keras_applications(name):
         assert difference(found[key], value) < 1e-4, key
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_every_network_has_the_weights_of_keras_applications(name):
     """Names, shapes and number, and so their count; the figures of the table."""
@@ -252,7 +253,6 @@ def test_traded_strides_keep_the_features(name):
     check_dilation(name, (0, 1, 1))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", LIGHT)
 def test_a_stride_between_traded_ones_keeps_them_too(name):
     check_dilation(name, (1, 0, 1))

@@ -156,6 +156,7 @@ def test_why_no_checkpoint_can_be_read(error, why, tmp_path, monkeypatch, capsys
     assert f"ckpt-1 cannot be read ({why})" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_tables_hold_what_the_contract_says(uninterrupted):
     epochs = read_table(uninterrupted / "metrics.csv")
     assert [int(row["epoch"]) for row in epochs] == [1, 2, 3]

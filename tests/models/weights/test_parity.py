@@ -15,6 +15,8 @@ from mtl_tf.models.weights import load_encoder_weights, load_pretrained
 from tests.models.weights import draw, torch_writer
 from tests.models.weights.test_layouts import RATES, named_shapes
 
+pytestmark = pytest.mark.slow
+
 FEATURES = json.loads((pathlib.Path(__file__).parent / "goldens" / "features.json").read_text())
 TOLERANCE = 1e-4  # of the largest value
 
@@ -103,7 +105,6 @@ def whole(name: str, encoder: str, dilation, path):
     return model, load_pretrained(model, config)
 
 
-@pytest.mark.slow
 def test_torchvisions_deeplab_from_the_image_to_the_end_of_its_aspp(tmp_path):
     model, said = whole("torchvision_deeplabv3_resnet50", "resnet50", (0, 1, 1), tmp_path / "deeplab.pth")
     assert "all 265 tensors of resnet50" in said and "also shared/aspp (30)" in said

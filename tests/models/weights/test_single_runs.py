@@ -15,6 +15,8 @@ from mtl_tf.tasks import cityscapes_tasks
 from tests.helpers import TINY, in_this_process, one_line_error, weights_of, write_dataset
 from tests.models.common import unfilled_variables
 
+pytestmark = pytest.mark.slow
+
 NAMES = "semseg", "depth"
 OPTION = "--arch.cross_stitch.runs"
 
@@ -108,7 +110,6 @@ def test_a_training_says_in_a_line_why_it_does_not_start(arguments, runs, tmp_pa
     assert f"{OPTION}: {tmp_path} names no such file" in one_line_error(done.returncode, done.stderr)
 
 
-@pytest.mark.slow
 def test_a_training_starts_from_them(arguments, runs, tmp_path):
     """Without a learning rate what was loaded is what the run ends with."""
     given = f"{OPTION}={','.join(map(str, runs))}", f"--run_dir={tmp_path / 'run'}"

@@ -17,6 +17,8 @@ from tests.models.common import randomise
 from tests.models.weights import draw, torch_writer
 from tests.models.weights.test_layouts import named_shapes
 
+pytestmark = pytest.mark.slow
+
 
 def tasks(classes: int = 3):
     """Segmentation of some classes, and depth."""
@@ -166,7 +168,6 @@ def test_training_starts_from_a_run(tiny_run, tiny_dataset, tmp_path, capsys):
             np.testing.assert_array_equal(value, stored[path], path)
 
 
-@pytest.mark.slow
 def test_the_tool_converts_and_reports(tmp_path):
     import subprocess
     import sys
