@@ -23,7 +23,6 @@ from mtl_tf.tasks import cityscapes_tasks
 from mtl_tf.training.checkpoints import save_weights
 from mtl_tf.training.run_directory import RunDirectory
 from tests.models.common import randomise
-from tests.models.tiny import ENCODER
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +72,7 @@ def runs(tiny_dataset, tmp_path_factory):
             data__root=str(tiny_dataset),
             data__image_size=(32, 48),
             data__fit=fit,
-            model__encoder=ENCODER.name,
+            model__encoder="resnet18",
             model__architecture=architecture,
             model__aspp_rates=(3,),
             tasks=("semseg", "depth"),
