@@ -99,7 +99,9 @@ def test_float16_is_the_same_at_any_loss_scale(setting, by_operation):
         weights = rig.model.trainable_variables
         begin = dict(zip(map(id, variables), first, strict=True))
         found[scale] = steps, np.concatenate([(v.numpy() - begin[id(v)]).ravel() for v in weights])
-    for scale, close, of_weights in ((2.0**12, 1e-4, 1e-4), (1.0, 2e-2, 5e-2)):
+    # What underflows differs between CPUs: with oneDNN the norms of db_mtl's rows differ by 25 millionths.
+    bound = 3e-5 if setting == "db_mtl" else 1e-5
+    for scale, close, of_weights in ((2.0**12, 1e-4, bound), (1.0, 2e-2, 5e-2)):
         (steps, change), (theirs, their_change) = found[2.0**15], found[scale]
         for one, other in zip(steps, theirs, strict=True):
             assert one["updated"] and other["updated"]
