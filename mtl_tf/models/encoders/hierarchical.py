@@ -1,4 +1,4 @@
-"""What hierarchical transformers share: norms, attention and stochastic depth.
+"""What transformers share: the rates of stochastic depth; and hierarchical ones: norms and attention.
 
 Their layers are called as the modules of the public checkpoints, with "_" for ".", below "encoder/".
 """

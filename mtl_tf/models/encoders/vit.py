@@ -11,6 +11,7 @@ import dataclasses
 
 import keras
 
+from mtl_tf.models.encoders.hierarchical import drop_rates
 from mtl_tf.models.encoders.pyramid import encoder_model, refuse_dilation
 from mtl_tf.models.encoders.token_layers import (
     Flatten,
@@ -121,8 +122,7 @@ def vit(
         x = _embedded(x, image, design)
         norm = keras.layers.LayerNormalization(epsilon=design.epsilon, name="norm")
         taps, blocks = [], [x]
-        for index in range(design.depth):
-            rate = drop_path * index / (design.depth - 1)
+        for index, rate in enumerate(*drop_rates(drop_path, (design.depth,))):
             x = _block(x, image, design, f"blocks_{index}", rate, lora_rank)
             blocks.append(x)
             if (index + 1) % (design.depth // len(STRIDES)) == 0:
