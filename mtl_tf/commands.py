@@ -9,10 +9,18 @@ from collections.abc import Callable
 from mtl_tf import flags
 from mtl_tf.config import CHOSEN_AGAIN, OF_A_RUN, Config
 from mtl_tf.errors import UsageError, did_you_mean, exit_status
+from mtl_tf.export.options import ExportOptions
 from mtl_tf.options import Section, option
 from mtl_tf.quiet import start_tensorflow
 from mtl_tf.study.options import StudyOptions
 from mtl_tf.tuning.options import TuneOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions(Section):
+    """Options of `evaluate`."""
+
+    export: str = option("", "An export of the run to score instead: SavedModel folder, .tflite or .onnx file.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,13 +37,14 @@ def train(config: Config):
     run(config)
 
 
-def evaluate(config: Config):
-    """Score the best weights of a run on a split: evaluation_SPLIT.json and per_image_SPLIT.csv."""
+def evaluate(config: Config, own: EvaluateOptions):
+    """Score the best weights of a run, or an export of it, on a split: evaluation_SPLIT.json, per_image_SPLIT.csv."""
     from mtl_tf.inference.scored import told
     from mtl_tf.inference.scoring import evaluate_run
+    from mtl_tf.inference.scoring_exports import evaluate_export
     from mtl_tf.report.scores import results_table
 
-    tasks, scores, baseline = evaluate_run(config)
+    tasks, scores, baseline = evaluate_export(config, own.export) if own.export else evaluate_run(config)
     print(f"{': '.join(told(scores))} of {config.run_dir}")
     print(results_table(tasks, scores, baseline or {}))
 
@@ -47,11 +56,11 @@ def predict(config: Config):
     print(predict_files(config))
 
 
-def export(config: Config):
-    """Write the best weights of a run as a SavedModel that needs none of this code."""
-    from mtl_tf.export.saved_model import export_run
+def export(config: Config, own: ExportOptions):
+    """Write the best weights of a run for other runtimes: SavedModel, LiteRT or ONNX, compared with the run."""
+    from mtl_tf.export.export import export_run
 
-    print(export_run(config))
+    print(export_run(config, own))
 
 
 def report(config: Config):
@@ -99,9 +108,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 # The commands that have options of their own, which they take besides the configuration.
 OWN_OPTIONS: dict[str, type[Section]] = {
+    "evaluate": EvaluateOptions,
     "tune": TuneOptions,
     "study": StudyOptions,
     "encoders": EncodersOptions,
+    "export": ExportOptions,
 }
 
 
@@ -153,7 +164,7 @@ def _ready(name, parsed, argv):
     if name in OF_A_RUN:
         from mtl_tf.training.trained_run import configuration_of_run
 
-        return configuration_of_run(parsed, argv)
+        return configuration_of_run(parsed, argv, OWN_OPTIONS.get(name))
     if name == "train":
         from mtl_tf.data.sets import describe_training
         from mtl_tf.data.sets.settle import settled

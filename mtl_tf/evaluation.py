@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -124,6 +124,67 @@ def _add_image_scores(task, statistics, rows):
     for position, row in enumerate(rows):
         image = task.scores({name: value[position] for name, value in statistics.items()})
         row.update({f"{task.name}.{m.name}": image[m.name] for m in task.metrics if m.per_image})
+
+
+# From pictures, uint8 (B, H, W, 3), to all answers by name, (B, H, W, ...).
+Answer = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+
+
+def evaluate_answers(answer: Answer, tasks: Sequence[Task], batches: Iterable[Mapping], steps: int, label: str):
+    """Evaluates what answers without raw heads, as exported files do; it has no losses.
+
+    Args:
+        answer: is evaluated, on pictures rounded to whole numbers.
+        tasks: what is measured.
+        batches: of `EvaluationData.dataset(1)`, as arrays; samples with index -1 do not count.
+        steps: number of batches, for the progress line.
+        label: of the progress line.
+
+    Returns:
+        The scores, and those of each image, as in `Evaluation`.
+    """
+    totals: dict = {task.name: {} for task in tasks}
+    images, progress = [], Progress(label, steps)
+    for batch in batches:
+        if batch["index"][0] >= 0:
+            found = add_statistics(tasks, answer(rounded(batch["image"])), batch, totals)
+            rows = [{"index": int(batch["index"][0])}]
+            for task in tasks:
+                _add_image_scores(task, found[task.name], rows)
+            images += rows
+        progress.advance()
+    progress.close()
+    by_task = {task.name: task.scores(totals[task.name]) for task in tasks} if images else {}
+    scores = finite({"num_images": len(images), **by_task, **total_scores(tasks, by_task)})
+    return scores, [finite(row) for row in images]
+
+
+def rounded(images: np.ndarray) -> np.ndarray:
+    """Pictures 0..255 of any type as uint8."""
+    return np.clip(np.rint(images), 0, 255).astype(np.uint8)
+
+
+def add_statistics(tasks: Sequence[Task], answers: Mapping, labels: Mapping, totals: dict[str, dict]) -> dict:
+    """Adds the statistics of answers (B, H, W) to those of other pictures.
+
+    Args:
+        tasks: what is measured, those that `labels` has.
+        answers: all answers by name.
+        labels: by the name of the task, (B, H, W).
+        totals: task -> sums of statistics; is changed.
+
+    Returns:
+        Task -> the statistics of these pictures alone, with an axis of pictures.
+    """
+    answers = {name: tf.convert_to_tensor(value) for name, value in answers.items()}
+    tasks = [task for task in tasks if task.name in labels]
+    labels = {task.name: tf.convert_to_tensor(labels[task.name]) for task in tasks}
+    found = {}
+    for task in tasks:
+        found[task.name] = {name: np.asarray(value) for name, value in task.compared(answers, labels).items()}
+        for name, value in found[task.name].items():
+            totals[task.name][name] = totals[task.name].get(name, 0.0) + value.sum(0)
+    return found
 
 
 def strategy_and_batch(strategy: tf.distribute.Strategy, batch_size: int, one_size: bool):

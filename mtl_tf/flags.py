@@ -127,7 +127,8 @@ def parse(
         _refuse_others(argv, fields, takes, own_names)
     changes = {name: value for name, value in named.items() if name not in own_names}
     config = configuration.from_values(configuration.changed(configuration.values(base) if base else {}, changes))
-    return Parsed(config, own(**{k: named[k] for k in own_names & given}) if own else None, given, False)
+    of_own = {name: value for name, value in named.items() if name in own_names}
+    return Parsed(config, configuration.built(own, of_own) if own else None, given, False)
 
 
 def _refuse_others(argv, fields, takes, own_names):

@@ -38,12 +38,11 @@ class Shadows(BinaryMap):
     def metrics(self) -> tuple[mtl_tf.Metric, ...]:
         return METRICS
 
-    def measure(self, raw, target) -> dict:
+    def compare(self, answer, target) -> dict:
         """Confusion matrices (B, 2, 2): row = truth, column = answer."""
         from mtl_tf import metrics
 
-        answer = self.decode(raw) >= self.threshold
-        return {"confusion": metrics.confusion(answer, target, self.valid(target), 2)}
+        return {"confusion": metrics.confusion(answer >= self.threshold, target, self.valid(target), 2)}
 
     def scores(self, statistics: dict[str, np.ndarray]) -> dict:
         """BER = 1 - (TP / P + TN / N) / 2 (Vicente et al., ECCV 2016), percent, pooled over images."""

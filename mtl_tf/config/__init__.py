@@ -32,6 +32,7 @@ __all__ = [
     "ModelConfig",
     "OptimConfig",
     "TrainConfig",
+    "built",
     "by_option",
     "changed",
     "differences",
@@ -89,7 +90,7 @@ class Config(Section):
         "Bring a picture to data.image_size as the training did (data.fit), or take it as it is.",
         choices=("fit", "native"),
         free=True,
-        of=("predict",),
+        of=("predict", "export"),
     )
     weights: str = option(
         "best",
@@ -269,11 +270,11 @@ def from_values(named: Mapping[str, Any]) -> Config:
     named = changed({}, named)
     for name in named.keys() - leaves().keys():
         field_of(name)  # which says what is wrong
-    return _built(Config, named)
+    return built(Config, named)
 
 
-def _built(kind, named):
-    """A section from the values of the leaves below it."""
+def built(kind: type[Section], named: Mapping[str, Any]) -> Any:
+    """A section from the values of the leaves below it, by their dotted names; others have their defaults."""
     found = {}
     for field in dataclasses.fields(kind):
         if "help" in field.metadata:
@@ -283,7 +284,7 @@ def _built(kind, named):
         for prefix, section in _sections(field).items():
             values = {leaf: named[prefix + leaf] for leaf in leaves(section) if prefix + leaf in named}
             if values:
-                below[prefix] = _built(section, values)
+                below[prefix] = built(section, values)
         if issubclass(field.type, Open):
             parts = zip(_sections(field), field.type.sections(), strict=True)
             found[field.name] = field.type({part: below[prefix] for prefix, part in parts if prefix in below})

@@ -1,1 +1,1 @@
-"""Networks that leave the project."""
+"""Exports: a trained network in the formats of other runtimes, compared with its run before it is written."""

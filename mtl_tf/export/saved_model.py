@@ -4,66 +4,46 @@ import pathlib
 
 import tensorflow as tf
 
-from mtl_tf.atomic import swapping_folder
-from mtl_tf.config import Config
-from mtl_tf.errors import UsageError
-from mtl_tf.inference.predictor import ASSET, answer_module, tasks_to_json
+from mtl_tf.inference.answering import AnswerModule
+from mtl_tf.inference.predictor import ASSET
 from mtl_tf.plain_paths import plain_path
-from mtl_tf.training.trained_run import epoch_of_weights, is_saved_model, read_configuration
 
 
-def export_run(config: Config) -> str:
-    """Exports the best (or averaged) weights of a run.
+def save(module: AnswerModule, description: str, folder: pathlib.Path) -> None:
+    """Writes a SavedModel.
 
-    The signature `serving_default` takes `image` uint8 (B, H, W, 3) of any size and gives `semseg` int32 (B, H, W)
-    class ids and `depth` float32 (B, H, W) metres in the same size; assets/tasks.json holds classes, colours, depth
-    range, and which weights these are, of which epoch, in which arithmetic. The functions `fit` and `native` of the
-    loaded object also give `semseg_probability`.
+    Its signatures take a batch of any size and give every answer of every task (`Task.answers`):
+    `serving_default` takes `image`, uint8 (B, H, W, 3), brings it to the size of the training and the answers back;
+    `native` takes the same and does not resize; `serving_bytes` takes `encoded`, strings (B,), JPEG, PNG, BMP or GIF
+    files of one size, and answers as `serving_default`.
 
     Args:
-        config: `run_dir`; `weights`; `precision`; `output`, by default RUN_DIR/export.
-
-    Returns:
-        A line that says what was written where.
+        module: the functions.
+        description: JSON, becomes assets/tasks.json.
+        folder: is made.
 
     Raises:
-        UsageError: the run has no weights, or the output folder holds something else or cannot be written.
+        OSError, tf.errors.OpError: it cannot be written.
     """
-    run_dir = pathlib.Path(config.run_dir)
-    output = pathlib.Path(config.output or run_dir / "export")
-    if output.exists() and not is_saved_model(output) and (not output.is_dir() or any(output.iterdir())):
-        raise UsageError(f"--output={output} exists and is no SavedModel; choose an empty or new folder")
-    module, tasks = answer_module(run_dir, config.weights, config.precision)
-    try:
-        with swapping_folder(output) as folder:
-            asset = folder.with_name(ASSET)
-            asset.write_text(_described(tasks, config), encoding="utf-8")
-            plain, signatures = plain_path(folder.parent), {"serving_default": _serving(module, tasks)}
-            module.description = tf.saved_model.Asset(f"{plain}/{asset.name}")
-            tf.saved_model.save(module, f"{plain}/{folder.name}", signatures=signatures)
-    except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
-        raise UsageError(f"cannot write {output}: {reason}") from None
-    size = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
-    return f"exported to {output} ({size / 2**20:.0f} MiB)"
+    asset = folder.with_name(ASSET)
+    asset.write_text(description, encoding="utf-8")
+    plain = plain_path(folder.parent)
+    module.description = tf.saved_model.Asset(f"{plain}/{asset.name}")
+    signatures = {"serving_default": module.fit, "native": module.native, "serving_bytes": _of_files(module)}
+    tf.saved_model.save(module, f"{plain}/{folder.name}", signatures=signatures)
 
 
-def _described(tasks, config):
-    return tasks_to_json(
-        tasks,
-        image_size=read_configuration(pathlib.Path(config.run_dir)).data.image_size,
-        weights=config.weights,
-        epoch=epoch_of_weights(config),
-        precision=config.precision,
-    )
+def _of_files(module):
+    """The function of encoded pictures, one after another: memory for one decoded picture only."""
+    answers = module.fit.get_concrete_function().structured_outputs
+    of_one = {name: tf.TensorSpec(answer.shape[1:], answer.dtype) for name, answer in answers.items()}
 
+    def one(encoded):
+        picture = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        return {name: value[0] for name, value in module.fit(picture[None]).items()}
 
-def _serving(module, tasks):
-    names = [task.name for task in tasks]
-
-    @tf.function(input_signature=module.fit.input_signature, autograph=False)
-    def serve(image):
-        answers = module.fit(image)
-        return {name: answers[name] for name in names}
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="encoded")], autograph=False)
+    def serve(encoded):
+        return tf.map_fn(one, encoded, fn_output_signature=of_one, parallel_iterations=1)
 
     return serve

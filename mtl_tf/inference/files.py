@@ -14,7 +14,7 @@ from mtl_tf.inference.outputs import Output, own_folder
 from mtl_tf.inference.predictor import Prediction, load
 from mtl_tf.progress import Progress
 from mtl_tf.tasks import Task
-from mtl_tf.training.trained_run import is_saved_model
+from mtl_tf.training.trained_run import is_export
 
 
 def predict_files(config: Config) -> str:
@@ -113,8 +113,8 @@ def _output(config, inputs, tasks):
     """The folder, claimed for these inputs."""
     if config.output:
         return Output(pathlib.Path(config.output), inputs.what, _folders(tasks), inputs.names)
-    if is_saved_model(pathlib.Path(config.run_dir)):
-        raise UsageError("--output=FOLDER is missing: a SavedModel has no run directory to write predictions to")
+    if is_export(pathlib.Path(config.run_dir)):
+        raise UsageError("--output=FOLDER is missing: an export has no run directory to write predictions to")
     folder = pathlib.Path(config.run_dir) / "predictions" / ("input" if config.input else config.data.split)
     if config.input:
         folder = own_folder(folder, inputs.what, _folders(tasks))

@@ -15,7 +15,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.storage import listing
 from mtl_tf.storage.listing import PICTURES, PassedOver
 from mtl_tf.storage.pixels import read_rgb
-from mtl_tf.training.trained_run import is_saved_model
+from mtl_tf.training.trained_run import is_export
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +44,8 @@ def inputs_of(config: Config) -> Inputs:
         UsageError: there are none.
     """
     if not config.input:
-        if is_saved_model(pathlib.Path(config.run_dir)):
-            raise UsageError("--input=PICTURE, FOLDER or GLOB is missing: a SavedModel has no data set of its own")
+        if is_export(pathlib.Path(config.run_dir)):
+            raise UsageError("--input=PICTURE, FOLDER or GLOB is missing: an export has no data set of its own")
         split = config.data.split
         source = open_split(config, split, read_descriptor(config.run_dir))
         what = f"split {split} of {config.data.name} {os.path.abspath(config.data.root)}"

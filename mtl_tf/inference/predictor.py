@@ -1,24 +1,18 @@
 """Pictures in, answers out: class ids, metres and the certainty of the class, in each picture's own size."""
 
-import dataclasses
-import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from mtl_tf.config import replace
-from mtl_tf.data import geometry
 from mtl_tf.errors import UsageError
-from mtl_tf.inference.runs import open_run
-from mtl_tf.models.choice import pruned
-from mtl_tf.models.folding import fold
-from mtl_tf.parsing import parse_json
+from mtl_tf.inference.answering import answer_module
+from mtl_tf.inference.described import scale_from_json, tasks_from_json
 from mtl_tf.plain_paths import plain_path
-from mtl_tf.tasks import KINDS, Task, answers, usual
-from mtl_tf.training.trained_run import is_saved_model, read_configuration
+from mtl_tf.storage.texts import read_bytes
+from mtl_tf.tasks import Task, usual
+from mtl_tf.training.trained_run import is_export, is_saved_model
 
 SCALES = ("fit", "native")
 ASSET = "tasks.json"
@@ -54,55 +48,37 @@ class Prediction(Mapping):
         raise AttributeError(f"a network without {name!r}; it answers {', '.join(self._answers)}")
 
 
-class AnswerModule(tf.Module):
-    """The network with what comes before and after it, as two TensorFlow functions; this is what is exported.
-
-    Args:
-        model: as `build_model` makes it, or folded (`models.folding`).
-        tasks: what it predicts.
-        image_size: (H, W) that it was trained at, or () for any.
-        fit: how pictures of another aspect became so (data.fit).
-    """
-
-    def __init__(self, model: keras.Model, tasks: tuple[Task, ...], image_size: tuple[int, ...], fit: str = "stretch"):
-        super().__init__()
-        # A variable that Keras tracks is exported together with a copy, and TensorFlow's loader in C++ restores one of
-        # the two only. The module therefore holds the plain variables; a bound method hides the model.
-        self.weights = [variable.value for variable in model.variables]
-        self._model, self._tasks, self._image_size, self._how = model.__call__, tasks, image_size, fit
-        pictures = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")
-        self.fit = tf.function(self._fit, input_signature=[pictures], autograph=False)
-        self.native = tf.function(self._native, input_signature=[pictures], autograph=False)
-
-    def _fit(self, image):
-        """At the size of the training, as its pictures were brought to it; of a cropped one, all at its scale."""
-        frame, how = self._image_size, self._how
-        if not frame:
-            return self._native(image)
-        size = tf.shape(image)[1:3]
-        inner = geometry.scaled_size(size, frame, how)
-        scaled = tf.image.resize(image, inner, antialias=True)
-        raws = self._model(geometry.framed(scaled, frame) if how == "pad" else scaled, training=False)
-        if how == "pad":
-            raws = {task.name: geometry.unframed(raws[task.name], inner, frame) for task in self._tasks}
-        return answers(self._tasks, raws, size)
-
-    def _native(self, image):
-        """At the picture's own size."""
-        return answers(self._tasks, self._model(tf.cast(image, tf.float32), training=False))
-
-
 class Predictor:
     """Answers for pictures; made by `load`.
 
     Attributes:
         tasks: what it predicts: classes, colours, depth range.
+        size: height and width of the pictures that it takes, pixels; None = any.
     """
 
-    def __init__(self, functions, tasks: tuple[Task, ...], owner):
+    def __init__(
+        self,
+        functions: Mapping[str, Callable],
+        tasks: tuple[Task, ...],
+        owner=None,
+        size: tuple[int | None, int | None] = (None, None),
+    ):
+        """Answers nothing yet.
+
+        Args:
+            functions: scale -> function of pictures, uint8 (B, H, W, 3), that gives all answers by name.
+            tasks: see above.
+            owner: is kept alive with the functions, as a SavedModel's need it.
+            size: see above.
+        """
         self._functions = functions
-        self._owner = owner  # a SavedModel's functions die with it
-        self.tasks = tasks
+        self._owner = owner
+        self.tasks, self.size = tasks, size
+
+    @property
+    def scales(self) -> tuple[str, ...]:
+        """The scales at which it answers, see `__call__`."""
+        return tuple(self._functions)
 
     def __call__(self, image: np.ndarray, scale: str = "fit") -> Prediction:
         """Answers for one picture or a batch.
@@ -122,8 +98,10 @@ class Predictor:
             )
         if scale not in SCALES:
             raise UsageError(f"scale takes one of {', '.join(SCALES)}; got {scale!r}")
-        found = self._functions[scale](tf.constant(image[None] if image.ndim == 3 else image))
-        arrays = {name: value.numpy()[0] if image.ndim == 3 else value.numpy() for name, value in found.items()}
+        if scale not in self._functions:
+            raise UsageError(f"scale={scale} is unavailable: this export answers at scale={', '.join(self.scales)}")
+        found = self._functions[scale](image[None] if image.ndim == 3 else image)
+        arrays = {name: np.asarray(value)[0] if image.ndim == 3 else np.asarray(value) for name, value in found.items()}
         # A SavedModel gives them in any order.
         order = {task.name: place for place, task in enumerate(self.tasks)}
         return Prediction({name: arrays[name] for name in sorted(arrays, key=lambda name: _place(name, order))})
@@ -136,7 +114,7 @@ def _place(name, order):
 
 
 def load(path: str | pathlib.Path, weights: str = "best", precision: str = "float32") -> Predictor:
-    """A predictor from a run directory or from an exported SavedModel.
+    """A predictor from a run directory or from an export: a SavedModel, a .tflite or an .onnx file.
 
     Args:
         path: of either.
@@ -144,26 +122,16 @@ def load(path: str | pathlib.Path, weights: str = "best", precision: str = "floa
         precision: of a run, the arithmetic of its answers: "float32" or "mixed_bfloat16".
 
     Raises:
-        UsageError: the path is neither, the run has no such weights, or a SavedModel is to have others.
+        UsageError: the path is neither, the run has no such weights, or an export is to have others.
     """
     path = pathlib.Path(path)
-    if is_saved_model(path):
+    if is_export(path):
         for name, value, usual in (("precision", precision, "float32"), ("weights", weights, "best")):
             if value != usual:
                 raise UsageError(f"--{name}={value}: {path} keeps what it was exported with; export it again")
-        return _from_saved_model(path)
+        return _from_saved_model(path) if is_saved_model(path) else predictor_of_file(path, read_bytes(str(path)))
     module, tasks = answer_module(path, weights, precision)
     return Predictor({"fit": module.fit, "native": module.native}, tasks, module)
-
-
-def answer_module(
-    run_dir: pathlib.Path, weights: str = "best", precision: str = "float32"
-) -> tuple[AnswerModule, tuple[Task, ...]]:
-    """The functions of a run's best (or averaged) weights, pruned, batch norm folded, whatever it was trained in."""
-    config = replace(read_configuration(run_dir), run_dir=str(run_dir), weights=weights, precision=precision)
-    run = open_run(replace(config, model__recompute=False))
-    model = fold(pruned(run.model))
-    return AnswerModule(model, run.tasks, config.data.image_size, config.data.fit), run.tasks
 
 
 def _from_saved_model(path):
@@ -180,36 +148,23 @@ def _from_saved_model(path):
     return Predictor(functions, tasks, loaded)
 
 
-# === The description that travels with a SavedModel ===
+def predictor_of_file(path: pathlib.Path, content: bytes) -> Predictor:
+    """A predictor from the content of a .tflite or .onnx file.
 
-
-def tasks_to_json(tasks: tuple[Task, ...], **about) -> str:
-    """Classes, colours and depth range as JSON, with what else is to be told about the network."""
-    described = {task.name: {"kind": task.kind, **dataclasses.asdict(task)} for task in tasks}
-    return json.dumps({**about, "tasks": described}, indent=1)
-
-
-def tasks_from_json(text: str) -> tuple[Task, ...]:
-    """What `tasks_to_json` wrote, also before tasks had kinds.
+    Args:
+        path: of the file, for its ending and for messages.
+        content: of the file.
 
     Raises:
-        UsageError: a task is of a kind that is not known.
+        UsageError: a library is missing, the file is damaged, or something else wrote it.
     """
-    tasks = []
-    for name, entry in parse_json(text)["tasks"].items():
-        if "kind" not in entry:
-            entry |= {"kind": {"semseg": "classes", "depth": "depth"}[name], "objective": entry.get("loss")}
-        if entry["kind"] not in KINDS:
-            raise UsageError(
-                f"its task {name} is of kind {entry['kind']}, which is not built in ({', '.join(KINDS)} are); name the "
-                "file that adds it with --plugin=FILE.py, in Python call mtl_tf.register before mtl_tf.load"
-            )
-        kind = KINDS[entry["kind"]].task_type
-        fields = {field.name for field in dataclasses.fields(kind)}
-        tasks.append(kind(**{key: _frozen(value) for key, value in entry.items() if key in fields}))
-    return tuple(tasks)
+    from mtl_tf.inference.exported import open_export
 
-
-def _frozen(value):
-    """The same with tuples for lists."""
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+    opened = open_export(path, content)
+    try:
+        tasks, scale = tasks_from_json(opened.described), scale_from_json(opened.described)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UsageError(f"{path}: its description is damaged; export it again") from None
+    return Predictor({scale: opened.answer}, tasks, size=opened.size)

@@ -37,6 +37,10 @@ class BinaryMap(Task):
 
         return Regions(2, lambda target: target == 1, weights)
 
+    @property
+    def units(self) -> dict[str, str]:
+        return {self.name: "probability, 0..1"}
+
     def decode(self, raw):
         """The probability of yes, float32 (B, H, W)."""
         from keras import ops

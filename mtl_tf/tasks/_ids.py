@@ -73,6 +73,11 @@ class IdMap(Task):
         )
         return f"{self.name}: numbers alone, no classes and no panoptic map: {alone}"
 
+    @property
+    def units(self) -> dict[str, str]:
+        alone = "number of the instance, 0 = none"
+        return {self.name: "class * 1000 + number of the instance, 255000 = none" if self.classes else alone}
+
     def valid(self, target):
         return target != UNKNOWN
 
@@ -86,16 +91,13 @@ class IdMap(Task):
     def metrics(self) -> tuple[Metric, ...]:
         return (*_PANOPTIC, _ANY) if self.classes else (dataclasses.replace(_ANY, main=True, note=_NOTE),)
 
-    def measure(self, raw, target) -> dict:
-        return self.measured({self.name: raw}, {self.name: target})
-
-    def measured(self, raws, labels) -> dict:
+    def compared(self, answers, labels) -> dict:
         """Sums of `panoptic.matches`: of instances whatever their class (B, 4), and of all classes (B, C, 4)."""
         import tensorflow as tf
 
         from mtl_tf import panoptic
 
-        answer, ids = self.answers(raws)[self.name], labels[self.name]
+        answer, ids = answers[self.name], labels[self.name]
         ids = tf.where(self.valid(ids), ids, -1)
         number = answer % panoptic.BASE
         # As one class, beside which all else is another.
@@ -108,12 +110,12 @@ class IdMap(Task):
         thing = tf.gather(self.is_thing, tf.where(known, semantic, 0)) & known
         of_class = semantic * 2**16
         truths = tf.where(thing, tf.where(ids > 0, of_class + ids, -1), tf.where(known, of_class, -1))
-        answers = tf.where(answer == panoptic.VOID, -1, answer // panoptic.BASE * 2**16 + number)
+        classed = tf.where(answer == panoptic.VOID, -1, answer // panoptic.BASE * 2**16 + number)
         # A thing of which no instance is known says nothing of instances; stuff is none.
         truth = tf.where(thing & (ids <= 0), -1, tf.where(known & ~thing, 2**16, truth))
         return {
             "any": panoptic.matches(truth, found, 2)[:, 0],
-            "panoptic": panoptic.matches(truths, answers, len(self.classes)),
+            "panoptic": panoptic.matches(truths, classed, len(self.classes)),
         }
 
     def scores(self, statistics: dict[str, np.ndarray]) -> dict:

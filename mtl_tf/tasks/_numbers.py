@@ -74,6 +74,15 @@ class NumberMap(Task):
         target = target[..., None] if self.channels == 1 else target
         return ops.where(target > NOTHING / 2, target, ops.convert_to_tensor(self.mean, "float32"))
 
+    @property
+    def units(self) -> dict[str, str]:
+        return {self.name: self.unit.strip() or "number"}
+
+    @property
+    def tolerance(self) -> float:
+        """A fiftieth of the spread of the labels."""
+        return float(np.mean(self.std)) / 50
+
     def decode(self, raw):
         """Numbers, float32 (B, H, W) or (B, H, W, channels)."""
         from keras import ops
@@ -97,10 +106,10 @@ class NumberMap(Task):
     def metrics(self) -> tuple[Metric, ...]:
         return tuple(dataclasses.replace(metric, unit=self.unit, group=self.title) for metric in METRICS)
 
-    def measure(self, raw, target) -> dict:
+    def compare(self, answer, target) -> dict:
         from mtl_tf import metrics
 
-        return metrics.numbers(self._deep(self.decode(raw)), self._deep(target), self.valid(target))
+        return metrics.numbers(self._deep(answer), self._deep(target), self.valid(target))
 
     def scores(self, statistics: dict[str, np.ndarray]) -> dict:
         """In the unit, pooled over all pixels and channels."""

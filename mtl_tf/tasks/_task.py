@@ -77,12 +77,13 @@ class Task:
         standard_weight: of its loss in the total, unless `loss.weights` names the task.
         of_classes: key of the score of each class in `scores`, and its name in the field; none by default.
         data_ending: of the files in the first of `folders`; .npy where a PNG does not hold the answers.
+        tolerance: how much worse the headline score may be when the network is quantised, in its unit.
         name: of the task; of its labels, head and scores.
     """
 
     # What a kind has of its own; every other method may stay.
     REQUIRED: ClassVar[tuple[str, ...]] = (
-        *("channels", "valid", "loss", "decode", "metrics", "measure", "scores", "random"),
+        *("channels", "valid", "loss", "decode", "metrics", "compare", "scores", "random"),
         *("columns", "page", "page_map", "folders", "files", "baseline", "constant"),
     )
 
@@ -91,6 +92,7 @@ class Task:
     standard_weight: ClassVar[float] = 0.5
     of_classes: ClassVar[tuple[str, str]] = ("", "")
     data_ending: ClassVar[str] = ".png"
+    tolerance: ClassVar[float] = 1.0
 
     name: str
 
@@ -162,6 +164,11 @@ class Task:
         """
         return {self.name: self.decode(self.resized(raws[self.name], size))}
 
+    @property
+    def units(self) -> dict[str, str]:
+        """What each of `answers` is, for people: its meaning and unit."""
+        return {self.name: ""}
+
     def beside(self, tasks: "Sequence[Task]") -> "Task":
         """The same task in a network of these tasks, of which it may need another's head and labels."""
         return self
@@ -171,13 +178,24 @@ class Task:
         """What `scores` gives, in the order of the tables; the first is the one that stands for the task."""
         raise NotImplementedError
 
-    def measure(self, raw, target) -> dict:
-        """Additive statistics of each image: name -> float64 (B, ...). Whoever merges images adds rows up, exactly."""
+    def compare(self, answer, target) -> dict:
+        """Additive statistics of an answer and its label: name -> float64 (B, ...), a row for each image.
+
+        Whoever merges images adds rows up, exactly.
+        """
         raise NotImplementedError
 
+    def measure(self, raw, target) -> dict:
+        """The same of a raw head (B, H, W, channels)."""
+        return self.measured({self.name: raw}, {self.name: target})
+
     def measured(self, raws, labels) -> dict:
-        """What `measure` gives, of the raw heads and the labels of all tasks by name."""
-        return self.measure(raws[self.name], labels[self.name])
+        """The same of the raw heads and the labels of all tasks, by name."""
+        return self.compared(self.answers(raws), labels)
+
+    def compared(self, answers, labels) -> dict:
+        """The same of the answers and the labels of all tasks, by name."""
+        return self.compare(answers[self.name], labels[self.name])
 
     def scores(self, statistics: dict[str, np.ndarray]) -> dict:
         """The scores of a sum of statistics over images; None where nothing was counted."""

@@ -33,6 +33,7 @@ class VectorMap(Task):
     Labels are float32 (B, H, W, 3); pixels without one have the zero vector.
     """
 
+    tolerance: ClassVar[float] = 0.5
     faces_camera: ClassVar[bool] = False  # whether z < 0 of all
 
     objective: str  # one of `VECTOR_OBJECTIVES`
@@ -41,10 +42,10 @@ class VectorMap(Task):
     def metrics(self) -> tuple[Metric, ...]:
         return tuple(dataclasses.replace(metric, group=self.title) for metric in ANGLES)
 
-    def measure(self, raw, target) -> dict:
+    def compare(self, answer, target) -> dict:
         from mtl_tf import metrics
 
-        return metrics.angles(self.decode(raw), target, self.valid(target))
+        return metrics.angles(answer, target, self.valid(target))
 
     def scores(self, statistics: dict[str, np.ndarray]) -> dict:
         """Degrees and percentages, pooled over all pixels."""
@@ -71,6 +72,10 @@ class VectorMap(Task):
             return ops.argmax(ops.matmul(target, directions(self.faces_camera).T), -1)
 
         return Regions(STEPS, nearest, self.valid)
+
+    @property
+    def units(self) -> dict[str, str]:
+        return {self.name: "unit vector"}
 
     def decode(self, raw):
         """Unit vectors, float32 (B, H, W, 3): raw / max(|raw|, 1e-12)."""

@@ -90,6 +90,10 @@ class Segmentation(Task):
         raw = self.resized(raws[self.name], size)
         return {self.name: self.decode(raw), f"{self.name}_probability": ops.max(ops.softmax(raw, -1), -1)}
 
+    @property
+    def units(self) -> dict[str, str]:
+        return {self.name: "class id", f"{self.name}_probability": "probability of that class, 0..1"}
+
     def loss(self, raw, target) -> tuple:
         """The objective over the pixels that are not ignored; a sum has two terms.
 
@@ -121,11 +125,11 @@ class Segmentation(Task):
     def metrics(self) -> tuple[Metric, ...]:
         return METRICS
 
-    def measure(self, raw, target) -> dict:
+    def compare(self, answer, target) -> dict:
         """Confusion matrices (B, C, C): row = truth, column = answer."""
         from mtl_tf import metrics
 
-        return {"confusion": metrics.confusion(self.decode(raw), target, self.valid(target), self.channels)}
+        return {"confusion": metrics.confusion(answer, target, self.valid(target), self.channels)}
 
     def scores(self, statistics: dict[str, np.ndarray]) -> dict:
         """Percentages 0..100."""

@@ -80,6 +80,7 @@ class Depth(Task):
 
     kind: ClassVar[str] = "depth"
     title: ClassVar[str] = "Depth"
+    tolerance: ClassVar[float] = 0.5  # of SI-logRMSE times 100
 
     minimum: float
     maximum: float
@@ -121,6 +122,10 @@ class Depth(Task):
         if self.space == "log":
             return (ops.log(metres) - self.log_mean) / self.log_std
         return (metres - self.mean) / self.std
+
+    @property
+    def units(self) -> dict[str, str]:
+        return {self.name: self.unit}
 
     def decode(self, raw):
         """Metres (B, H, W), clipped to the valid range, of the raw head (B, H, W, 1)."""
@@ -175,10 +180,10 @@ class Depth(Task):
         metres, unit = DEPTH_UNITS["metres"].symbol, DEPTH_UNITS[self.unit].symbol
         return tuple(dataclasses.replace(m, digits=5, unit=unit) if m.unit == metres else m for m in METRICS)
 
-    def measure(self, raw, target) -> dict:
+    def compare(self, answer, target) -> dict:
         from mtl_tf import metrics
 
-        return metrics.distances(self.decode(raw), target, self.valid(target), self.minimum)
+        return metrics.distances(answer, target, self.valid(target), self.minimum)
 
     def scores(self, statistics: dict[str, np.ndarray]) -> dict:
         """Per image and then averaged over images; pooled over all pixels as NAME_pixels."""

@@ -26,11 +26,11 @@ class Disparity(NumberMap):
     def metrics(self) -> tuple[Metric, ...]:
         return (*super().metrics, dataclasses.replace(BAD, group=self.title))
 
-    def measure(self, raw, target) -> dict:
+    def compare(self, answer, target) -> dict:
         from mtl_tf import metrics
 
-        found, truth, valid = self.decode(raw), self._deep(target)[..., 0], self.valid(target)
-        return super().measure(raw, target) | metrics.bad_disparities(found, truth, valid)
+        truth, valid = self._deep(target)[..., 0], self.valid(target)
+        return super().compare(answer, target) | metrics.bad_disparities(answer, truth, valid)
 
     def scores(self, statistics) -> dict:
         """Also the outliers of KITTI's benchmark (Menze and Geiger, CVPR 2015), percent."""

@@ -31,11 +31,11 @@ class Edges(BinaryMap):
     def metrics(self) -> tuple[Metric, ...]:
         return METRICS
 
-    def measure(self, raw, target) -> dict:
+    def compare(self, answer, target) -> dict:
         """Of edges whose probability is 0.5 or more; for odsF see `mtl_tf.boundaries` and tools/score_edges.py."""
         from mtl_tf import metrics
 
-        return metrics.near_edges(self.decode(raw) >= 0.5, target == 1, self.valid(target), TOLERANCE)
+        return metrics.near_edges(answer >= 0.5, target == 1, self.valid(target), TOLERANCE)
 
     def scores(self, statistics: dict[str, np.ndarray]) -> dict:
         """Percentages, pooled over images."""

@@ -35,10 +35,10 @@ class Saliency(BinaryMap):
     def metrics(self) -> tuple[Metric, ...]:
         return METRICS
 
-    def measure(self, raw, target) -> dict:
+    def compare(self, answer, target) -> dict:
         from mtl_tf import metrics
 
-        return metrics.saliency(self.decode(raw), target == 1, self.valid(target))
+        return metrics.saliency(answer, target == 1, self.valid(target))
 
     def scores(self, statistics: dict[str, np.ndarray]) -> dict:
         """Percentages under the four names that the field has for them; they do not compare with each other."""

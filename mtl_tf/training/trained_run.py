@@ -8,21 +8,23 @@ from mtl_tf import flags
 from mtl_tf.config import Config
 from mtl_tf.data.sets.settle import demand_root_is_read
 from mtl_tf.errors import UsageError
-from mtl_tf.options import format_value
+from mtl_tf.options import Section, format_value
 from mtl_tf.parsing import parse_json
 
+EXPORTED = (".tflite", ".onnx")  # the endings of exported files
 
-def configuration_of_run(parsed: flags.Parsed, argv: list[str]) -> Config:
+
+def configuration_of_run(parsed: flags.Parsed, argv: list[str], own: type[Section] | None = None) -> Config:
     """The configuration of the run in --run_dir, with the options that the command line adds.
 
     Raises:
         UsageError: there is no run, or the command line names an option that a trained run cannot change.
     """
     folder = pathlib.Path(_run_dir(parsed.config))
-    if is_saved_model(folder):
+    if is_export(folder):
         return parsed.config
     trained = read_configuration(folder)
-    config = flags.parse(argv, base=trained).config
+    config = flags.parse(argv, own, base=trained).config
     changed = configuration.differences(trained, config)
     refused = [name for name in changed if name not in configuration.CHOSEN_AGAIN]
     if refused:
@@ -66,6 +68,11 @@ def weights_checksum(config: Config) -> str:
 def is_saved_model(folder: pathlib.Path) -> bool:
     """Whether a folder is a SavedModel."""
     return (folder / "saved_model.pb").is_file()
+
+
+def is_export(path: pathlib.Path) -> bool:
+    """Whether a path is an exported network: a SavedModel, or a file of another format."""
+    return is_saved_model(path) or (path.suffix in EXPORTED and path.is_file())
 
 
 def _run_dir(config):
