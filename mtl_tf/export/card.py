@@ -12,7 +12,7 @@ from mtl_tf.inference.runs import TrainedRun
 
 
 def write(output: pathlib.Path, content: dict) -> None:
-    """Writes a card: card.json and card.md in a SavedModel's folder, NAME.card.json and NAME.card.md beside the file NAME.
+    """Writes a card: card.json and card.md into a SavedModel's folder, FILE.card.json and FILE.card.md beside a file.
 
     Args:
         output: the export.
