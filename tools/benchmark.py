@@ -55,7 +55,10 @@ class Options(Section):
     backend: str = option("tensorflow", "What computes.", choices=("tensorflow", "jax"))
     seconds: float = option(20.0, "For how long, after the warm-up.", minimum=0.0)
     json: str = option("", "File to write the result to; empty = print only.")
-    export: str = option("", "inference, latency: a SavedModel that is measured instead of what the options describe.")
+    export: str = option(
+        "",
+        "inference, latency: an export (SavedModel, .tflite, .onnx) that is measured instead of what the options describe.",
+    )
     task_count: int = option(
         0,
         "train on random data: tasks; those beyond --tasks (semseg,depth,normals,edges, say) are copies of them, "
@@ -121,8 +124,8 @@ def _measured(config, tasks, own, real):
         return {**measure_run(config), "devices": ("main.py train",)}
     backend = _start(own.backend)
     if own.part == "latency":
-        answer, model, devices = backend.answering(config, tasks, own.export)
-        found = measure_latency(answer, own.seconds, lambda: backend.peak_memory(devices))
+        answer, model, devices, sizes = backend.answering(config, tasks, own.export)
+        found = measure_latency(answer, own.seconds, lambda: backend.peak_memory(devices), sizes)
         return {"parameters": parameters_of(model) if model else 0, "latency": found, "devices": devices}
     if own.part not in backend.PARTS:
         raise UsageError(f"--part={own.part} is not there for --backend={own.backend}, only {', '.join(backend.PARTS)}")

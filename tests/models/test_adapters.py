@@ -7,7 +7,7 @@ import pytest
 import mtl_tf
 from mtl_tf.config import ModelConfig, OptimConfig, replace
 from mtl_tf.errors import UsageError
-from mtl_tf.inference.predictor import AnswerModule
+from mtl_tf.inference.answering import AnswerModule
 from mtl_tf.inference.runs import open_run
 from mtl_tf.models import build_model
 from mtl_tf.models.encoder_layers import ADAPTER_NAME, encoder_stages, own_part

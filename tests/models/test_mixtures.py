@@ -15,7 +15,7 @@ import mtl_tf
 from mtl_tf.commands import main
 from mtl_tf.config import ModelConfig, OptimConfig, replace
 from mtl_tf.errors import UsageError
-from mtl_tf.inference.predictor import answer_module
+from mtl_tf.inference.answering import answer_module
 from mtl_tf.inference.runs import open_run
 from mtl_tf.models.choice import Choice, pruned
 from mtl_tf.models.costs import multiply_adds

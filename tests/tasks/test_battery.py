@@ -9,7 +9,7 @@ import tensorflow as tf
 from mtl_tf.config import AugmentConfig
 from mtl_tf.data import descriptors
 from mtl_tf.data.sets.packed import pack_pixels, unpack_pixels
-from mtl_tf.inference.predictor import tasks_from_json, tasks_to_json
+from mtl_tf.inference.described import tasks_from_json, tasks_to_json
 from mtl_tf.pictures import write_png
 from mtl_tf.storage.windows import Part, Window, cut
 from mtl_tf.tasks import KINDS, Move

@@ -64,16 +64,17 @@ def speeds(batch_size: int, seconds: list[float]) -> dict:
     }
 
 
-def measure_latency(answer, seconds: float, peak_memory) -> dict:
-    """How long one answer takes, for one picture of each of `LATENCY_SIZES`.
+def measure_latency(answer, seconds: float, peak_memory, sizes=()) -> dict:
+    """How long one answer takes, for one picture of each size.
 
     Args:
         answer: function of uint8 (1, H, W, 3); returns when the answer is there.
         seconds: for how long, of each size.
         peak_memory: function that gives the bytes.
+        sizes: height and width of the pictures; none = `LATENCY_SIZES`.
     """
     found = {}
-    for height, width in LATENCY_SIZES:
+    for height, width in sizes or LATENCY_SIZES:
         size = f"{height}x{width}"
         print(f"measuring one picture of {size}", file=sys.stderr, flush=True)
         image = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), np.uint8)

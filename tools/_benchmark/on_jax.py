@@ -37,7 +37,7 @@ def training(config: Config, real: bool, tasks, export: str) -> Work:
 def inference(config: Config, real: bool, tasks, export: str) -> Work:
     """Answers of the network."""
     _refuse_data(real)
-    answer, model, devices = answering(config, tasks, export)
+    answer, model, devices, _ = answering(config, tasks, export)
     images = itertools.repeat(jax.device_put(random_batch(config, ())["image"].astype("uint8")))
     cost = multiply_adds(model, size_of(config))
     return Work(images, answer, config.train.batch_size, devices, parameters_of(model), cost)
@@ -49,7 +49,7 @@ PARTS = {"train": training, "inference": inference}
 def answering(config: Config, tasks, export: str):
     """Of the network that the options describe, batch norm folded."""
     if export:
-        raise UsageError("--export names a SavedModel, which only --backend=tensorflow reads")
+        raise UsageError("--export names an export, which only --backend=tensorflow reads")
     devices = _start(config)
     model = fold(build_model(replace(config, model__recompute=False).model, tasks, config.arch_options))
 
@@ -61,7 +61,7 @@ def answering(config: Config, tasks, export: str):
     state = [
         [variable.value for variable in each] for each in (model.trainable_variables, model.non_trainable_variables)
     ]
-    return lambda image: jax.device_get(answers_of(*state, image)), model, devices
+    return lambda image: jax.device_get(answers_of(*state, image)), model, devices, ()
 
 
 def _refuse_data(real):

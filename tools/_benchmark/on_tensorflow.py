@@ -11,14 +11,14 @@ from mtl_tf.config import Config, replace
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
 from mtl_tf.data.sets import describe, describe_training, open_split, open_training
 from mtl_tf.errors import UsageError
-from mtl_tf.inference.predictor import AnswerModule
+from mtl_tf.inference.answering import AnswerModule
+from mtl_tf.inference.predictor import load
 from mtl_tf.models import build_model
 from mtl_tf.models.costs import multiply_adds
 from mtl_tf.models.folding import fold
-from mtl_tf.plain_paths import plain_path
 from mtl_tf.training import runtime
 from mtl_tf.training.build_step import build_step
-from mtl_tf.training.trained_run import is_saved_model
+from mtl_tf.training.trained_run import is_export
 
 IDLE = 12  # batches that a pipeline can have prepared while it was not its turn
 
@@ -59,7 +59,7 @@ def training(config: Config, real: bool, tasks, export: str) -> Work:
 
 def inference(config: Config, real: bool, tasks, export: str) -> Work:
     """Answers of the network, on one device."""
-    answer, model, devices = answering(config, tasks, export)
+    answer, model, devices, _ = answering(config, tasks, export)
     batch_size, naming_errors = config.train.batch_size, contextlib.nullcontext()
     if real:
         data = EvaluationData(open_split(config, config.data.val_split), config, describe(config.data))
@@ -81,20 +81,26 @@ def inference(config: Config, real: bool, tasks, export: str) -> Work:
 
 
 def answering(config: Config, tasks, export: str):
-    """Of the network that the options describe, as it would be exported, or of a SavedModel."""
+    """Of the network that the options describe, as it would be exported, or of an export.
+
+    Returns:
+        A function of uint8 (1, H, W, 3); the network, None of an export; devices; the sizes that it takes, none = any.
+    """
     machine = runtime.start(replace(config, train__devices=1), training=False)
     if export:
-        if not is_saved_model(pathlib.Path(export)):
-            raise UsageError(f"--export={export} is no SavedModel; main.py export --run_dir=RUN writes one")
-        module, model = tf.saved_model.load(plain_path(export)), None
-    else:
-        model = fold(build_model(replace(config, model__recompute=False).model, tasks, config.arch_options))
-        module = AnswerModule(model, tasks, config.data.image_size)
+        if not is_export(pathlib.Path(export)):
+            raise UsageError(f"--export={export} is no export; main.py export --run_dir=RUN writes one")
+        predictor = load(export)
+        scale = predictor.scales[-1]  # not resized, where it has both
+        sizes = () if None in predictor.size else (predictor.size,)
+        return lambda image: predictor(image, scale), None, machine.devices, sizes
+    model = fold(build_model(replace(config, model__recompute=False).model, tasks, config.arch_options))
+    module = AnswerModule(model, tasks, config.data.image_size)
 
     def answer(image):
         return [value.numpy() for value in module.native(image).values()]
 
-    return answer, model, machine.devices
+    return answer, model, machine.devices, ()
 
 
 def preparing(config: Config, real: bool, tasks, export: str) -> Work:
