@@ -35,7 +35,7 @@ class Backend(Protocol):
     PARTS: dict[str, Callable[..., Work]]  # (config, real, tasks, export) -> Work
 
     def answering(self, config, tasks, export: str) -> tuple[Callable, Any, tuple[str, ...], tuple]:
-        """A function that answers for uint8 (B, H, W, 3) and returns when it has; network; devices; sizes, none = any."""
+        """A function that answers for uint8 (B, H, W, 3) and returns when it has; network; devices; sizes."""
 
     def compiled(self, function: Callable) -> Callable:
         """The function, compiled."""
