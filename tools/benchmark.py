@@ -57,7 +57,7 @@ class Options(Section):
     json: str = option("", "File to write the result to; empty = print only.")
     export: str = option(
         "",
-        "inference, latency: an export (SavedModel, .tflite or .onnx) that is measured instead of the options' network.",
+        "inference, latency: an export (SavedModel, .tflite or .onnx) to measure instead of the options' network.",
     )
     task_count: int = option(
         0,

@@ -1,8 +1,9 @@
-"""Reads the pickles inside PyTorch's files, which can build tensors and nothing else.
+"""Reads the pickles inside PyTorch's files, which can build tensors and plain values and nothing else.
 
 Python's own unpickler calls whatever a file names, and sets aside as much memory as it asks for. This one knows the
 opcodes that writing a dict of tensors takes, a short list of names, and calls none of them: a name stands for a
-function of this module. See `torch/_weights_only_unpickler.py` for PyTorch's own answer to the same question.
+function of this module. What training code often saves beside the weights (counters, devices, paths, its arguments) is
+read as `INERT`. See `torch/_weights_only_unpickler.py` for PyTorch's own answer to the same question.
 """
 
 import dataclasses
@@ -44,11 +45,21 @@ class View:
     strides: tuple[int, ...]
 
 
+class _Inert:
+    """Stands for an object that holds no tensors; whatever is put into it is dropped."""
+
+    def __repr__(self):
+        return "INERT"
+
+
+INERT = _Inert()
+
+
 def load(stream: io.BytesIO) -> Any:
     """Reads one pickle from a stream, which stands behind it afterwards.
 
     Returns:
-        Dicts, lists, tuples, text, bytes and numbers, and a `View` for every tensor.
+        Dicts, lists, tuples, text, bytes and numbers, a `View` for every tensor, and `INERT` for a few other objects.
 
     Raises:
         UnreadableError: it is damaged, or names what is no part of a tensor.
@@ -109,13 +120,17 @@ class _Machine:
         items = self.pop_mark()
         self.stack.append(items)
 
+    def frozen_set(self, _):
+        self.pop_mark()
+        self.stack.append(INERT)
+
     def append(self, _):
         item = self.stack.pop()
-        _of(self.stack[-1], list).append(item)
+        _extend(self.stack[-1], [item])
 
     def appends(self, _):
         items = self.pop_mark()
-        _of(self.stack[-1], list).extend(items)
+        _extend(self.stack[-1], items)
 
     def set_item(self, _):
         value, key = self.stack.pop(), self.stack.pop()
@@ -147,7 +162,7 @@ class _Machine:
     def build(self, _):
         # PyTorch hangs the versions of modules on the dict of tensors; nothing here has a state that matters.
         self.stack.pop()
-        _of(self.stack[-1], dict)
+        _of(self.stack[-1], dict | _Inert)
 
     def persistent(self, _):
         kind, storage, key, _, elements, *view = _of(self.stack.pop(), tuple)
@@ -201,7 +216,29 @@ def _ordered(pairs=()) -> dict:
     return made
 
 
+def _inert(*_):
+    return INERT
+
+
+# Objects beside the tensors: named so that the file can be read, never made.
+_INERT_NAMES = (
+    *("_codecs.encode", "argparse.Namespace", "collections.Counter", "collections.defaultdict", "collections.deque"),
+    *("datetime.date", "datetime.datetime", "datetime.timedelta", "types.SimpleNamespace"),
+    *("pathlib.Path", "pathlib.PosixPath", "pathlib.PurePath", "pathlib.PurePosixPath"),
+    *("pathlib.PureWindowsPath", "pathlib.WindowsPath", "pathlib._local.PosixPath", "pathlib._local.WindowsPath"),
+    *("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype"),
+    *("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct", "numpy.ndarray"),
+    *("torch.device", "torch.float16", "torch.float32", "torch.bfloat16", "torch.float64"),
+    *(
+        f"{module}.{name}"
+        for module in ("builtins", "__builtin__")
+        for name in ("set", "frozenset", "complex", "slice")
+    ),
+    *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in ("list", "dict", "int", "float", "str")),
+)
+
 _NAMES = {
+    **dict.fromkeys(_INERT_NAMES, _Name(_inert)),
     "collections.OrderedDict": _Name(_ordered),
     "torch._utils._rebuild_tensor": _Name(_view),
     "torch._utils._rebuild_tensor_v2": _Name(_view),
@@ -241,7 +278,14 @@ def _count(value) -> int:
     return value
 
 
+def _extend(target, items):
+    if target is not INERT:
+        _of(target, list).extend(items)
+
+
 def _fill(target, items):
+    if target is INERT:
+        return
     keys, values = items[::2], items[1::2]
     for key, value in zip(keys, values, strict=True):
         # The hash of nested tuples can take for ever.
@@ -280,11 +324,15 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
     "LONG_BINGET": _Machine.get,
     "APPEND": _Machine.append,
     "APPENDS": _Machine.appends,
+    "EMPTY_SET": lambda machine, _: machine.stack.append(INERT),
+    "ADDITEMS": lambda machine, _: machine.pop_mark(),
+    "FROZENSET": _Machine.frozen_set,
     "SETITEM": _Machine.set_item,
     "SETITEMS": _Machine.set_items,
     "GLOBAL": _Machine.name,
     "STACK_GLOBAL": _Machine.stack_name,
     "REDUCE": _Machine.reduce,
+    "NEWOBJ": _Machine.reduce,  # with a type in the place of a function
     "BUILD": _Machine.build,
     "BINPERSID": _Machine.persistent,
 }
