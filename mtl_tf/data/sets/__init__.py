@@ -99,6 +99,8 @@ def _stored_otherwise(data, descriptor, tasks):
     names = derived.stored(tasks, own)
     if any(own.pattern(name) != descriptor.pattern(name) for name in ("rgb", *names)):
         return True
+    if own.split_lists != descriptor.split_lists:
+        return True
     return all(name in descriptor for name in names) and any(own[n].storage != descriptor[n].storage for n in names)
 
 
