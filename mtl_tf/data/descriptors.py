@@ -280,7 +280,9 @@ def read_file(path: str) -> Descriptor:
     pictures = found["file_names"].get("rgb", SAME)
     listed = set(found["splits"]) <= set(found["split_lists"])
     if "{" in pictures and "{split}" not in pictures and len(found["splits"]) > 1 and not listed:
-        known = f"an object with a list of each split ({', '.join(found['splits'])}), as file_names.rgb has no {{split}}"
+        known = (
+            f"an object with a list of each split ({', '.join(found['splits'])}), as file_names.rgb has no {{split}}"
+        )
         top.fail("split_lists", known, found["split_lists"] or None)
     return Descriptor(labels=labels, **found)
 

@@ -104,7 +104,7 @@ def _regex(pattern, count, known):
 
 
 def in_folder(text: str, folder: str) -> Pattern:
-    """The pattern that an entry of dataset.json is for "rgb" or a task: a path, or a name in the folder of that name."""
+    """The pattern that an entry of dataset.json is for "rgb" or a task: a path, or a name in a folder of that name."""
     return Pattern(text if "{" in text else f"{{split}}/{folder}/{DEEP}/{text.replace(SAME, '{id}')}")
 
 
@@ -131,7 +131,9 @@ def _check_path(folder, text):
     """Raises a UsageError where a pattern is no path as it should be."""
     parts, names = text.split("/"), _FIELD.findall(text)
     wrong = ""
-    if _FIELD.sub("", text).strip("{}") != _FIELD.sub("", text) or not all(map(re.compile(r"[^\W\d_]\w*").fullmatch, names)):
+    if _FIELD.sub("", text).strip("{}") != _FIELD.sub("", text) or not all(
+        map(re.compile(r"[^\W\d_]\w*").fullmatch, names)
+    ):
         wrong = "names in braces are of letters, digits and _, and begin with a letter"
     elif "id" not in names:
         wrong = "it lacks {id}, which names the sample"

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from mtl_tf import config as configuration
-from mtl_tf.data.sets import open_split
-from mtl_tf.errors import UsageError
 from mtl_tf.data.file_names import EVERY
 from mtl_tf.data.found_files import find
+from mtl_tf.data.sets import open_split
+from mtl_tf.errors import UsageError
 from mtl_tf.storage import listing
 from tests.helpers import tool_module
 

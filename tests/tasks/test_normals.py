@@ -277,7 +277,8 @@ def test_floats_are_read_from_a_folder_of_a_data_set(tmp_path):
     descriptors.write(tmp_path, descriptors.Descriptor("mine", {"normals": FLOATS}, splits=("train",)))
     descriptor, labels = descriptors.read(tmp_path), {"rgb": None, "normals": FLOATS}
     there = {
-        name: folder.list_files(str(tmp_path), "train", descriptor.pattern(name), name, of) for name, of in labels.items()
+        name: folder.list_files(str(tmp_path), "train", descriptor.pattern(name), name, of)
+        for name, of in labels.items()
     }
     found = {name: paths for name, (paths, _) in there.items()}
     found = FileSource(descriptor, ("normals",), found).read(0)["normals"]

@@ -1,7 +1,6 @@
 """A folder of your own with a dataset.json: `<root>/<split>/{rgb,semseg,depth}/<id>.<ext>`, or as that says."""
 
 import unicodedata
-from collections.abc import Mapping
 
 from mtl_tf.config import Config, DataConfig
 from mtl_tf.data import descriptors, found_files
@@ -76,10 +75,10 @@ def _demand_labels(root, split, descriptor, task, found):
         raise UsageError(_no_file(root, split, descriptor, task))
     if labels and images.keys().isdisjoint(labels):
         label, image = min(labels, key=natural_order), min(images, key=natural_order)
+        where, pictures = files.join(root, descriptors.FILE_NAME), descriptor.pattern("rgb")
         raise UsageError(
-            f'{files.join(root, descriptors.FILE_NAME)}: file_names.{task} "{pattern.text}": none of its ids is that of a '
-            f'picture: the first is {label}, that of file_names.rgb "{descriptor.pattern("rgb").text}" {image}; correct '
-            "one of the two"
+            f'{where}: file_names.{task} "{pattern.text}": none of its ids is that of a picture: the first is {label}, '
+            f'that of file_names.rgb "{pictures.text}" {image}; correct one of the two'
         )
 
 
@@ -164,7 +163,7 @@ def list_files(
         Id -> file, and what is passed over. Both are empty where the folder is missing.
 
     Raises:
-        UsageError: two files have one id, a folder cannot be listed, or files of the ending of the pattern are not read.
+        UsageError: two files have one id, a folder cannot be listed, or the ending of the pattern is not read.
     """
     endings = listing.PICTURES if modality == "rgb" else labels.endings if labels else listing.LABELS
     others = labels.other_endings if labels else ()
