@@ -131,9 +131,7 @@ def _check_path(folder, text):
     """Raises a UsageError where a pattern is no path as it should be."""
     parts, names = text.split("/"), _FIELD.findall(text)
     wrong = ""
-    if _FIELD.sub("", text).strip("{}") != _FIELD.sub("", text) or not all(
-        map(re.compile(r"[^\W\d_]\w*").fullmatch, names)
-    ):
+    if set("{}") & set(_FIELD.sub("", text)) or not all(map(re.compile(r"[^\W\d_]\w*").fullmatch, names)):
         wrong = "names in braces are of letters, digits and _, and begin with a letter"
     elif "id" not in names:
         wrong = "it lacks {id}, which names the sample"

@@ -29,7 +29,7 @@ def named_folders(root: str) -> Layout | None:
         if not inside and parts["rgb"] == "rgb" and files.name_of(root.rstrip("/")).casefold() in SPLITS:
             return None  # a split of the project's own layout
         places, splits = {kind: f"{name}/{{split}}" if inside else name for kind, name in parts.items()}, inside
-    elif outside:
+    elif any(name.casefold() in SPLITS for name in outside):
         parts = _parts(files.join(root, outside[0]))
         splits = [name for name in outside if _parts(files.join(root, name)) == parts]
         places = {kind: f"{{split}}/{name}" for kind, name in parts.items()}
