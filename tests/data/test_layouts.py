@@ -191,7 +191,7 @@ def test_sun_rgbd(tmp_path):
     said = described(root)
     assert "4 pictures and their depth are listed" in said and "classes of SUN RGB-D" in said
     samples = read(root, "train", "depth")
-    assert list(samples)[0] == "kv1/NYUdata/NYU0000/image/NYU0000"
+    assert next(iter(samples)) == "kv1/NYUdata/NYU0000/image/NYU0000"
     demand(samples, range(4), semseg=False)
 
 

@@ -178,5 +178,5 @@ def _open_stored(config, data, split, descriptor):
             f"data.val_share={data.val_share:g}: split {data.train_split} has one sample, of which none can be held "
             "out; add samples"
         )
-    kept, held_out = share.divide(whole, data.val_share, config.seed)
+    kept, held_out = share.divide(whole, data.val_share, config.seed, data.val_by != "sample")
     return held_out if split == data.val_split else kept
