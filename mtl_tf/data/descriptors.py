@@ -81,6 +81,11 @@ class Descriptor:
         return any(labels.lacks_statistics for labels in self.labels.values())
 
     @property
+    def assumed(self) -> "Descriptor":
+        """The same with assumed statistics where there are none (`Labels.assumed`)."""
+        return dataclasses.replace(self, labels={name: labels.assumed for name, labels in self.labels.items()})
+
+    @property
     def blanks(self) -> dict[str, float]:
         """Task name -> value of a pixel without a label."""
         return blanks_of(self.labels)
@@ -104,12 +109,14 @@ class Descriptor:
     def says_the_same(self, other: "Descriptor", tasks: Sequence[str]) -> bool:
         """Whether another descriptor is the same, as far as these tasks are concerned; none = all that one has.
 
-        Statistics of labels that only one of them has are no difference: then no task was trained with them.
+        Statistics that only one of them has are no difference: then no task was trained with them.
         """
         names = tuple(tasks) or tuple({**self.labels, **other.labels})
         names += tuple(self[name].source for name in names if name in self and self[name].source)
         same = all(name in self and name in other and _agree(self[name], other[name]) for name in names)
         rest = dict(labels={}, may_be_blank=(), file_names={}, split_lists={})
+        if not (self.rgb_mean and other.rgb_mean):
+            rest |= dict(rgb_mean=(), rgb_std=())
         return same and dataclasses.replace(self, **rest) == dataclasses.replace(other, **rest)
 
     def told(self) -> list[str]:
@@ -346,6 +353,17 @@ def with_statistics(descriptor: Descriptor, path: str) -> Descriptor:
             "tools/dataset_statistics.py --output=FILE writes"
         ) from None
     return _with_measured(descriptor, found, path)
+
+
+def with_statistics_of(descriptor: Descriptor, kept: Descriptor) -> Descriptor:
+    """The descriptor with what another one has measured of the same labels, where it lacks it."""
+    labels = dict(descriptor.labels)
+    for name, own in descriptor.labels.items():
+        theirs = kept.labels.get(name)
+        if own.missing and theirs and theirs.unmeasured == own.unmeasured:
+            labels[name] = theirs
+    rgb = {} if descriptor.rgb_mean else dict(rgb_mean=kept.rgb_mean, rgb_std=kept.rgb_std)
+    return dataclasses.replace(descriptor, labels=labels, **rgb)
 
 
 def _with_measured(descriptor, found, path):

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from mtl_tf.config import DATA_SETS, Config, DataConfig
+from mtl_tf.config import DATA_SETS, BalanceConfig, Config, DataConfig
 from mtl_tf.data.sets import describe_training, open_training
 from mtl_tf.errors import UsageError
 
@@ -76,6 +76,24 @@ def differs(size: Sequence[int], frame: Sequence[int]) -> bool:
     """Whether a picture of `size` (height, width) has another aspect than the frame."""
     ratio = (size[0] / size[1]) / (frame[0] / frame[1])
     return max(ratio, 1 / ratio) > 1 + TOLERANCE
+
+
+def told_untrained(config: Config) -> list[str]:
+    """A line for each task that is trained as a rule, but not here, since the data set has no labels of it yet."""
+    descriptor = describe_training(config.data)
+    others = [task for task in descriptor.chosen(()) if task not in config.tasks]
+    if not others or DATA_SETS[config.data.name].to_order:
+        return []
+    try:
+        everything = dataclasses.replace(config, tasks=(*config.tasks, *others), balance=BalanceConfig())
+        source = open_training(everything, descriptor)
+    except UsageError:  # labels that can not be read are no matter where they are not trained
+        return []
+    return [
+        f"{task} is not trained: no labels; to have them, {source.where[task]}"
+        for task in others
+        if not source.labelled[task] and task in source.where
+    ]
 
 
 def told_fit(sizes: Sequence[tuple[int, int]], frame: Sequence[int], fit: str) -> str:
