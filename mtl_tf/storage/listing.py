@@ -23,7 +23,7 @@ _LEFT_BEHIND = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx",
 
 _NOTES = re.compile(
     r"(readme|licen[cs]e|copying|authors|changelog|citation)([ _-]\w+)?([.](txt|md|rst|html|pdf|bib|cff))?"
-    r"|(notes?|classes|labels|labelmap|label_colors)[.](txt|md)|_classes[.]csv",
+    r"|(notes?|classes|labels|labelmap|label_colors)[.](txt|md)|_classes[.]csv|dataset[.]json",
     re.IGNORECASE,
 )
 

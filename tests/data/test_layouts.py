@@ -114,6 +114,12 @@ def test_without_splits(tmp_path, names):
     demand(read(root, "train", "semseg"), (0, 1), depth=False)
 
 
+def test_labels_beside_their_pictures(tmp_path):
+    root = layouts.write_pairs(tmp_path, "", "", ("",), ("{}.jpg", "{}_seg.png"))
+    assert "labels beside their pictures (*.jpg, *_seg.png), no splits" in described(root)
+    demand(read(root, "train", "semseg"), (0, 1), depth=False)
+
+
 def test_depth_beside_pictures(tmp_path):
     root = tmp_path / "set"
     for number in range(3):

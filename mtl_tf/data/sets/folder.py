@@ -6,7 +6,7 @@ from mtl_tf.config import Config, DataConfig
 from mtl_tf.data import descriptors, found_files
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.file_names import SAME, Pattern, in_folder
-from mtl_tf.data.samples import FileSource, natural_order
+from mtl_tf.data.samples import FileSource, by_image, natural_order
 from mtl_tf.data.sets.data_set import DataSet
 from mtl_tf.data.sets.roots import find_root, parent_of, shown
 from mtl_tf.data.split_lists import SplitList
@@ -57,7 +57,10 @@ def open_split(config: Config, split: str, descriptor: Descriptor) -> FileSource
         )
     for task in config.tasks:
         _demand_labels(root, split, descriptor, task, found)
-    return FileSource(descriptor, config.tasks, found, limit=data.limit, passed_over=passed_over)
+    paths = {
+        task: f"put the labels where file_names.{task} says" for task in config.tasks if _is_path(descriptor, task)
+    }
+    return FileSource(descriptor, config.tasks, found, limit=data.limit, where=paths, passed_over=passed_over)
 
 
 def _told_once(passed_over, found):
@@ -70,7 +73,8 @@ def _demand_labels(root, split, descriptor, task, found):
     """Raises a UsageError if the pattern of the labels of a task, which dataset.json states, leads to none."""
     if not _is_path(descriptor, task):
         return
-    pattern, labels, images = descriptor.pattern(task), found[task], found["rgb"]
+    pattern, images = descriptor.pattern(task), found["rgb"]
+    labels = by_image(found[task], images)
     if not labels and not list_files(root, "", pattern, task, descriptor.labels[task])[0]:
         raise UsageError(_no_file(root, split, descriptor, task))
     if labels and images.keys().isdisjoint(labels):

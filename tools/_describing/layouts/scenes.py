@@ -121,9 +121,9 @@ def hypersim(root: str) -> Layout | None:
 
 def sun_rgbd(root: str) -> Layout | None:
     """Folders of one picture each, in image, with its depth in depth_bfx or depth (Song et al., CVPR 2015)."""
-    samples = sorted(_samples(root, "", 0))
-    if not samples:
+    if not any(_samples(root, "", most=2)):  # a look at a few folders first, since a tree may be large
         return None
+    samples = sorted(_samples(root, ""))
     lines = [f"{HEADING} depth", *(f"{picture}\t{depth}" for picture, depth in samples)]
     return Layout(
         "SUN RGB-D",
@@ -139,8 +139,14 @@ def sun_rgbd(root: str) -> Layout | None:
     )
 
 
-def _samples(root, below, depth):
-    """Picture and depth of each folder that has both, up to 6 levels down; paths below the root."""
+def _samples(root, below, levels=6, most=None):
+    """Picture and depth of each folder that has both, so many levels down; paths below the root.
+
+    Args:
+        root, below: the folder, and the path below it that is looked at.
+        levels: how many more there are below.
+        most: the folders of each that are looked into; None = all.
+    """
     here = files.join(root, below) if below else root
     there = folders_in(here)
     maps = next((name for name in _SUN_DEPTH if name in there), None)
@@ -149,7 +155,6 @@ def _samples(root, below, depth):
         stored = with_ending(files.join(here, maps), (".png",))
         if len(pictures) == len(stored) == 1 and below:
             yield f"{below}/image/{pictures[0]}", f"{below}/{maps}/{stored[0]}"
-        return
-    if depth < 6 and not ({"rgb", "images", "color"} & set(there)):
-        for name in there:
-            yield from _samples(root, f"{below}/{name}".lstrip("/"), depth + 1)
+    elif levels:
+        for name in there[:most]:
+            yield from _samples(root, f"{below}/{name}".lstrip("/"), levels - 1, most)
