@@ -146,14 +146,10 @@ def _check_path(folder, text):
 # === Guesses ===
 
 
-@functools.lru_cache(maxsize=1024)
-def _short(pattern):
-    return Pattern(f"{DEEP}/{pattern.replace(SAME, '{id}')}")
-
-
-def id_by(pattern: str, name: str) -> str | None:
-    """The id in a name without its ending, which may have folders before it; None where the name is another."""
-    return _short(pattern).id_of(f"{name}.")
+def ids_by(pattern: str, names: Collection[str]) -> list[str | None]:
+    """The ids in names without endings, which may have folders before them; None where a name is another."""
+    regex = _regex(Pattern(f"{DEEP}/{pattern.replace(SAME, '{id}')}"), 1, ())
+    return [found and found["_folders"] + found["id"] for found in map(regex.fullmatch, names)]
 
 
 def guess(images: Collection[str], labels: Collection[str]) -> tuple[str, str] | None:
@@ -170,9 +166,9 @@ def guess(images: Collection[str], labels: Collection[str]) -> tuple[str, str] |
         return None
     found = []
     for image in _candidates(images):
-        ids = {id_by(image, name) for name in images}
+        ids = set(ids_by(image, images))
         for label in _candidates(labels):
-            wanted = {id_by(label, name) for name in some}
+            wanted = set(ids_by(label, some))
             if len(wanted) == len(some) and wanted <= ids and None not in wanted:
                 found.append((image, label))
     return min(found, key=lambda pair: (sum(map(str.isalnum, "".join(pair))), -len("".join(pair)), pair), default=None)

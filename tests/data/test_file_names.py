@@ -9,7 +9,7 @@ from PIL import Image
 
 from mtl_tf.config import Config, replace
 from mtl_tf.data import descriptors
-from mtl_tf.data.file_names import guess, id_by, in_folder, told
+from mtl_tf.data.file_names import guess, ids_by, in_folder, told
 from mtl_tf.data.sets import describe, open_split, splits_of
 from mtl_tf.errors import UsageError
 from tests.helpers import in_this_process
@@ -31,7 +31,7 @@ SECTION = {"classes": ["road", "car"], "palette": [[0, 0, 0], [1, 1, 1]]}
     ],
 )
 def test_the_id_in_a_name(pattern, name, found):
-    assert id_by(pattern, name) == found
+    assert ids_by(pattern, [name]) == [found]
 
 
 @pytest.mark.parametrize(
