@@ -49,9 +49,10 @@ def lines(
 def _held_out(data, validated):
     if not data.val_share:
         return ""
-    sequences = {sequence_of(name) for name in validated.ids}
-    whole = "" if data.val_by == "sample" or len(sequences) == len(validated) else f", {len(sequences)} whole sequences"
-    return f" held out of the training images (data.val_share={data.val_share:g}{whole})"
+    count = len({sequence_of(name) for name in validated.ids})
+    whole = data.val_by != "sample" and count < len(validated)
+    told = f", {count} whole {'sequence' if count == 1 else 'sequences'}" if whole else ""
+    return f" held out of the training images (data.val_share={data.val_share:g}{told})"
 
 
 def _extended(train):
