@@ -22,7 +22,7 @@ def settled(config: Config, before: Config | None = None) -> Config:
     Returns:
         `tasks`: those that samples of the training split have labels of. data.fit: "pad" where data.image_size has
         another aspect than some of the pictures, else "stretch"; as it was where there is no data.image_size.
-        data.val_by: "sequence" where it was auto.
+        data.val_by: "sequence" where it was auto and samples are held out.
 
     Raises:
         UsageError: the data set or its training split is not there, its tasks do not go with other options, or
@@ -62,7 +62,9 @@ def _as_before(config, before):
 
 def _chosen(config, tasks, fit):
     fit = fit if config.data.fit == "auto" and config.data.image_size else config.data.fit
-    by = "sequence" if config.data.val_by == "auto" else config.data.val_by
+    by = config.data.val_by
+    if by == "auto":  # where nothing is held out, as before there was this option
+        by = "sequence" if config.data.val_share else "sample"
     return dataclasses.replace(config, tasks=tasks, data=dataclasses.replace(config.data, fit=fit, val_by=by))
 
 
