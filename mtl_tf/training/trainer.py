@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from mtl_tf.atomic import WriteError, write_json
 from mtl_tf.config import Config
-from mtl_tf.data.descriptors import with_statistics_of
 from mtl_tf.data.fingerprint import fingerprint
+from mtl_tf.data.known_statistics import with_statistics_of
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
 from mtl_tf.data.plausibility import look
 from mtl_tf.data.sets import describe_training, open_training, open_validation

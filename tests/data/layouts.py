@@ -8,8 +8,12 @@ import pathlib
 
 import h5py
 import numpy as np
+import pytest
 from PIL import Image
 
+from mtl_tf.config import Config, replace
+from mtl_tf.data.sets import describe, open_split
+from mtl_tf.errors import UsageError
 from tests.data.official import save, save_array
 
 SIZE = (4, 6)
@@ -151,3 +155,21 @@ def write_cvat(root):
     (root / "ImageSets/Segmentation/default.txt").write_text("".join(f"f{number}\n" for number in range(4)))
     (root / "labelmap.txt").write_text("# label:color_rgb:parts:actions\nbackground:0,0,0::\nroad:250,50,83::\n")
     return root
+
+
+# === Read again ===
+
+
+def labels_of(root, split="train", **options):
+    """Id -> class of the first pixel."""
+    config = replace(Config(), data__name="folder", data__root=str(root), tasks=("semseg",), **options)
+    source = open_split(config, split, describe(config.data))
+    return {name: int(source.read(place)["semseg"][0, 0]) for place, name in enumerate(source.ids)}
+
+
+def refused(*given, **options):
+    """The one line of the error."""
+    with pytest.raises(UsageError) as caught:
+        labels_of(*given, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

@@ -11,7 +11,7 @@ from mtl_tf.config import Config, replace
 from mtl_tf.data import descriptors
 from mtl_tf.data.sets import describe, open_split, splits_of
 from tests.data import layouts
-from tests.helpers import one_line_error, tool_module
+from tests.helpers import in_this_process, one_line_error, tool_module
 
 tool = tool_module("describe_dataset")
 timed = tool_module("_describing.layouts.timed")
@@ -112,6 +112,16 @@ def test_without_splits(tmp_path, names):
     assert "--data.val_share=0.1" in said
     assert splits_of(config_of(root).data) == ["train"]
     demand(read(root, "train", "semseg"), (0, 1), depth=False)
+
+
+def test_masks_of_all_splits_in_one_folder(tmp_path):
+    root = layouts.write_pairs(tmp_path, "images/{split}", "masks")
+    described(root)
+    assert content(root)["file_names"] == {"rgb": "images/{split}/{id}.jpg", "semseg": "masks/{id}.png"}
+    demand(read(root, "train", "semseg"), (0, 1), depth=False)
+    demand(read(root, "val", "semseg"), (2, 3), depth=False)
+    done = in_this_process("check_dataset", "--data.name=folder", f"--data.root={root}")
+    assert done.returncode == 0 and "no fault in 4 samples" in done.stdout
 
 
 def test_labels_beside_their_pictures(tmp_path):

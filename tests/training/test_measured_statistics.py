@@ -8,6 +8,7 @@ import pytest
 
 from mtl_tf.config import replace
 from mtl_tf.data import descriptors
+from mtl_tf.data.known_statistics import with_statistics_of
 from mtl_tf.data.sets import describe, describe_training, measuring
 from mtl_tf.data.sets.settle import settled, told_untrained
 from mtl_tf.errors import StoppedError, UsageError
@@ -84,10 +85,10 @@ def test_what_one_description_lacks_another_completes(tmp_path):
     descriptor = descriptors.read(write_dataset(tmp_path, {"train": 2}))
     bare = dataclasses.replace(descriptor, labels={n: labels.unmeasured for n, labels in descriptor.labels.items()})
     with_rgb = dataclasses.replace(descriptor, rgb_mean=(1.0, 2.0, 3.0), rgb_std=(1.0, 1.0, 1.0))
-    assert descriptors.with_statistics_of(bare, with_rgb) == with_rgb
+    assert with_statistics_of(bare, with_rgb) == with_rgb
     assert with_rgb.says_the_same(bare, ()) and bare.says_the_same(with_rgb, ())
     other = changed(bare, depth_scale=0.5)
-    assert descriptors.with_statistics_of(other, with_rgb)["depth"].missing
+    assert with_statistics_of(other, with_rgb)["depth"].missing
 
 
 def test_kitti_without_disparity_trains_classes_and_says_what_is_missing(tmp_path):

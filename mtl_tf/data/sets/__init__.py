@@ -5,7 +5,8 @@ import dataclasses
 
 from mtl_tf.config import DATA_SETS, BalanceConfig, Config, DataConfig
 from mtl_tf.data import derived, mixture, share
-from mtl_tf.data.descriptors import FILE_NAME, Descriptor, read, with_statistics
+from mtl_tf.data.descriptors import FILE_NAME, Descriptor, read
+from mtl_tf.data.known_statistics import with_statistics
 from mtl_tf.data.sets import folder
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files

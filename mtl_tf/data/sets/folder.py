@@ -46,6 +46,9 @@ def open_split(config: Config, split: str, descriptor: Descriptor) -> FileSource
         chosen = SplitList(path, descriptor.task_names)
         found, lost = chosen.select(root, split, descriptor.pattern("rgb"), found, data.skip_bad)
         passed_over += lost
+    for task in [task for task in descriptor.task_names if _holds_all(descriptor, task)]:
+        labels = by_image(found[task], found["rgb"])
+        found[task] = {name: path for name, path in labels.items() if name in found["rgb"]}
     passed_over = _told_once(passed_over, found)
     if not found["rgb"]:
         if _is_path(descriptor, "rgb"):
@@ -61,6 +64,11 @@ def open_split(config: Config, split: str, descriptor: Descriptor) -> FileSource
         task: f"put the labels where file_names.{task} says" for task in config.tasks if _is_path(descriptor, task)
     }
     return FileSource(descriptor, config.tasks, found, limit=data.limit, where=paths, passed_over=passed_over)
+
+
+def _holds_all(descriptor, task):
+    """Whether the labels of all splits lie together, so that a split has some without a picture."""
+    return "split" in descriptor.pattern("rgb").fields and "split" not in descriptor.pattern(task).fields
 
 
 def _told_once(passed_over, found):

@@ -28,7 +28,7 @@ def named_folders(root: str) -> Layout | None:
         inside = [name for name in folders_in(files.join(root, parts["rgb"])) if name.casefold() in SPLITS]
         if not inside and parts["rgb"] == "rgb" and files.name_of(root.rstrip("/")).casefold() in SPLITS:
             return None  # a split of the project's own layout
-        places, splits = {kind: f"{name}/{{split}}" if inside else name for kind, name in parts.items()}, inside
+        places, splits = {kind: _place(root, name, inside) for kind, name in parts.items()}, inside
     elif any(name.casefold() in SPLITS for name in outside):
         parts = _parts(files.join(root, outside[0]))
         splits = [name for name in outside if _parts(files.join(root, name)) == parts]
@@ -45,6 +45,11 @@ def named_folders(root: str) -> Layout | None:
     splits = in_order(splits)
     title = f"{' and '.join(parts.values())}, {named(splits)}"
     return Layout(title, shallow, splits=splits)
+
+
+def _place(root, name, splits):
+    """A folder, with the splits in it where it has any."""
+    return f"{name}/{{split}}" if {*splits} & {*folders_in(files.join(root, name))} else name
 
 
 def _parts(folder):
