@@ -103,6 +103,16 @@ def test_pictures_and_masks_in_two_folders(tmp_path, pictures, masks, names):
         assert source.ids == [f"{below}a{number}" for number in numbers]
 
 
+def test_splits_with_a_year_and_of_other_names(tmp_path):
+    coco = layouts.write_pairs(tmp_path / "coco", "images/{split}", "annotations/{split}", ("train2017", "val2017"))
+    said = described(coco)
+    assert "--data.train_split=train2017 --data.val_split=val2017" in said
+    demand(read(coco, "val2017", "semseg"), (2, 3), depth=False)
+    ade = layouts.write_pairs(tmp_path / "ade", "images/{split}", "annotations/{split}", ("training", "validation"))
+    described(ade)
+    demand(read(ade, "training", "semseg"), (0, 1), depth=False)
+
+
 @pytest.mark.parametrize(
     "names", [("images", "masks"), ("JPEGImages", "labels"), ("img", "annotations"), ("rgb", "gt")]
 )

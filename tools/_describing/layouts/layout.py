@@ -6,7 +6,7 @@ from typing import Any
 
 from mtl_tf.storage import files, listing, maps
 
-SPLITS = ("train", "training", "trainval", "val", "valid", "validation", "dev", "test", "testing")
+_SPLITS = ("train", "training", "trainval", "val", "valid", "validation", "dev", "test", "testing")
 _FILES = (*listing.PICTURES, *maps.ENDINGS, ".txt", ".json", ".xml", ".csv")
 
 
@@ -51,10 +51,19 @@ def with_ending(folder: str, endings: Sequence[str]) -> list[str]:
     return [name for name in names_in(folder) if name.lower().endswith(tuple(endings)) and not name.startswith(".")]
 
 
+def is_split(name: str) -> bool:
+    """Whether a folder is called as a split: train, Validation, val2017."""
+    return _word(name) in _SPLITS
+
+
 def in_order(splits: Sequence[str]) -> tuple[str, ...]:
     """Splits, those to train on first."""
-    known = {name: place for place, name in enumerate(SPLITS)}
-    return tuple(sorted(splits, key=lambda name: (known.get(name.casefold(), len(known)), name)))
+    known = {name: place for place, name in enumerate(_SPLITS)}
+    return tuple(sorted(splits, key=lambda name: (known.get(_word(name), len(known)), name)))
+
+
+def _word(name):
+    return name.casefold().rstrip("0123456789_")
 
 
 def named(splits: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """Folders of pictures and of labels under common names: images/train and masks/train, train/images, img_dir, ..."""
 
-from _describing.layouts.layout import SPLITS, Layout, folders_in, in_order, named, with_ending
+from _describing.layouts.layout import Layout, folders_in, in_order, is_split, named, with_ending
 from mtl_tf.data.file_names import DEEP, SAME, Pattern, guess
 from mtl_tf.data.found_files import find
 from mtl_tf.storage import files, listing, maps
@@ -25,11 +25,11 @@ def named_folders(root: str) -> Layout | None:
     outside = [name for name in folders_in(root) if _parts(files.join(root, name))]
     if _parts(root):
         parts = _parts(root)
-        inside = [name for name in folders_in(files.join(root, parts["rgb"])) if name.casefold() in SPLITS]
-        if not inside and parts["rgb"] == "rgb" and files.name_of(root.rstrip("/")).casefold() in SPLITS:
+        inside = [name for name in folders_in(files.join(root, parts["rgb"])) if is_split(name)]
+        if not inside and parts["rgb"] == "rgb" and is_split(files.name_of(root.rstrip("/"))):
             return None  # a split of the project's own layout
         places, splits = {kind: _place(root, name, inside) for kind, name in parts.items()}, inside
-    elif any(name.casefold() in SPLITS for name in outside):
+    elif any(map(is_split, outside)):
         parts = _parts(files.join(root, outside[0]))
         splits = [name for name in outside if _parts(files.join(root, name)) == parts]
         places = {kind: f"{{split}}/{name}" for kind, name in parts.items()}

@@ -2,7 +2,7 @@
 
 import os
 
-from _describing.layouts.layout import SPLITS, Layout, folders_in, in_order, with_ending
+from _describing.layouts.layout import Layout, folders_in, in_order, is_split, with_ending
 from mtl_tf.data.split_lists import HEADING
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files, listing
@@ -48,7 +48,7 @@ def scannet(root: str) -> Layout | None:
 
 
 def _are_splits(names):
-    return all(name.casefold() in SPLITS for name in names)
+    return all(map(is_split, names))
 
 
 def _is_scan(folder):
