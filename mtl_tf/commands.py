@@ -171,7 +171,7 @@ def _ready(name, parsed, argv):
         from mtl_tf.training.run_directory import continued
 
         config = settled(parsed.config, continued(parsed.config))
-        describe_training(config.data).tasks(config)
+        describe_training(config.data).assumed.tasks(config)
         return config
     return parsed.config
 

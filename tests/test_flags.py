@@ -466,5 +466,5 @@ def test_of_a_name_from_before_and_one_of_today_the_command_line_wins(tmp_path):
 def test_a_run_of_before_and_one_of_today_are_the_same(tmp_path):
     file = tmp_path / "run.flags"
     file.write_text("--loss.semseg_weight=0.5\n--loss.depth_weight=0.5\n--loss.depth=l2\n--loss.depth_space=linear\n")
-    assert not differences(read_run_flags(file), from_values({"data.fit": "stretch"}))
+    assert not differences(read_run_flags(file), from_values({"data.fit": "stretch", "data.val_by": "sample"}))
     assert parse([f"--flagfile={file}"]).config == Config()

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from mtl_tf.config import Config
+from mtl_tf.data.file_names import in_folder
 from mtl_tf.data.sets.folder import list_files
 from mtl_tf.errors import UsageError
 from mtl_tf.inference import files
@@ -80,7 +81,7 @@ def test_its_own_predictions_are_never_predicted(predict, folder, where, capsys)
 def test_predictions_do_not_become_pictures_of_a_data_set(predict, tmp_path):
     picture(tmp_path / "train/rgb/0.png")
     predict(tmp_path / "train/rgb", tmp_path / "train/rgb/out")
-    found, passed_over = list_files(str(tmp_path / "train"), "rgb")
+    found, passed_over = list_files(str(tmp_path), "train", in_folder("*", "rgb"), "rgb")
     assert list(found) == ["0"]
     assert {path.rpartition("/")[2] for path, _ in passed_over} == {"overlay", "semseg"}
 

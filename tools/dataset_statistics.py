@@ -6,10 +6,7 @@ and targets with them, and weighs classes where it is told to: --write puts them
 --output=FILE into a file elsewhere, which training reads with --data.statistics=FILE.
 """
 
-import concurrent.futures
 import dataclasses
-import functools
-import os
 import sys
 
 from _tool import run_tool
@@ -19,12 +16,12 @@ from mtl_tf.atomic import write_json
 from mtl_tf.data import descriptors
 from mtl_tf.data.sets import describe, open_split, tasks_of_tools
 from mtl_tf.data.sets.settle import demand_root_is_read
+from mtl_tf.data.statistics import measure, summarise
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
-from mtl_tf.progress import Progress
 from mtl_tf.storage import files
 from mtl_tf.tasks import ClassLabels
-from mtl_tf.tasks.reading.moments import digits, mean_std, moments, row
+from mtl_tf.tasks.reading.moments import mean_std, row
 
 USES = ("data", "tasks", "output")  # of the options of main.py
 
@@ -50,7 +47,7 @@ def measure_and_report(parsed):
         labelled = open_split(config, config.data.train_split, descriptor).labelled
         config = configuration.replace(config, tasks=tuple(t for t, n in labelled.items() if n) or config.tasks)
     source = open_split(config, config.data.train_split, descriptor)
-    sums = measure(source, descriptor, config)
+    sums = measure(source, descriptor, config.data)
     described = summarise(sums, descriptor)
     print(table(sums, descriptor, len(source)))
     for path in targets:
@@ -87,57 +84,6 @@ def _check_replaces(data, descriptor):
             f"--write: {path} describes data set {found.name}, not {descriptor.name}; use --output=FILE, then "
             "--data.statistics=FILE"
         )
-
-
-def measure(source, descriptor, config):
-    """Sums over all samples.
-
-    Returns:
-        "rgb" and task name -> their sums (`Labels.sums`; "moments" of the colours, (3, 3)), and "samples", how many
-        have such a label. What no sample has is left out.
-    """
-    totals, skipped = {}, 0
-    progress = Progress("measuring", len(source))
-    with concurrent.futures.ThreadPoolExecutor(config.data.workers or os.cpu_count()) as pool:
-        read = functools.partial(_sums, source, descriptor, config.data.skip_bad)
-        for sample in pool.map(read, range(len(source))):
-            skipped += not sample
-            for name, found in sample.items():
-                total = totals.setdefault(name, {})
-                for key, value in {"samples": 1, **found}.items():
-                    total[key] = total.get(key, 0) + value
-            progress.advance()
-    progress.close()
-    if skipped:
-        print(f"{skipped} samples that cannot be read are left out", file=sys.stderr)
-    if not totals:
-        raise UsageError("no sample can be read; tools/check_dataset.py says why")
-    for task, count in source.labelled.items():
-        if count and task not in totals and task in source.reads:
-            noun = descriptor[task].noun
-            raise UsageError(f"no pixel of the split has {noun} ({task}); tools/check_dataset.py says more")
-    return {name: totals[name] for name in ("rgb", *source.tasks) if name in totals}
-
-
-def _sums(source, descriptor, skip_bad, index):
-    try:
-        sample = source.read(index)
-    except UsageError:
-        if skip_bad:
-            return {}
-        raise
-    found = {"rgb": {"moments": moments(sample["image"].reshape(-1, 3))}}
-    # A sample without a label comes with one that is all blank; its pixels are no part of the shares.
-    found |= {task: descriptor[task].sums(sample[task]) for task in source.tasks if task in sample}
-    return {name: sums for name, sums in found.items() if sums}
-
-
-def summarise(sums, descriptor):
-    """The descriptor with the measured statistics."""
-    mean, std = mean_std(sums["rgb"]["moments"])
-    measured = {name: labels.measured_from(sums[name]) for name, labels in descriptor.labels.items() if name in sums}
-    rgb = dict(rgb_mean=tuple(map(digits, mean)), rgb_std=tuple(map(digits, std)))
-    return dataclasses.replace(descriptor.with_labels(**measured), **rgb)
 
 
 def as_json(sums, descriptor, split):

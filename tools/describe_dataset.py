@@ -9,24 +9,29 @@ options of main.py it takes --data.root.
 """
 
 import contextlib
+import dataclasses
 import pathlib
 import shlex
 import sys
 from collections.abc import Iterable
 
 from _describing.answers import answers
-from _describing.looking import ASKED, Found, look
+from _describing.arranging import ASKED, arrange
+from _describing.layouts import Layout
+from _describing.looking import Found, look
 from _describing.naming import described_key
 from _describing.options import Options
 from _describing.others import fitting_others
 from _describing.questions import Questions, yes_or_no
 from _tool import run_tool
 
+from mtl_tf.atomic import write_text
 from mtl_tf.config import Config, from_values, replace, values
 from mtl_tf.data import descriptors, sets
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.plausibility import Evidence
 from mtl_tf.data.sets.folder import open_split
+from mtl_tf.data.split_lists import HEADING
 from mtl_tf.errors import UsageError
 from mtl_tf.options import format_value
 from mtl_tf.tasks import KINDS, ClassLabels
@@ -41,9 +46,11 @@ def describe(parsed):
         UsageError: the folder is none of the project's layout, its labels are of another kind, or a question has no
             answer.
     """
-    root, own = parsed.config.data.root, parsed.own
+    root = parsed.config.data.root
+    layout = arrange(parsed.config)
+    own = with_answers(parsed.own, layout)
     keys = own.depth_key or described_key(root, "depth"), own.semseg_key or described_key(root, "semseg")
-    found = look(parsed.config, own.semseg_encoding, *keys)
+    found = look(parsed.config, layout, own.semseg_encoding, *keys)
     ask = Questions(own.ask)
     path = pathlib.Path(root) / descriptors.FILE_NAME
     old = None
@@ -57,9 +64,10 @@ def describe(parsed):
     fitting = fitting_others(found, old) if own.ask or own.others == "yes" else {}
     if not fitting:
         demand_labels(root, found, old)
-    described = answers(found, fitting, own, old, ask, pathlib.Path(root).absolute().name)
+    described = answers(found, layout, fitting, own, old, ask, pathlib.Path(root).absolute().name)
     if not described.labels:
         demand_labels(root, found, old)
+    write_lists(root, layout)
     print(f"\nwritten to {descriptors.write(root, described)}")
     print(*described.told(), sep="\n")
     for text in implausible(found, described):
@@ -67,6 +75,30 @@ def describe(parsed):
     for text in undescribed(found, described):
         print(text)
     report(parsed.config, descriptors.read(root), found)
+
+
+def with_answers(own: Options, layout: Layout) -> Options:
+    """The options with the answers that follow from a layout, which is named; what was given stays."""
+    if layout.title:
+        print(f"laid out as {layout.title}" if layout.split_lists or layout.file_names else layout.title)
+    print(*layout.notes, sep="\n", end="\n" if layout.notes else "")
+    default = Options()
+    open_ones = {name: value for name, value in layout.options.items() if getattr(own, name) == getattr(default, name)}
+    return dataclasses.replace(own, **open_ones)
+
+
+def write_lists(root: str, layout: Layout) -> None:
+    """Writes the lists of a layout beside dataset.json.
+
+    Raises:
+        UsageError: a file of that name is there that is no such list.
+    """
+    for name, text in layout.written.items():
+        path = pathlib.Path(root) / name
+        if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(HEADING):
+            raise UsageError(f"{path} is there and is no list of this tool; rename it, then describe the folder again")
+        write_text(path, text)
+        print(f"written to {path}")
 
 
 def demand_labels(root: str, found: Found, old: Descriptor | None) -> None:

@@ -16,7 +16,7 @@ import sys
 from _tool import run_tool
 from _writing import claim, output_folder
 
-from mtl_tf.atomic import write_bytes
+from mtl_tf.atomic import below, write_bytes
 from mtl_tf.config import replace
 from mtl_tf.data import derived, descriptors, packing, shards
 from mtl_tf.data.samples import FileSource
@@ -25,6 +25,7 @@ from mtl_tf.data.sets.settle import demand_root_is_read
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.storage import files, listing
+from mtl_tf.storage.texts import read_bytes
 
 USES = ("data", "seed", "tasks", "output")  # of the options of main.py
 
@@ -146,7 +147,11 @@ def labels_of(source):
 
 
 def write_descriptor(output, root, descriptor):
-    """Writes dataset.json, as it is in the data set where that says the same."""
+    """Writes dataset.json, as it is in the data set where that says the same, and the lists that it names."""
+    for name in descriptor.split_lists.values():
+        path = below(output, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, read_bytes(files.join(root, name)))
     original = files.join(root, descriptors.FILE_NAME)
     if root and files.is_file(original) and descriptors.read_file(original) == descriptor:
         write_bytes(output / descriptors.FILE_NAME, files.read(original))

@@ -77,6 +77,13 @@ class DataConfig(Section):
         maximum=0.9,
         before=0.0,
     )
+    val_by: str = option(
+        "auto",
+        "What data.val_share holds out: sequence = whole folders of samples, whose frames look alike; sample = samples "
+        "one by one. auto = sequence; a run that is continued keeps what it was made with.",
+        choices=("auto", "sequence", "sample"),
+        before="sample",
+    )
     split: str = option(
         "val", "Split that is scored, or predicted.", free=True, of=("evaluate", "predict", "report", "study")
     )

@@ -12,7 +12,8 @@ from mtl_tf import config as configuration
 from mtl_tf import keys
 from mtl_tf.atomic import leads_out, write_text
 from mtl_tf.balancing.configured import balance_of
-from mtl_tf.data import file_names
+from mtl_tf.data.file_names import SAME, Pattern, in_folder, patterns
+from mtl_tf.data.split_lists import lists
 from mtl_tf.errors import UsageError, did_you_mean
 from mtl_tf.parsing import parse_json
 from mtl_tf.selection import found_by
@@ -38,7 +39,8 @@ class Descriptor:
         crop_multiple: where data.image_size is unset, whole pictures are cropped from the top left to multiples of
             this many pixels; 0 = not at all.
         may_be_blank: tasks of whose label maps many have no labelled pixel by nature: that is no fault.
-        file_names: "rgb" or task name -> the pattern of its files' names (`data.file_names`), where it is not "*".
+        file_names: "rgb" or task name -> the pattern of its files (`data.file_names`), where it is not "*".
+        split_lists: split -> the list of its samples (`data.split_lists`), a path below the root.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Descriptor:
     crop_multiple: int = 0
     may_be_blank: tuple[str, ...] = ()
     file_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    split_lists: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         first = [name for name in usual() if name in self.labels]
@@ -78,13 +81,18 @@ class Descriptor:
         return any(labels.lacks_statistics for labels in self.labels.values())
 
     @property
+    def assumed(self) -> "Descriptor":
+        """The same with assumed statistics where there are none (`Labels.assumed`)."""
+        return dataclasses.replace(self, labels={name: labels.assumed for name, labels in self.labels.items()})
+
+    @property
     def blanks(self) -> dict[str, float]:
         """Task name -> value of a pixel without a label."""
         return blanks_of(self.labels)
 
-    def pattern(self, folder: str) -> str:
-        """Of the names of pictures ("rgb") or of the label files of a task."""
-        return self.file_names.get(folder, file_names.SAME)
+    def pattern(self, folder: str) -> Pattern:
+        """Of the paths of pictures ("rgb") or of the label files of a task."""
+        return in_folder(self.file_names.get(folder, SAME), folder)
 
     def with_labels(self, **labels: Labels) -> "Descriptor":
         """The same with other labels of some tasks."""
@@ -101,12 +109,14 @@ class Descriptor:
     def says_the_same(self, other: "Descriptor", tasks: Sequence[str]) -> bool:
         """Whether another descriptor is the same, as far as these tasks are concerned; none = all that one has.
 
-        Statistics of labels that only one of them has are no difference: then no task was trained with them.
+        Statistics that only one of them has are no difference: then no task was trained with them.
         """
         names = tuple(tasks) or tuple({**self.labels, **other.labels})
         names += tuple(self[name].source for name in names if name in self and self[name].source)
         same = all(name in self and name in other and _agree(self[name], other[name]) for name in names)
-        rest = dict(labels={}, may_be_blank=(), file_names={})
+        rest = dict(labels={}, may_be_blank=(), file_names={}, split_lists={})
+        if not (self.rgb_mean and other.rgb_mean):
+            rest |= dict(rgb_mean=(), rgb_std=())
         return same and dataclasses.replace(self, **rest) == dataclasses.replace(other, **rest)
 
     def told(self) -> list[str]:
@@ -196,6 +206,8 @@ def write_file(path: str | os.PathLike, descriptor: Descriptor) -> pathlib.Path:
         content["may_be_blank"] = list(descriptor.may_be_blank)
     if descriptor.file_names:
         content["file_names"] = dict(descriptor.file_names)
+    if descriptor.split_lists:
+        content["split_lists"] = dict(descriptor.split_lists)
     for name, labels in descriptor.labels.items():
         if labels.section(name) == name:
             content[name] = labels.content()
@@ -243,14 +255,15 @@ def read_file(path: str) -> Descriptor:
         ) from None
     except ValueError as error:
         raise UsageError(f"{path} {error}; correct it, or write the file anew with tools/describe_dataset.py") from None
-    known = ("name", "splits", "crop_multiple", "may_be_blank", "file_names", "tasks", *usual(), "rgb")
+    known = ("name", "splits", "crop_multiple", "may_be_blank", "file_names", "split_lists", "tasks", *usual(), "rgb")
     top = keys.Keys(path, content, known, examples=_EXAMPLES)
     found = dict(
         name=top.take("name", keys.text, default=files.name_of(os.path.dirname(os.path.abspath(path)))),
         splits=top.take("splits", _folders, default=()),
         crop_multiple=top.take("crop_multiple", keys.whole, default=0),
         may_be_blank=top.take("may_be_blank", keys.names, default=()),
-        file_names=top.take("file_names", file_names.patterns, default={}),
+        file_names=top.take("file_names", patterns, default={}),
+        split_lists=top.take("split_lists", lists, default={}),
     )
     sections = [kind for kind in KINDS.values() if kind.usual and kind.name in content]
     labels = {kind.name: kind.parse(top.below(kind.name, kind.keys)) for kind in sections}
@@ -271,6 +284,13 @@ def read_file(path: str) -> Descriptor:
     if strange := [name for name in found["file_names"] if name not in ("rgb", *labels)]:
         known = f"an object of patterns by folder, of rgb or tasks that are described here ({', '.join(labels)})"
         top.fail("file_names", known, f"of {strange[0]}")
+    pictures = found["file_names"].get("rgb", SAME)
+    listed = set(found["splits"]) <= set(found["split_lists"])
+    if "{" in pictures and "{split}" not in pictures and len(found["splits"]) > 1 and not listed:
+        known = (
+            f"an object with a list of each split ({', '.join(found['splits'])}), as file_names.rgb has no {{split}}"
+        )
+        top.fail("split_lists", known, found["split_lists"] or None)
     return Descriptor(labels=labels, **found)
 
 
@@ -317,42 +337,6 @@ def _read_tasks(top, content, there):
         if misfit := labels.misfit({**there, **found}):
             tasks.below(name, tuple(content[name])).fail(*misfit)
     return found
-
-
-def with_statistics(descriptor: Descriptor, path: str) -> Descriptor:
-    """The descriptor with the statistics in a file like dataset.json, as tools/dataset_statistics.py writes it.
-
-    Raises:
-        UsageError: the file is missing or wrong, or its statistics are of other data.
-    """
-    try:
-        found = read_file(path)
-    except OSError as error:
-        raise UsageError(
-            f"{path}: {(error.strerror or str(error)).lower()}; expected statistics, which "
-            "tools/dataset_statistics.py --output=FILE writes"
-        ) from None
-    return _with_measured(descriptor, found, path)
-
-
-def _with_measured(descriptor, found, path):
-    """The descriptor with what another of the same data has measured."""
-    labels = dict(descriptor.labels)
-    differing = [("name", found.name, descriptor.name)] if found.name != descriptor.name else []
-    for name, own in descriptor.labels.items():
-        other = found.labels.get(name)
-        if not own.measured or (not own.needs_measured and (other is None or other.missing)):
-            continue
-        if other is None or other.unmeasured != own.unmeasured:
-            differing.append((name, other.told(name) if other else "missing", own.told(name)))
-        else:
-            labels[name] = dataclasses.replace(own, **{key: getattr(other, key) for key in own.measured})
-    for what, theirs, ours in differing:
-        raise UsageError(
-            f"{path}: statistics of other data: {what} is {theirs}, but {ours} in data set {descriptor.name}; measure "
-            "them with tools/dataset_statistics.py --output=FILE"
-        )
-    return dataclasses.replace(descriptor, labels=labels, rgb_mean=found.rgb_mean, rgb_std=found.rgb_std)
 
 
 def _elsewhere(root):

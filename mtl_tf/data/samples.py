@@ -68,7 +68,7 @@ class FileSource(Source):
             labels = self.files[task]
             self.labelled[task] = sum(name in labels for name in self.ids)
             self.passed_over += without_image(labels, images)
-            demand_partners(images, labels, task, where and where[task])
+            demand_partners(images, labels, task, where and where.get(task))
 
     def path(self, index: int) -> str:
         return self.files["rgb"][self.ids[index]]

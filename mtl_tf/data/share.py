@@ -1,4 +1,8 @@
-"""A share of the training samples in place of a validation split: disjoint from the rest, and the same every time."""
+"""A share of the training samples in place of a validation split: disjoint from the rest, and the same every time.
+
+Frames of one sequence look alike: held out one by one, validation would score what was nearly trained on. So whole
+sequences are held out.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -10,22 +14,43 @@ from mtl_tf.storage.windows import Choose
 from mtl_tf.surfaces import Intrinsics
 
 
-def divide(source: Source, share: float, seed: int) -> tuple["Some", "Some"]:
+def divide(source: Source, share: float, seed: int, by_sequence: bool = True) -> tuple["Some", "Some"]:
     """The samples to train on and those that are held out, both in the order of the source.
 
     Args:
         source: all samples; at least two.
         share: of them that is held out, 0..1; at least one sample is, and at least one is not.
-        seed: with the id of a sample, all that decides whether it is held out.
+        seed: with the id of a sample or the name of a sequence, all that decides whether it is held out.
+        by_sequence: whether sequences (see `sequence_of`) are held out whole; of a single one samples are.
     """
+    groups: dict[str, list[int]] = {}
+    for index, name in enumerate(source.ids):
+        groups.setdefault(sequence_of(name) if by_sequence else name, []).append(index)
+    if len(groups) == 1:
+        groups = {name: [index] for index, name in enumerate(source.ids)}
 
-    def draw(index):
-        return hashlib.sha256(f"{seed}:{source.ids[index]}".encode("utf-8", "surrogateescape")).digest()
+    def draw(name):
+        return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogateescape")).digest()
 
     count = min(max(round(share * len(source)), 1), len(source) - 1)
-    held_out = set(sorted(range(len(source)), key=draw)[:count])
+    held_out = set(_nearest([groups[name] for name in sorted(groups, key=draw)], count))
     kept = [index for index in range(len(source)) if index not in held_out]
     return Some(source, kept), Some(source, sorted(held_out), named=())
+
+
+def sequence_of(name: str) -> str:
+    """The sequence of a sample by its id: its folder; what lies in none is a sequence of its own."""
+    return name.rpartition("/")[0] or name
+
+
+def _nearest(groups, count):
+    """The indices of groups, the first that bring their number nearer to a count; at least of one, never of all."""
+    found, whole = [], sum(map(len, groups))
+    for group in groups:
+        more = len(found) + len(group)
+        if more < whole and abs(count - more) < abs(count - len(found)):
+            found += group
+    return found or min(groups, key=len)
 
 
 class Some(Around):

@@ -23,7 +23,7 @@ _LEFT_BEHIND = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx",
 
 _NOTES = re.compile(
     r"(readme|licen[cs]e|copying|authors|changelog|citation)([ _-]\w+)?([.](txt|md|rst|html|pdf|bib|cff))?"
-    r"|(notes?|classes|labels|labelmap|label_colors)[.](txt|md)",
+    r"|(notes?|classes|labels|labelmap|label_colors)[.](txt|md)|_classes[.]csv|dataset[.]json",
     re.IGNORECASE,
 )
 
@@ -74,14 +74,19 @@ def _predicted_in(note, size):
         return set()
 
 
-def look_through(folder: str, endings: tuple[str, ...]) -> Listing:
+def look_through(folder: str, endings: tuple[str, ...], deep: bool = True) -> Listing:
     """The files of a folder by their endings (lower case, with the dot; the case of a file's does not matter).
+
+    Args:
+        folder: to look through.
+        endings: of the files that are read.
+        deep: whether folders in it are looked through as well.
 
     Raises:
         OSError: a folder cannot be listed.
     """
     paths, passed_over, left_behind = [], [], 0
-    for path, predicted in _below(folder, endings, ""):
+    for path, predicted in _below(folder, endings, "", deep):
         whole = files.join(folder, path)
         why = OF_PREDICTIONS if predicted else why_passed_over(files.name_of(path), endings)
         if why is None:
@@ -103,7 +108,7 @@ def why_passed_over(name: str, endings: tuple[str, ...]) -> str | None:
     return f"{ending} is not read" if ending else "a name without an ending is not read"
 
 
-def _below(folder, endings, below, above=()):
+def _below(folder, endings, below, deep, above=()):
     """The paths of the files below a folder, sorted, and of folders of predictions; with each whether it is such one.
 
     Links that lead back to a folder above are not followed.
@@ -118,8 +123,8 @@ def _below(folder, endings, below, above=()):
             yield path, False
         elif is_of_predictions(whole):
             yield path, True
-        elif not is_left_behind(name) and os.path.realpath(whole) not in above:
-            yield from _below(folder, endings, path, above)
+        elif deep and not is_left_behind(name) and os.path.realpath(whole) not in above:
+            yield from _below(folder, endings, path, deep, above)
 
 
 def told(passed_over: Iterable[PassedOver]) -> str:

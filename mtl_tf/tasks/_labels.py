@@ -279,6 +279,15 @@ class Labels:
         """Whether statistics of the labels that the task is trained with have not been measured."""
         return self.needs_measured and bool(self.missing)
 
+    def wants_measuring(self, config: "Config") -> bool:
+        """Whether a configuration needs statistics of the labels that have not been measured."""
+        return self.lacks_statistics
+
+    @property
+    def assumed(self) -> "Labels":
+        """The same with 1 for each entry that has not been measured: options can be checked by it beforehand."""
+        return dataclasses.replace(self, **dict.fromkeys(self.missing, 1.0))
+
     @property
     def unmeasured(self) -> "Labels":
         """The same without the entries `measured`."""

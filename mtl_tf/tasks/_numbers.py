@@ -279,6 +279,10 @@ class NumberLabels(MapLabels):
         numbers = label[known].reshape(-1, self.channels)
         return {"numbers": moments(numbers)} if len(numbers) else {}
 
+    @property
+    def assumed(self) -> "NumberLabels":
+        return dataclasses.replace(self, **dict.fromkeys(self.missing, (1.0,) * self.channels))
+
     def measured_from(self, sums) -> "NumberLabels":
         found = self.figures(sums)
         return dataclasses.replace(self, mean=tuple(found["mean"]), std=tuple(found["std"]))

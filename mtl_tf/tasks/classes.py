@@ -8,7 +8,7 @@ import numpy as np
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section
 from mtl_tf.tasks._class_entries import IGNORE, entries_of, shares, some
-from mtl_tf.tasks._class_options import ClassOptions
+from mtl_tf.tasks._class_options import MEASURED, ClassOptions
 from mtl_tf.tasks._labels import Labels
 from mtl_tf.tasks._regions import Regions
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
@@ -298,6 +298,14 @@ class ClassLabels(Labels):
             return {}
         counts = np.bincount(label.ravel(), minlength=256).astype(np.float64)
         return {"counts": counts, "where_present": np.where(counts > 0, label.size, 0.0)}
+
+    def wants_measuring(self, config) -> bool:
+        weights = self.said(config, "class_weights").get("class_weights", ())
+        return bool(self.missing) and len(weights) == 1 and weights[0] in MEASURED
+
+    @property
+    def assumed(self) -> "ClassLabels":
+        return dataclasses.replace(self, **dict.fromkeys(self.missing, (1 / len(self.classes),) * len(self.classes)))
 
     def measured_from(self, sums) -> "ClassLabels":
         from mtl_tf.tasks.reading.moments import digits

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from mtl_tf.config import Config
 from mtl_tf.data.pipeline import TrainingData
-from mtl_tf.data.sets.settle import some_sizes, told_fit
+from mtl_tf.data.sets.settle import some_sizes, told_fit, told_untrained
+from mtl_tf.data.share import sequence_of
 from mtl_tf.kernels import on_tensorflow
 from mtl_tf.storage.listing import labels_of, told_of
 from mtl_tf.tasks import Task
@@ -31,17 +32,27 @@ def lines(
         validated: the source of the validation samples.
         machine: where the run is.
     """
-    model, train, share = config.model, config.train, config.data.val_share
-    held_out = f" held out of the training images (data.val_share={share:g})" if share else ""
+    model, train = config.model, config.train
+    validation = f"{_counted(validated, 'validation')}{_held_out(config.data, validated)}"
     yield (
         f"{begin}: {model.architecture} {model.encoder}, {parameters / 1e6:.2f} M parameters; "
-        f"{_counted(data.source, 'training')} and {_counted(validated, 'validation')}{held_out}; "
+        f"{_counted(data.source, 'training')} and {validation}; "
         f"{train.all_epochs} epochs{_extended(train)} of {data.steps_per_epoch} steps; "
         f"{len(machine.devices)} x {machine.devices[0].partition(':')[0]}, {train.precision}{_shares(config, machine)}"
     )
     told = [told_of(data.source, config.data.train_split), told_of(validated, config.data.val_split)]
+    told += told_untrained(config)
     fit = told_fit(some_sizes(data.source), config.data.image_size, config.data.fit)
     yield from filter(None, [*told, fit, data.told(), *(task.remark for task in tasks), _imprecise(train.precision)])
+
+
+def _held_out(data, validated):
+    if not data.val_share:
+        return ""
+    count = len({sequence_of(name) for name in validated.ids})
+    whole = data.val_by != "sample" and count < len(validated)
+    told = f", {count} whole {'sequence' if count == 1 else 'sequences'}" if whole else ""
+    return f" held out of the training images (data.val_share={data.val_share:g}{told})"
 
 
 def _extended(train):

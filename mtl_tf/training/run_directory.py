@@ -105,13 +105,7 @@ class RunDirectory:
             self._clear()
         self._sweep()
         if self._has_trained():
-            # The name is that of the folder where the data set has none of its own; folders move.
-            kept = dataclasses.replace(descriptors.read(self.path), name=descriptor.name)
-            if not kept.says_the_same(descriptor, self.config.tasks):
-                raise UsageError(
-                    f"--run_dir={self.path} was made with another description of the data set "
-                    f"({descriptors.FILE_NAME} there); restore the data set's, use another folder, or --train.fresh"
-                )
+            self.kept(descriptor)
             self._refuse_other_samples(samples or {})
             if flags.read_run_flags(self._flag_file).train.extend != self.config.train.extend:
                 self._write_flags()
@@ -121,6 +115,26 @@ class RunDirectory:
         descriptors.write(self.path, descriptor)
         write_json(self.path / SAMPLES_FILE, samples or {})
         write_json(self.path / "environment.json", environment())
+
+    def kept(self, descriptor: descriptors.Descriptor) -> descriptors.Descriptor | None:
+        """The description of the data set that the run was made with; None where it begins now.
+
+        Args:
+            descriptor: what describes the data set now.
+
+        Raises:
+            UsageError: the two differ.
+        """
+        if self.config.train.fresh or not _has_trained(self.home):
+            return None
+        # The name is that of the folder where the data set has none of its own; folders move.
+        kept = dataclasses.replace(descriptors.read(self.home), name=descriptor.name)
+        if not kept.says_the_same(descriptor, self.config.tasks):
+            raise UsageError(
+                f"--run_dir={self.home} was made with another description of the data set "
+                f"({descriptors.FILE_NAME} there); restore the data set's, use another folder, or --train.fresh"
+            )
+        return kept
 
     def _write_flags(self):
         flag_file = shlex.quote(str(self._flag_file))

@@ -8,9 +8,11 @@ import tensorflow as tf
 from mtl_tf.atomic import WriteError, write_json
 from mtl_tf.config import Config
 from mtl_tf.data.fingerprint import fingerprint
+from mtl_tf.data.known_statistics import with_statistics_of
 from mtl_tf.data.pipeline import EvaluationData, TrainingData
 from mtl_tf.data.plausibility import look
 from mtl_tf.data.sets import describe_training, open_training, open_validation
+from mtl_tf.data.sets.measuring import completed
 from mtl_tf.data.sets.settle import settled
 from mtl_tf.errors import MtlError, UsageError
 from mtl_tf.models import build_model
@@ -70,6 +72,10 @@ class _Training:
 
         # === Data ===
         descriptor = describe_training(config.data)
+        descriptor.assumed.tasks(config)  # what is wrong is said before anything is measured
+        if kept := run.kept(descriptor):
+            descriptor = with_statistics_of(descriptor, kept)
+        descriptor = completed(config, descriptor, self._leave_if_asked)
         self.tasks = descriptor.tasks(config)
         self.data = TrainingData(open_training(config, descriptor), config, descriptor)
         validated = EvaluationData(open_validation(config, descriptor), config, descriptor)
@@ -123,7 +129,7 @@ class _Training:
     # === The run ===
 
     def run(self) -> dict:
-        self.stop.leave_if_asked("before the first step; the same command starts it")
+        self._leave_if_asked()
         restored = self.checkpoints.restore()
         if restored:
             self.validation.best_score, self.validation.best_epoch = self.state.unpack()
@@ -154,6 +160,9 @@ class _Training:
         write_json(self.run_directory.path / "metrics.json", result)
         self.runtime.exchange(None)
         return result
+
+    def _leave_if_asked(self):
+        self.stop.leave_if_asked("before the first step; the same command starts it")
 
     def _demand_one_start(self):
         """Each process has taken the newest checkpoint that it can read."""

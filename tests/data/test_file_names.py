@@ -9,9 +9,10 @@ from PIL import Image
 
 from mtl_tf.config import Config, replace
 from mtl_tf.data import descriptors
-from mtl_tf.data.file_names import guess, id_by, told
-from mtl_tf.data.sets import describe, open_split
+from mtl_tf.data.file_names import guess, ids_by, in_folder, told
+from mtl_tf.data.sets import describe, open_split, splits_of
 from mtl_tf.errors import UsageError
+from tests.data.layouts import labels_of, refused
 from tests.helpers import in_this_process
 
 SECTION = {"classes": ["road", "car"], "palette": [[0, 0, 0], [1, 1, 1]]}
@@ -31,7 +32,7 @@ SECTION = {"classes": ["road", "car"], "palette": [[0, 0, 0], [1, 1, 1]]}
     ],
 )
 def test_the_id_in_a_name(pattern, name, found):
-    assert id_by(pattern, name) == found
+    assert ids_by(pattern, [name]) == [found]
 
 
 @pytest.mark.parametrize(
@@ -127,3 +128,103 @@ def test_wrong_patterns(tmp_path, entry, told):
     with pytest.raises(UsageError) as caught:
         opened(write(tmp_path, entry))
     assert told in str(caught.value)
+
+
+# === Paths ===
+
+CITY = {
+    "rgb": "leftImg8bit/{split}/{city}/{id}_leftImg8bit.png",
+    "semseg": "gtFine/{split}/{city}/{id}_gtFine_labelIds.png",
+}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "split", "found"),
+    [
+        (CITY["rgb"], "leftImg8bit/train/aachen/a_1_leftImg8bit.png", "train", "aachen/a_1"),
+        (CITY["rgb"], "leftImg8bit/train/aachen/a_1_leftImg8bit.PNG", "", "aachen/a_1"),
+        (CITY["rgb"], "leftImg8bit/val/aachen/a_1_leftImg8bit.png", "train", None),
+        (CITY["rgb"], "leftImg8bit/train/aachen/x/a_1_leftImg8bit.png", "train", None),
+        (CITY["rgb"], "leftImg8bit/train/aachen/a_1_leftImg8bit.jpg", "train", None),
+        ("images/{split}/{id}", "images/train/7.tiff", "train", "7"),
+        ("images/**/{id}.jpg", "images/a/b/7.jpg", "", "a/b/7"),
+        ("images/**/{id}.jpg", "images/7.jpg", "", "7"),
+        ("{id}/images/{id}.png", "x/images/x.png", "", "x"),
+        ("{id}/images/{id}.png", "x/images/y.png", "", None),
+        ("{scene}/cam{camera}/f_{id}.png", "s1/cam0/f_12.png", "", "s1/0/12"),
+        ("{split}_{id}.png", "train_1_2.png", "train", "1_2"),
+        ("a+b/{id}.png", "aab/1.png", "", None),
+    ],
+)
+def test_the_id_in_a_path(pattern, path, split, found):
+    assert in_folder(pattern, "rgb").id_of(path, split) == found
+
+
+def write_city(root, **more):
+    """A picture and a label in each of two splits, label 0 and 1, in the folders of Cityscapes."""
+    for number, split in enumerate(("train", "val")):
+        for kind, text in CITY.items():
+            path = root / text.format(split=split, city="aachen", id=number)
+            path.parent.mkdir(parents=True)
+            pixels = np.full((2, 3, 3) if kind == "rgb" else (2, 3), number, np.uint8)
+            Image.fromarray(pixels).save(path)
+    (root / "dataset.json").write_text(json.dumps({"semseg": SECTION, "file_names": CITY} | more))
+    return root
+
+
+def test_samples_by_paths(tmp_path):
+    root = write_city(tmp_path)
+    assert labels_of(root) == {"aachen/0": 0} and labels_of(root, "val") == {"aachen/1": 1}
+    config = replace(Config(), data__name="folder", data__root=str(root))
+    assert splits_of(config.data) == ["train", "val"]
+    descriptors.write(root, descriptors.read(root))
+    assert json.loads((root / "dataset.json").read_text())["file_names"] == CITY
+    done = in_this_process("pack_dataset", "--data.name=folder", f"--data.root={root}", f"--output={tmp_path}/packed")
+    assert done.returncode == 0, done.stderr
+    assert opened(tmp_path / "packed", name="packed").ids == ["aachen/0"]
+
+
+def test_a_pattern_that_matches_nothing_says_what_is_there(tmp_path):
+    root = write_city(tmp_path)
+
+    def with_names(**names):
+        (root / "dataset.json").write_text(json.dumps({"semseg": SECTION, "file_names": CITY | names}))
+        return refused(root)
+
+    said = with_names(rgb="leftImg8/{split}/{city}/{id}_leftImg8bit.png")
+    assert 'file_names.rgb "leftImg8/{split}/{city}/{id}_leftImg8bit.png" matches no file' in said
+    assert f"instead of leftImg8 {root} has dataset.json, gtFine, leftImg8bit; did you mean leftImg8bit?" in said
+    said = with_names(semseg="gtFine/{split}/{city}/{id}_gtFine_labelIds.tif")
+    assert "did you mean gtFine/{split}/{city}/{id}_gtFine_labelIds.png?" in said
+    said = with_names(semseg="gtFine/{split}/{city}/{id}_labels.png")
+    assert "instead of {id}_labels.png" in said and "gtFine/train/aachen has 0_gtFine_labelIds.png" in said
+    said = with_names(semseg="gtFine/{split}/{city}/{id}.png")
+    assert "the first is aachen/0_gtFine_labelIds, that of file_names.rgb" in said and "aachen/0; correct one" in said
+    assert ".exr is not read; expected one of .png" in with_names(semseg="gtFine/{split}/{city}/{id}.exr")
+    (root / "dataset.json").write_text(json.dumps({"semseg": SECTION, "file_names": CITY}))
+    assert "has no split 'tset'; it has train, val" in refused(root, "tset")
+
+
+def test_one_id_twice(tmp_path):
+    root = write_city(tmp_path)
+    (root / "dataset.json").write_text(json.dumps({"semseg": SECTION, "file_names": CITY | {"rgb": "x/{id}"}}))
+    for name in ("x/7.png", "x/7.jpg"):
+        (root / "x").mkdir(exist_ok=True)
+        Image.new("RGB", (3, 2)).save(root / name)
+    assert "7.jpg and 7.png have one id, 7; remove one" in refused(root)
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"rgb": "images/{split}/x.jpg"}, '"file_names": is "images/{split}/x.jpg" for rgb: it lacks {id}'),
+        ({"rgb": "../{id}.jpg"}, "it should be a path below data.root"),
+        ({"rgb": "/data/{id}.jpg"}, "it should be a path below data.root"),
+        ({"rgb": "images/{1}/{id}.jpg"}, "begin with a letter"),
+        ({"rgb": "images/{id}}.jpg"}, "names in braces"),
+        ({"rgb": "images/*/{id}.jpg"}, "* has no meaning beside braces"),
+        ({"rgb": "**/images/{id}.jpg"}, "* has no meaning beside braces"),
+    ],
+)
+def test_wrong_paths(tmp_path, entry, told):
+    assert told in refused(write(tmp_path, entry))

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from mtl_tf import config as configuration
+from mtl_tf.data.file_names import EVERY
+from mtl_tf.data.found_files import find
 from mtl_tf.data.sets import open_split
-from mtl_tf.data.sets.folder import list_files
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import listing
 from tests.helpers import tool_module
@@ -86,7 +87,7 @@ def test_what_systems_leave_behind_alarms_nobody(tmp_path):
     (rgb / "0.PNG").write_bytes(b"")
     (rgb / "0.json").write_text("")
     assert all(listing.why_passed_over(name, ()) for name in ("labels_0.npy", "label.exr", "0.txt", "notes"))
-    found, passed_over = list_files(str(tmp_path), "rgb")
+    found, passed_over = find(str(rgb), EVERY, listing.PICTURES)
     assert found == {"0": f"{rgb}/0.PNG"}
     assert passed_over == [(f"{rgb}/0.json", ".json is not read")]
     assert listing.look_through(str(rgb), listing.PICTURES).left_behind == 6
@@ -97,7 +98,7 @@ def test_links_to_folders_are_followed_once(tmp_path):
     (tmp_path / "rgb/a/0.png").write_bytes(b"")
     os.symlink(tmp_path / "rgb", tmp_path / "rgb/a/up")
     os.symlink(tmp_path / "rgb/a", tmp_path / "rgb/b")
-    assert list(list_files(str(tmp_path), "rgb")[0]) == ["a/0", "b/0"]
+    assert list(find(str(tmp_path / "rgb"), EVERY, listing.PICTURES).paths) == ["a/0", "b/0"]
 
 
 def test_pictures_of_another_ending_in_an_official_layout(tmp_path):

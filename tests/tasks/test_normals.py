@@ -275,8 +275,11 @@ def test_floats_are_read_from_a_folder_of_a_data_set(tmp_path):
     np.save(tmp_path / "train/normals/0.npy", np.array([[[0, 0, 2], [0, 0.6, 0.8]], [[1e300, 0, 0.4], [np.nan, 1, 0]]]))
     png(tmp_path / "train/normals", np.zeros((2, 2, 3)))
     descriptors.write(tmp_path, descriptors.Descriptor("mine", {"normals": FLOATS}, splits=("train",)))
-    descriptor, split = descriptors.read(tmp_path), str(tmp_path / "train")
-    there = {name: folder.list_files(split, name, descriptor.labels.get(name)) for name in ("rgb", "normals")}
+    descriptor, labels = descriptors.read(tmp_path), {"rgb": None, "normals": FLOATS}
+    there = {
+        name: folder.list_files(str(tmp_path), "train", descriptor.pattern(name), name, of)
+        for name, of in labels.items()
+    }
     found = {name: paths for name, (paths, _) in there.items()}
     found = FileSource(descriptor, ("normals",), found).read(0)["normals"]
     assert found.dtype == np.float32

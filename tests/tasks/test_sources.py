@@ -17,7 +17,7 @@ NAMES -= _COMMON
 TYPES = {each.__name__ for kind in KINDS.values() for each in (kind, kind.task_type)}
 
 # What is all about certain tasks.
-OWN = ("mtl_tf/tasks/", "mtl_tf/data/sets/", "mtl_tf/data/synthetic/")
+OWN = ("mtl_tf/tasks/", "mtl_tf/data/sets/", "mtl_tf/data/synthetic/", "tools/_describing/layouts/")
 
 ALLOWED = {
     "mtl_tf/balancing/aggregators.py": "a mean of eigenvalues that is called as a score is",
@@ -30,6 +30,7 @@ ALLOWED = {
     "mtl_tf/selection.py": "`grader`, which the study defines of two scores",
     "mtl_tf/study/declaration.py": "the columns of the published study",
     "tools/_describing/answers.py": "asks questions about these two kinds",
+    "tools/_describing/arranging.py": "looks for files of these two kinds",
     "tools/_describing/depth.py": "asks questions about depth",
     "tools/_describing/looking.py": "asks questions about these two kinds",
     "tools/_describing/naming.py": "looks for files of these two kinds",

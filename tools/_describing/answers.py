@@ -2,9 +2,11 @@
 
 import dataclasses
 
+from _describing.arranging import ASKED
 from _describing.classes import segmentation
 from _describing.depth import depth
-from _describing.looking import ARRAYS, ASKED, Found
+from _describing.layouts import Layout
+from _describing.looking import ARRAYS, Found
 from _describing.options import Options
 from _describing.others import Fitting, others
 from _describing.questions import Questions, splits_of
@@ -13,7 +15,7 @@ from mtl_tf.tasks import ClassLabels
 
 
 def answers(
-    found: Found, fitting: Fitting, own: Options, old: Descriptor | None, ask: Questions, folder: str
+    found: Found, layout: Layout, fitting: Fitting, own: Options, old: Descriptor | None, ask: Questions, folder: str
 ) -> Descriptor:
     """The descriptor by options, answers and guesses; `old` is the present one, for guesses and for other tasks."""
     old = old or Descriptor(name=folder)
@@ -27,5 +29,6 @@ def answers(
     if found.depth:
         labels["depth"] = depth(found.depth, own, old.labels.get("depth"), ask)
     labels |= others(fitting, own, ask)
-    named = {folder: pattern for folder, pattern in found.file_names.items() if folder in ("rgb", *labels)}
-    return dataclasses.replace(old, name=name, splits=splits, labels=labels, file_names=named)
+    named = {folder: pattern for folder, pattern in layout.file_names.items() if folder in ("rgb", *labels)}
+    lists = {split: path for split, path in layout.split_lists.items() if split in splits}
+    return dataclasses.replace(old, name=name, splits=splits, labels=labels, file_names=named, split_lists=lists)

@@ -5,7 +5,8 @@ import dataclasses
 
 from mtl_tf.config import DATA_SETS, BalanceConfig, Config, DataConfig
 from mtl_tf.data import derived, mixture, share
-from mtl_tf.data.descriptors import FILE_NAME, Descriptor, read, with_statistics
+from mtl_tf.data.descriptors import FILE_NAME, Descriptor, read
+from mtl_tf.data.known_statistics import with_statistics
 from mtl_tf.data.sets import folder
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files
@@ -99,6 +100,8 @@ def _stored_otherwise(data, descriptor, tasks):
     names = derived.stored(tasks, own)
     if any(own.pattern(name) != descriptor.pattern(name) for name in ("rgb", *names)):
         return True
+    if own.split_lists != descriptor.split_lists:
+        return True
     return all(name in descriptor for name in names) and any(own[n].storage != descriptor[n].storage for n in names)
 
 
@@ -176,5 +179,5 @@ def _open_stored(config, data, split, descriptor):
             f"data.val_share={data.val_share:g}: split {data.train_split} has one sample, of which none can be held "
             "out; add samples"
         )
-    kept, held_out = share.divide(whole, data.val_share, config.seed)
+    kept, held_out = share.divide(whole, data.val_share, config.seed, data.val_by != "sample")
     return held_out if split == data.val_split else kept

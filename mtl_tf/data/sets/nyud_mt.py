@@ -10,9 +10,10 @@ import os
 import numpy as np
 
 from mtl_tf.data.descriptors import Descriptor
+from mtl_tf.data.file_names import EVERY
+from mtl_tf.data.found_files import find
 from mtl_tf.data.samples import FileSource
 from mtl_tf.data.sets.data_set import DataSet
-from mtl_tf.data.sets.folder import files_below
 from mtl_tf.data.sets.nyuv2 import NYUV2_40
 from mtl_tf.data.sets.places import demand_parts, find_place
 from mtl_tf.errors import UsageError
@@ -63,7 +64,7 @@ def open_split(config, split, descriptor) -> FileSource:
     demand_parts(root, folders, _ARCHIVE)
     names, found, passed_over = _names(root, split), {}, []
     for part, folder in folders.items():
-        of_all, passed = files_below(files.join(root, folder), _ENDINGS[part])
+        of_all, passed = find(files.join(root, folder), EVERY, _ENDINGS[part])
         found[part] = {name: of_all[name] for name in names if name in of_all}
         passed_over += passed
     lacking = [name for name in names if name not in found["rgb"]]

@@ -11,7 +11,8 @@ from mtl_tf.config import DATA_SETS
 from mtl_tf.data import descriptors, samples, shards
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.sets.data_set import DataSet
-from mtl_tf.data.sets.folder import find_root, instead_of
+from mtl_tf.data.sets.folder import instead_of
+from mtl_tf.data.sets.roots import find_root
 from mtl_tf.data.source import Source, watch_nothing
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from mtl_tf.config import DataConfig
-from mtl_tf.data.sets.folder import find_root, parent_of, shown
+from mtl_tf.data.sets.roots import find_root, parent_of, shown
 from mtl_tf.errors import UsageError
 from mtl_tf.storage import files, listing
 from mtl_tf.storage.listing import PassedOver

@@ -3,16 +3,17 @@
 import dataclasses
 from collections.abc import Sequence
 
-from mtl_tf.config import DATA_SETS, Config, DataConfig
+from mtl_tf.config import DATA_SETS, BalanceConfig, Config, DataConfig
 from mtl_tf.data.sets import describe_training, open_training
 from mtl_tf.errors import UsageError
 
 LOOK_AT = 40  # pictures, at equal distances, whose aspect is looked at
+_SETTLED = ("fit", "val_by")  # options of data whose auto is settled once, for a run that is continued as before
 TOLERANCE = 0.02  # aspects that differ by no more are taken for equal
 
 
 def settled(config: Config, before: Config | None = None) -> Config:
-    """The configuration with `tasks` and `data.fit` as they are meant; everything else uses them so.
+    """The configuration with `tasks`, `data.fit` and `data.val_by` as they are meant; everything else uses them so.
 
     Args:
         config: that of a command line, where `tasks` may be empty and data.fit auto.
@@ -21,6 +22,7 @@ def settled(config: Config, before: Config | None = None) -> Config:
     Returns:
         `tasks`: those that samples of the training split have labels of. data.fit: "pad" where data.image_size has
         another aspect than some of the pictures, else "stretch"; as it was where there is no data.image_size.
+        data.val_by: "sequence" where it was auto and samples are held out.
 
     Raises:
         UsageError: the data set or its training split is not there, its tasks do not go with other options, or
@@ -52,15 +54,18 @@ def demand_root_is_read(data: DataConfig) -> None:
 
 
 def _as_before(config, before):
-    fit = before.data.fit if config.data.fit == "auto" else config.data.fit
+    kept = {name: getattr(before.data, name) for name in _SETTLED if getattr(config.data, name) == "auto"}
     return dataclasses.replace(
-        config, tasks=config.tasks or before.tasks, data=dataclasses.replace(config.data, fit=fit)
+        config, tasks=config.tasks or before.tasks, data=dataclasses.replace(config.data, **kept)
     )
 
 
 def _chosen(config, tasks, fit):
     fit = fit if config.data.fit == "auto" and config.data.image_size else config.data.fit
-    return dataclasses.replace(config, tasks=tasks, data=dataclasses.replace(config.data, fit=fit))
+    by = config.data.val_by
+    if by == "auto":  # where nothing is held out, as before there was this option
+        by = "sequence" if config.data.val_share else "sample"
+    return dataclasses.replace(config, tasks=tasks, data=dataclasses.replace(config.data, fit=fit, val_by=by))
 
 
 def some_sizes(source) -> list[tuple[int, int]]:
@@ -73,6 +78,24 @@ def differs(size: Sequence[int], frame: Sequence[int]) -> bool:
     """Whether a picture of `size` (height, width) has another aspect than the frame."""
     ratio = (size[0] / size[1]) / (frame[0] / frame[1])
     return max(ratio, 1 / ratio) > 1 + TOLERANCE
+
+
+def told_untrained(config: Config) -> list[str]:
+    """A line for each task that is trained as a rule, but not here, since the data set has no labels of it yet."""
+    descriptor = describe_training(config.data)
+    others = [task for task in descriptor.chosen(()) if task not in config.tasks]
+    if not others or DATA_SETS[config.data.name].to_order:
+        return []
+    try:
+        everything = dataclasses.replace(config, tasks=(*config.tasks, *others), balance=BalanceConfig())
+        source = open_training(everything, descriptor)
+    except UsageError:  # labels that can not be read are no matter where they are not trained
+        return []
+    return [
+        f"{task} is not trained: no labels; to have them, {source.where[task]}"
+        for task in others
+        if not source.labelled[task] and task in source.where
+    ]
 
 
 def told_fit(sizes: Sequence[tuple[int, int]], frame: Sequence[int], fit: str) -> str:
