@@ -188,7 +188,9 @@ def test_an_export_is_scored_as_its_run_is(run, onnx, capsys):
     expected = json.loads((run / "evaluation_val.json").read_text())
     assert found["num_images"] == 3 and found["scored"]["weights"] == "export.onnx"
     # The pictures are of the size of the training, and made of whole numbers.
-    assert found["semseg"] == pytest.approx(expected["semseg"]) and found["depth"] == pytest.approx(expected["depth"])
+    for task in ("semseg", "depth"):
+        numbers = {name: value for name, value in expected[task].items() if isinstance(value, float)}
+        assert len(numbers) > 2 and {name: found[task][name] for name in numbers} == pytest.approx(numbers, rel=1e-4)
     assert len(onnx.with_name("export.onnx.per_image_val.csv").read_text().splitlines()) == 4
 
 
@@ -226,7 +228,7 @@ def test_int8_needs_pictures(run, tmp_path, capsys):
     (copy / "run.flags").write_text("\n".join([*kept, f"--data.root={tmp_path}/nowhere"]))
     assert export(copy, "--format=litert", "--quantize=int8") == 2
     assert "--quantize=int8 is calibrated on validation pictures" in capsys.readouterr().err
-    assert not list(copy.glob("*.tflite"))
+    assert not (copy / "export_int8.tflite").exists()
 
 
 @pytest.mark.parametrize("name", ["export.tflite", "export.onnx"])
