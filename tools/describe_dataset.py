@@ -23,6 +23,7 @@ from _describing.naming import described_key
 from _describing.options import Options
 from _describing.others import fitting_others
 from _describing.questions import Questions, yes_or_no
+from _drawing import coco, labelme, supervisely
 from _tool import run_tool
 
 from mtl_tf.atomic import write_text
@@ -47,6 +48,7 @@ def describe(parsed):
             answer.
     """
     root = parsed.config.data.root
+    demand_masks(root)
     layout = arrange(parsed.config)
     own = with_answers(parsed.own, layout)
     keys = own.depth_key or described_key(root, "depth"), own.semseg_key or described_key(root, "semseg")
@@ -99,6 +101,20 @@ def write_lists(root: str, layout: Layout) -> None:
             raise UsageError(f"{path} is there and is no list of this tool; rename it, then describe the folder again")
         write_text(path, text)
         print(f"written to {path}")
+
+
+def demand_masks(root: str) -> None:
+    """Raises a UsageError where a folder holds annotations that have to be drawn first."""
+    folder = pathlib.Path(root)
+    if not root or not folder.is_dir() or (folder / descriptors.FILE_NAME).exists():
+        return
+    for reader in (supervisely, coco, labelme):
+        if found := reader.read(folder):
+            place = shlex.quote(f"--input={root}")
+            raise UsageError(
+                f"{root} holds {found.format} annotations, which are no label maps yet; draw them: "
+                f"python tools/draw_labels.py {place} --output=FOLDER"
+            )
 
 
 def demand_labels(root: str, found: Found, old: Descriptor | None) -> None:
