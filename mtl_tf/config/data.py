@@ -50,6 +50,12 @@ class DataConfig(Section):
     mix_weights: tuple[float, ...] = option(
         (), "Shares of data.name and of each further data set in a batch, in any unit; empty = equal."
     )
+    mix_classes: tuple[str, ...] = option(
+        (),
+        "Classes of the further data sets that data.name calls otherwise, as THEIRS=OURS; several of theirs may be one "
+        "of ours. Other classes are matched by name, without regard to case, spaces, underscores and hyphens.",
+        before=(),
+    )
     image_size: tuple[int, ...] = option(
         (),
         "H,W in pixels that every sample is resized to (data.fit says how); empty = as it is on disk.",
@@ -119,6 +125,14 @@ class DataConfig(Section):
         if any(weight <= 0 for weight in weights):
             raise UsageError(
                 f"data.mix_weights={format_value(weights)} must be positive; leave a data set without a share out"
+            )
+        for pair in self.mix_classes:
+            if not all(part.strip() for part in pair.partition("=")):
+                raise UsageError(f"data.mix_classes takes pairs THEIRS=OURS, separated by commas; got {pair!r}")
+        if self.mix_classes and not names:
+            raise UsageError(
+                f"data.mix_classes={format_value(self.mix_classes)} is about the classes of further data sets, and "
+                "data.mix_names names none; name them, or leave it out"
             )
 
 

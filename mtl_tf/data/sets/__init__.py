@@ -112,10 +112,11 @@ def open_training(config: Config, descriptor: Descriptor):
     config = _with_tasks(config, descriptor)
     if not data.mix_names:
         return open_split(config, split, descriptor)
-    parts = [_open_part(config, data, split, descriptor)]
-    for other in mixture.further(data):
+    parts, others = [_open_part(config, data, split, descriptor)], mixture.further(data)
+    pairs = mixture.class_pairs(data, descriptor, [_described(other) for other in others])
+    for other in others:
         with mixture.naming(other):
-            parts.append(_open_part(config, other, split, descriptor))
+            parts.append(_open_part(config, other, split, descriptor, pairs))
     return derived.with_derived(mixture.Mixture(parts, data.mix_weights), config.tasks, descriptor)
 
 
@@ -146,7 +147,12 @@ def _with_tasks(config, descriptor):
     return config if config.tasks else dataclasses.replace(config, tasks=descriptor.chosen(()))
 
 
-def _open_part(config, data, split, descriptor):
+def _described(other):
+    with mixture.naming(other):
+        return describe(other)
+
+
+def _open_part(config, data, split, descriptor, pairs=()):
     """A data set of a mix: it may lack tasks, and its labels may mean something else."""
     own = describe(data)
     reads = derived.read_for(config.tasks, descriptor)
@@ -154,7 +160,7 @@ def _open_part(config, data, split, descriptor):
     if not tasks:
         own.check_has(reads)
     source = _open(Config(data=data, tasks=tasks, seed=config.seed), split, own)
-    return mixture.Part(source, own, descriptor, reads)
+    return mixture.Part(source, own, descriptor, reads, pairs)
 
 
 def _open(config, split, descriptor):
