@@ -30,14 +30,14 @@ def train(config: Config):
 
 
 def evaluate(config: Config):
-    """Score the best weights of a run on a split: evaluation_SPLIT.json and per_image_SPLIT.csv."""
+    """Score the best weights of a run on splits: evaluation_SPLIT.json and per_image_SPLIT.csv of each."""
     from mtl_tf.inference.scored import told
-    from mtl_tf.inference.scoring import evaluate_run
+    from mtl_tf.inference.scoring import evaluate_splits
     from mtl_tf.report.scores import results_table
 
-    tasks, scores, baseline = evaluate_run(config)
-    print(f"{': '.join(told(scores))} of {config.run_dir}")
-    print(results_table(tasks, scores, baseline or {}))
+    for tasks, scores, baseline in evaluate_splits(config):
+        print(f"{': '.join(told(scores))} of {config.run_dir}")
+        print(results_table(tasks, scores, baseline or {}), flush=True)
 
 
 def predict(config: Config):
@@ -140,6 +140,8 @@ def _run(argv):
     if parsed.help:
         print(flags.help_text(f"main.py {name} --option=value ...\n\n{COMMANDS[name].__doc__}", own, listed(name)))
         return
+    if name != "evaluate" and "," in parsed.config.data.split:
+        raise UsageError(f"{name} takes one split, got --data.split={parsed.config.data.split}; run it once for each")
     config = _ready(name, parsed, rest)
     start_tensorflow()
     if own:

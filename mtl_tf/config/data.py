@@ -84,7 +84,10 @@ class DataConfig(Section):
         before=0.0,
     )
     split: str = option(
-        "val", "Split that is scored, or predicted.", free=True, of=("evaluate", "predict", "report", "study")
+        "val",
+        "Split that is scored, or predicted; evaluate takes several, separated by commas.",
+        free=True,
+        of=("evaluate", "predict", "report", "study"),
     )
     limit: int = option(0, "Use only the first N samples of each split; 0 = all.", minimum=0)
     skip_bad: bool = option(False, "Go on without samples that cannot be read, and count them.")
@@ -104,7 +107,7 @@ class DataConfig(Section):
     def __post_init__(self):
         super().__post_init__()
         for name in ("train_split", "val_split", "split"):
-            if leads_out(getattr(self, name)):
+            if any(map(leads_out, getattr(self, name).split(","))):
                 raise UsageError(f"data.{name}={getattr(self, name)} leads out of the data set; name a folder in it")
         if self.val_share and self.val_split == self.train_split:
             raise UsageError(
