@@ -140,9 +140,9 @@ def _run(argv):
     if parsed.help:
         print(flags.help_text(f"main.py {name} --option=value ...\n\n{COMMANDS[name].__doc__}", own, listed(name)))
         return
-    if name != "evaluate" and "," in parsed.config.data.split:
-        raise UsageError(f"{name} takes one split, got --data.split={parsed.config.data.split}; run it once for each")
     config = _ready(name, parsed, rest)
+    if name != "evaluate" and "," in config.data.split:
+        _demand_one_split(name, config)
     start_tensorflow()
     if own:
         COMMANDS[name](config, parsed.own)
@@ -165,6 +165,13 @@ def _ready(name, parsed, argv):
         describe_training(config.data).tasks(config)
         return config
     return parsed.config
+
+
+def _demand_one_split(name, config):
+    from mtl_tf.data.sets import named_splits
+
+    if len(named_splits(config.data)) > 1:
+        raise UsageError(f"{name} takes one split, got --data.split={config.data.split}; run it once for each")
 
 
 def _overview():

@@ -10,7 +10,7 @@ import tensorflow as tf
 from mtl_tf.atomic import write_json
 from mtl_tf.config import Config, replace
 from mtl_tf.data.pipeline import EvaluationData
-from mtl_tf.data.sets import open_split
+from mtl_tf.data.sets import named_splits, open_split
 from mtl_tf.errors import UsageError
 from mtl_tf.evaluation import Evaluation, Evaluator, strategy_and_batch
 from mtl_tf.inference.runs import TrainedRun, open_run
@@ -61,9 +61,7 @@ def evaluate_splits(config: Config) -> Iterator[Scores]:
     Raises:
         UsageError: a split is not there, or named twice; nothing is scored then.
     """
-    splits = config.data.split.split(",")
-    if len(set(splits)) < len(splits) or not all(splits):
-        raise UsageError(f"--data.split={config.data.split} should be different names of splits, separated by commas")
+    splits = named_splits(config.data)
     started = runtime.start(config, training=False)
     with started.strategy.scope():
         run = open_run(config)

@@ -50,6 +50,20 @@ def splits_of(data: DataConfig) -> list[str]:
     return [*found, data.val_split] if data.val_share and data.val_split not in found else found
 
 
+def named_splits(data: DataConfig) -> tuple[str, ...]:
+    """The splits that data.split names, separated by commas; a name of a split that is there may hold commas itself.
+
+    Raises:
+        UsageError: a name is empty or comes twice.
+    """
+    if "," not in data.split or data.split in splits_of(data):
+        return (data.split,)
+    found = tuple(data.split.split(","))
+    if len(set(found)) < len(found) or not all(found):
+        raise UsageError(f"--data.split={data.split} should be different names of splits, separated by commas")
+    return found
+
+
 def known_as(data: DataConfig) -> list[str]:
     """The names of the built-in data sets in whose layout the files in data.root lie; the project's own is none."""
     found = []
