@@ -38,15 +38,15 @@ def train(config: Config):
 
 
 def evaluate(config: Config, own: EvaluateOptions):
-    """Score the best weights of a run, or an export of it, on a split: evaluation_SPLIT.json, per_image_SPLIT.csv."""
+    """Score the best weights of a run, or an export of it, on splits: evaluation_SPLIT.json, per_image_SPLIT.csv."""
     from mtl_tf.inference.scored import told
-    from mtl_tf.inference.scoring import evaluate_run
+    from mtl_tf.inference.scoring import evaluate_splits
     from mtl_tf.inference.scoring_exports import evaluate_export
     from mtl_tf.report.scores import results_table
 
-    tasks, scores, baseline = evaluate_export(config, own.export) if own.export else evaluate_run(config)
-    print(f"{': '.join(told(scores))} of {config.run_dir}")
-    print(results_table(tasks, scores, baseline or {}))
+    for tasks, scores, baseline in evaluate_export(config, own.export) if own.export else evaluate_splits(config):
+        print(f"{': '.join(told(scores))} of {config.run_dir}")
+        print(results_table(tasks, scores, baseline or {}), flush=True)
 
 
 def predict(config: Config):
@@ -152,6 +152,8 @@ def _run(argv):
         print(flags.help_text(f"main.py {name} --option=value ...\n\n{COMMANDS[name].__doc__}", own, listed(name)))
         return
     config = _ready(name, parsed, rest)
+    if name != "evaluate" and "," in config.data.split:
+        _demand_one_split(name, config)
     start_tensorflow()
     if own:
         COMMANDS[name](config, parsed.own)
@@ -174,6 +176,13 @@ def _ready(name, parsed, argv):
         describe_training(config.data).assumed.tasks(config)
         return config
     return parsed.config
+
+
+def _demand_one_split(name, config):
+    from mtl_tf.data.sets import named_splits
+
+    if len(named_splits(config.data)) > 1:
+        raise UsageError(f"{name} takes one split, got --data.split={config.data.split}; run it once for each")
 
 
 def _overview():

@@ -275,7 +275,14 @@ FREE = {
 
 
 # Options of which another value needs that of a second option too.
-NOT_ALONE = ("augment.scale_min", "data.mix_names", "data.mix_roots", "data.mix_weights", "optim.step_epochs")
+NOT_ALONE = (
+    "augment.scale_min",
+    "data.mix_names",
+    "data.mix_roots",
+    "data.mix_weights",
+    "data.mix_classes",
+    "optim.step_epochs",
+)
 
 
 def another(field):
@@ -316,7 +323,9 @@ def test_differences_name_what_may_not_change_on_an_existing_run(name):
 
 def test_differences_of_a_mix():
     mix = {"data.mix_names": ("nyuv2", "folder"), "data.mix_roots": ("a", "b"), "data.mix_weights": (2.0, 1.0, 1.0)}
-    assert set(differences(Config(), from_values(mix))) == {"data.mix_names", "data.mix_weights"}
+    mix["data.mix_classes"] = ("a=b",)
+    fixed = {"data.mix_names", "data.mix_weights", "data.mix_classes"}
+    assert set(differences(Config(), from_values(mix))) == fixed
 
 
 def test_the_free_options_are_the_agreed_ones():

@@ -1,6 +1,7 @@
 """A run's whole life after training: scores, predictions, SavedModel, report, and what is wrong to ask of it."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from PIL import Image
 import mtl_tf
 from mtl_tf.commands import main
 from mtl_tf.errors import UsageError
+from mtl_tf.inference import scoring
 from mtl_tf.training.run_directory import read_table
 from tests.helpers import TINY, command, one_line_error, write_dataset
 
@@ -352,6 +354,49 @@ def test_wrong_usage_is_one_line_and_status_2():
         one_line_error(done.returncode, done.stderr)
     helped = command("train", "--helpshort")
     assert helped.returncode == 0 and "--model.aspp_rates" in helped.stdout
+
+
+def test_several_splits_are_scored_as_each_alone(tiny_run, tmp_path, capsys, monkeypatch):
+    run, alone, built = tmp_path / "run", tmp_path / "alone", []
+    for copy in (run, alone):
+        shutil.copytree(tiny_run, copy)
+        for found in (*copy.glob("evaluation_*"), *copy.glob("per_image_*"), *copy.glob("baseline_*")):
+            found.unlink()
+    files = ("evaluation_val.json", "per_image_val.csv", "evaluation_train.json", "per_image_train.csv")
+    opened = scoring.open_run
+    monkeypatch.setattr(scoring, "open_run", lambda config: built.append(config) or opened(config))
+    assert main(["evaluate", f"--run_dir={run}", "--data.split=val,train"]) == 0
+    told = capsys.readouterr().out
+    assert len(built) == 1  # the network is loaded once
+    assert re.findall(r"images of split (\w+)", told) == ["val", "train"]
+    for split in ("val", "train"):
+        assert main(["evaluate", f"--run_dir={alone}", f"--data.split={split}"]) == 0
+    said = capsys.readouterr().out
+    assert told.replace(str(run), "RUN").splitlines() == said.replace(str(alone), "RUN").splitlines()
+    for name in files:
+        assert (run / name).read_bytes() == (alone / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("command_name", "splits", "words"),
+    [
+        ("evaluate", "val,tset", ["tset", "val"]),
+        ("evaluate", "val,val", ["--data.split=val,val should be different names of splits, separated by commas"]),
+        ("evaluate", "val,", ["--data.split=val, should be different names"]),
+        ("evaluate", "val,../train", ["data.split=val,../train leads out of the data set"]),
+        ("predict", "val,train", ["predict takes one split, got --data.split=val,train; run it once for each"]),
+        ("report", "val,train", ["report takes one split"]),
+        ("study", "val,train", ["study takes one split"]),
+    ],
+)
+def test_splits_that_are_not_scored(tiny_run, tmp_path, capsys, command_name, splits, words):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    for found in run.glob("evaluation_*"):
+        found.unlink()
+    status = main([command_name, f"--run_dir={run}", f"--data.split={splits}"])
+    line = one_line_error(status, capsys.readouterr().err)
+    assert all(word in line for word in words), line
+    assert not list(run.glob("evaluation_*"))
 
 
 @pytest.mark.slow

@@ -328,6 +328,7 @@ def random_configuration(seed):
     named["data.mix_names"] = tuple(dice.choices(tuple(LEAVES["data.name"].metadata["choices"]), k=further))
     named["data.mix_roots"] = tuple(f"a b/{dice.random()}" for _ in range(further))
     named["data.mix_weights"] = tuple(dice.random() + 0.01 for _ in range(dice.choice((0, further + 1))))
+    named["data.mix_classes"] = tuple(f"a {dice.random()}=b,c" for _ in range(dice.randint(0, 2) if further else 0))
     named["augment.scale_min"], named["augment.scale_max"] = 0.25 + dice.random() / 3, 1.25 + dice.random() / 3
     named["model.skip"], named["model.skip_strides"] = True, (8, 2)  # falling, and only with skips
     named["augment.cutmix"], named["augment.classmix"] = dice.random() / 2, dice.random() / 2  # at most 1 together

@@ -16,7 +16,7 @@ from mtl_tf.atomic import write_json
 from mtl_tf.data import descriptors
 from mtl_tf.data.sets import describe, open_split, tasks_of_tools
 from mtl_tf.data.sets.settle import demand_root_is_read
-from mtl_tf.data.statistics import measure, summarise
+from mtl_tf.data.statistics import measure, summarise, usable
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.storage import files
@@ -50,6 +50,8 @@ def measure_and_report(parsed):
     sums = measure(source, descriptor, config.data)
     described = summarise(sums, descriptor)
     print(table(sums, descriptor, len(source)))
+    if targets:
+        described = usable(described, sums, config.data.train_split)
     for path in targets:
         print(f"written to {descriptors.write_file(path, described)}")
     if parsed.own.json:

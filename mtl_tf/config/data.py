@@ -50,6 +50,12 @@ class DataConfig(Section):
     mix_weights: tuple[float, ...] = option(
         (), "Shares of data.name and of each further data set in a batch, in any unit; empty = equal."
     )
+    mix_classes: tuple[str, ...] = option(
+        (),
+        "Classes of the further data sets that data.name calls otherwise, as THEIRS=OURS; several of theirs may be one "
+        "of ours. Other classes are matched by name, without regard to case, spaces, underscores and hyphens.",
+        before=(),
+    )
     image_size: tuple[int, ...] = option(
         (),
         "H,W in pixels that every sample is resized to (data.fit says how); empty = as it is on disk.",
@@ -85,7 +91,10 @@ class DataConfig(Section):
         before="sample",
     )
     split: str = option(
-        "val", "Split that is scored, or predicted.", free=True, of=("evaluate", "predict", "report", "study")
+        "val",
+        "Split that is scored, or predicted; evaluate takes several, separated by commas.",
+        free=True,
+        of=("evaluate", "predict", "report", "study"),
     )
     limit: int = option(0, "Use only the first N samples of each split; 0 = all.", minimum=0)
     skip_bad: bool = option(False, "Go on without samples that cannot be read, and count them.")
@@ -105,7 +114,7 @@ class DataConfig(Section):
     def __post_init__(self):
         super().__post_init__()
         for name in ("train_split", "val_split", "split"):
-            if leads_out(getattr(self, name)):
+            if any(map(leads_out, getattr(self, name).split(","))):
                 raise UsageError(f"data.{name}={getattr(self, name)} leads out of the data set; name a folder in it")
         if self.val_share and self.val_split == self.train_split:
             raise UsageError(
@@ -126,6 +135,14 @@ class DataConfig(Section):
         if any(weight <= 0 for weight in weights):
             raise UsageError(
                 f"data.mix_weights={format_value(weights)} must be positive; leave a data set without a share out"
+            )
+        for pair in self.mix_classes:
+            if not all(part.strip() for part in pair.partition("=")):
+                raise UsageError(f"data.mix_classes takes pairs THEIRS=OURS, separated by commas; got {pair!r}")
+        if self.mix_classes and not names:
+            raise UsageError(
+                f"data.mix_classes={format_value(self.mix_classes)} is about the classes of further data sets, and "
+                "data.mix_names names none; name them, or leave it out"
             )
 
 

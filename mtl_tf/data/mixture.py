@@ -11,14 +11,17 @@ from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.source import Around, Source
 from mtl_tf.errors import said_of
 from mtl_tf.storage.windows import Choose
-from mtl_tf.tasks.classes import some
+from mtl_tf.tasks._class_entries import some
+from mtl_tf.tasks._matching import Pair, check_pairs
 
 NO_ROOT = "-"  # in data.mix_roots: a data set without a folder
 
 
 def further(data: DataConfig) -> list[DataConfig]:
     """The options of each further data set of a mix."""
-    alone = dataclasses.replace(data, statistics="", mix_names=(), mix_roots=(), mix_weights=(), val_share=0.0)
+    alone = dataclasses.replace(
+        data, statistics="", mix_names=(), mix_roots=(), mix_weights=(), mix_classes=(), val_share=0.0
+    )
     return [
         dataclasses.replace(alone, name=name, root="" if root == NO_ROOT else root)
         for name, root in zip(data.mix_names, data.mix_roots, strict=True)
@@ -28,6 +31,23 @@ def further(data: DataConfig) -> list[DataConfig]:
 def naming(data: DataConfig) -> contextlib.AbstractContextManager:
     """Inside, a UsageError says that it is about a further data set."""
     return said_of(f"data.mix_names={data.name}, data.mix_roots={data.root or NO_ROOT}")
+
+
+def class_pairs(data: DataConfig, descriptor: Descriptor, others: Sequence[Descriptor]) -> tuple[Pair, ...]:
+    """The pairs of `data.mix_classes`.
+
+    Args:
+        data: the options of the mix.
+        descriptor: what is trained.
+        others: the descriptors of the further data sets.
+
+    Raises:
+        UsageError: a pair names a class that neither has.
+    """
+    pairs = tuple(Pair(*map(str.strip, pair.split("=", 1))) for pair in data.mix_classes)
+    theirs = [name for other in others for labels in other.labels.values() for name in labels.class_names]
+    check_pairs(pairs, theirs, [name for labels in descriptor.labels.values() for name in labels.class_names])
+    return pairs
 
 
 def completed(descriptor: Descriptor, other: Descriptor) -> Descriptor:
@@ -43,10 +63,10 @@ class Part(Around):
 
     Attributes:
         name: of the data set.
-        strangers: its classes that the descriptor does not have; their pixels have no class here.
+        adapted: task -> how its labels become those of the descriptor (`tasks.Adapted`), of the tasks it has labels of.
     """
 
-    def __init__(self, source, own: Descriptor, target: Descriptor, tasks: Sequence[str]):
+    def __init__(self, source, own: Descriptor, target: Descriptor, tasks: Sequence[str], pairs: Sequence[Pair] = ()):
         """Opens nothing.
 
         Args:
@@ -54,19 +74,26 @@ class Part(Around):
             own: its descriptor.
             target: the descriptor that its samples are to follow.
             tasks: the labels that a sample is to have; of one that is not in `source.tasks` it has none.
+            pairs: classes of its own that the descriptor calls otherwise.
 
         Raises:
-            UsageError: the two have no class in common, or depth in different units.
+            UsageError: the two have no class in common, a class may be several, or depth has different units.
         """
         super().__init__(source)
         self.tasks, self.name, self.descriptor = tuple(tasks), own.name, None
         self.labelled = {task: source.labelled.get(task, 0) for task in self.tasks}
-        self._target, self._adapt, strangers = target, {}, []
-        for task in source.tasks:
-            labels = target[task]
-            self._adapt[task], strange = labels.adapting(own[task], task, own.name, target.name)
-            strangers += strange
-        self.strangers = tuple(strangers)
+        self._target = target
+        self.adapted = {
+            task: target[task].adapting(own[task], task, own.name, target.name, pairs) for task in source.tasks
+        }
+
+    def supervision(self) -> str:
+        """Which of the classes of each task its labels teach, in words; empty where no label is a class."""
+        return "; ".join(
+            _supervision(task, classes, self.adapted.get(task) if self.labelled[task] else None)
+            for task in self.tasks
+            if (classes := self._target[task].class_names)
+        )
 
     def has(self, task: str, index: int) -> bool:
         return task in self.source.tasks and self.source.has(task, index)
@@ -81,7 +108,7 @@ class Part(Around):
             if task not in sample:
                 sample[task] = self._target[task].empty(sample["image"].shape[:2])
             else:
-                sample[task] = self._adapt[task](sample[task])
+                sample[task] = self.adapted[task].label(sample[task])
         return sample
 
 
@@ -147,7 +174,7 @@ class Mixture(Source):
         return len(sizes) == 1 and all(part.one_size() for part in self.parts)
 
     def told(self, shares: Sequence[tuple[int, int, float]], batch_size: int) -> str:
-        """What each batch holds, and what its data sets can teach: a line, and one for each with unknown classes.
+        """What each batch holds, a line; and which classes each data set supervises, a line each.
 
         Args:
             shares: fewest, most and mean number of samples of each part (`Schedule.shares`).
@@ -158,9 +185,23 @@ class Mixture(Source):
             tasks = ", ".join(task for task in self.tasks if part.labelled[task]) or "no labels"
             count = f"{low}" if low == high else f"{low} or {high} (mean {mean:.2f})"
             held.append(f"{count} {name} [{tasks}; {len(part)} images]")
-            if part.strangers:
-                lines.append(f"{name}: without a class here, so ignored: {some(part.strangers)}")
+            if supervision := part.supervision():
+                lines.append(f"{name} supervises {supervision}")
         return "\n".join([f"each batch of {batch_size}: {', '.join(held)}; an epoch is the first once", *lines])
+
+
+def _supervision(task, classes, adapted):
+    """Which classes of a task a data set has labels of, the shorter way; and which of its own are ignored."""
+    if adapted is None:
+        return f"no {task} class"
+    count, missing = f"{len(adapted.classes)} of {len(classes)} {task} classes", set(classes) - set(adapted.classes)
+    if not missing:
+        told = f"all {len(classes)} {task} classes"
+    elif len(missing) < len(adapted.classes):
+        told = f"{count}, all but {', '.join(name for name in classes if name in missing)}"
+    else:
+        told = f"{count}: {', '.join(adapted.classes)}"
+    return told + (f" (ignored: its {some(adapted.ignored)})" if adapted.ignored else "")
 
 
 class _Ids(Sequence):

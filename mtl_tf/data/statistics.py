@@ -80,3 +80,32 @@ def summarise(sums: Sums, descriptor: Descriptor) -> Descriptor:
     measured = {name: labels.measured_from(sums[name]) for name, labels in descriptor.labels.items() if name in sums}
     rgb = dict(rgb_mean=tuple(map(digits, mean)), rgb_std=tuple(map(digits, std)))
     return dataclasses.replace(descriptor.with_labels(**measured), **rgb)
+
+
+def usable(described: Descriptor, sums: Sums, split: str) -> Descriptor:
+    """What was measured, as a file of statistics may hold it: without the colours where a standard deviation is 0.
+
+    Raises:
+        UsageError: all labels of a task have one value, so that training could not whiten them.
+    """
+    for name in described.labels.keys() & sums.keys():
+        labels = described[name]
+        for key in labels.measured:
+            mean, std = key.replace("std", "mean"), getattr(labels, key)
+            if key.endswith("std") and _vanishes(std, getattr(labels, mean)):
+                raise UsageError(
+                    f"{name}: the standard deviation ({key}) over split {split} is 0, since all its labels have one "
+                    "value; training divides by it: add samples, or check the files (tools/check_dataset.py)"
+                )
+    if _vanishes(described.rgb_std, described.rgb_mean):
+        print(
+            f'the pictures of split {split} have a colour channel of one value only; "rgb" is not written',
+            file=sys.stderr,
+        )
+        return dataclasses.replace(described, rgb_mean=(), rgb_std=())
+    return described
+
+
+def _vanishes(std, mean):
+    """Whether a standard deviation is 0 but for rounding, (channels,) or a number."""
+    return bool((np.asarray(std) <= 1e-6 * np.abs(mean)).any())

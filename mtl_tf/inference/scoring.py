@@ -1,16 +1,16 @@
 """Scores of a run's best weights on a split, beside a baseline that knows nothing but a pixel's position."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from mtl_tf.atomic import write_json
-from mtl_tf.config import Config
+from mtl_tf.config import Config, replace
 from mtl_tf.data.pipeline import EvaluationData
-from mtl_tf.data.sets import open_split
+from mtl_tf.data.sets import named_splits, open_split
 from mtl_tf.errors import UsageError
 from mtl_tf.evaluation import Evaluation, Evaluator, strategy_and_batch
 from mtl_tf.inference.runs import TrainedRun, open_run
@@ -40,26 +40,48 @@ class Scores(NamedTuple):
 
 
 def evaluate_run(config: Config) -> Scores:
-    """Evaluates the best weights on `data.split` and writes evaluation_SPLIT.json and per_image_SPLIT.csv.
+    """As `evaluate_splits`, of one split."""
+    (found,) = evaluate_splits(config)
+    return found
 
-    What is scored otherwise goes to files of its own: in Eigen's crop (`data.eigen_crop`), other data than the run's
-    (`data.root`), averaged weights (`weights`), bfloat16 (`precision`): evaluation_SPLIT_eigen.json and so on.
+
+def evaluate_splits(config: Config) -> Iterator[Scores]:
+    """Evaluates the best weights on each split that `data.split` names, in one start.
+
+    Writes evaluation_SPLIT.json and per_image_SPLIT.csv of each. What is scored otherwise goes to files of its own: in
+    Eigen's crop (`data.eigen_crop`), other data than the run's (`data.root`), averaged weights (`weights`), bfloat16
+    (`precision`): evaluation_SPLIT_eigen.json and so on.
 
     Args:
         config: of the run; `baseline` also scores the position baseline (baseline_SPLIT.json).
+
+    Yields:
+        What the run is worth on each split, as soon as it is written.
+
+    Raises:
+        UsageError: a split is not there, or named twice; nothing is scored then.
     """
+    splits = named_splits(config.data)
     started = runtime.start(config, training=False)
     with started.strategy.scope():
         run = open_run(config)
+    configs = [replace(config, data__split=split) for split in splits]
+    all_data = [
+        EvaluationData(open_split(each, each.data.split, run.descriptor), each, run.descriptor) for each in configs
+    ]
+    for each, data in zip(configs, all_data, strict=True):
+        yield _evaluate_split(each, data, run, started.strategy)
+
+
+def _evaluate_split(config, data, run, strategy) -> Scores:
     split = config.data.split
-    data = EvaluationData(open_split(config, split, run.descriptor), config, run.descriptor)
     if told := told_of(data.source, split):
         print(told, flush=True)
     for task in config.tasks:
         if not data.source.labelled[task]:
             print(f"{split}: no {task} labels at all; that task has no scores", flush=True)
     one_size = data.one_size()
-    strategy, batch = strategy_and_batch(started.strategy, config.train.batch_size, one_size)
+    strategy, batch = strategy_and_batch(strategy, config.train.batch_size, one_size)
     found = _evaluate(strategy, run.model, run.tasks, data, batch, f"evaluating {split}")
     folder = pathlib.Path(config.run_dir)
     stated = scored(config, data.source)

@@ -2,12 +2,13 @@
 
 import hashlib
 import pathlib
+from collections.abc import Iterator
 
 from mtl_tf.atomic import write_json
 from mtl_tf.config import Config, replace
 from mtl_tf.data.descriptors import read as read_descriptor
 from mtl_tf.data.pipeline import EvaluationData
-from mtl_tf.data.sets import open_split
+from mtl_tf.data.sets import named_splits, open_split
 from mtl_tf.errors import UsageError
 from mtl_tf.evaluation import evaluate_answers
 from mtl_tf.inference.predictor import load
@@ -17,18 +18,22 @@ from mtl_tf.training.run_directory import write_table
 from mtl_tf.training.trained_run import is_export
 
 
-def evaluate_export(config: Config, path: str) -> Scores:
-    """Evaluates an export on `data.split` and writes NAME.evaluation_SPLIT.json and .per_image_SPLIT.csv beside it.
+def evaluate_export(config: Config, path: str) -> Iterator[Scores]:
+    """Evaluates an export on each split that `data.split` names.
 
-    Pictures and labels are brought to the size that the export takes, else to data.image_size, as `evaluate_run` has
-    them; pictures are rounded to whole numbers.
+    Writes NAME.evaluation_SPLIT.json and NAME.per_image_SPLIT.csv beside it. Pictures and labels are brought to the
+    size that the export takes, else to data.image_size, as `evaluate_run` has them; pictures are rounded to whole
+    numbers.
 
     Args:
         config: of the run.
         path: of a SavedModel, a .tflite or an .onnx file.
 
+    Yields:
+        What the export is worth on each split, as soon as it is written.
+
     Raises:
-        UsageError: the path is none of these, or its tasks are not those of the run.
+        UsageError: the path is none of these, its tasks are not those of the run, or a split is not there.
     """
     export = pathlib.Path(path)
     if not is_export(export):
@@ -42,8 +47,14 @@ def evaluate_export(config: Config, path: str) -> Scores:
             f"--export={path} answers {', '.join(names)}, but the run in {config.run_dir} is of "
             f"{', '.join(config.tasks)}: name the run that it was exported from"
         )
+    configs = [replace(config, data__split=split) for split in named_splits(config.data)]
+    sources = [open_split(each, each.data.split, descriptor) for each in configs]
+    for each, source in zip(configs, sources, strict=True):
+        yield _evaluate_split(each, EvaluationData(source, each, descriptor), predictor, export)
+
+
+def _evaluate_split(config, data, predictor, export):
     split, scale = config.data.split, predictor.scales[0]
-    data = EvaluationData(open_split(config, split, descriptor), config, descriptor)
     with data.naming_errors():
         batches = data.dataset(1).as_numpy_iterator()
         found, images = evaluate_answers(

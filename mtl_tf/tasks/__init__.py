@@ -2,7 +2,7 @@
 
 from mtl_tf.registry import Registry
 from mtl_tf.tasks._binary import BinaryLabels, BinaryMap
-from mtl_tf.tasks._labels import Labels, Move, blanks_of
+from mtl_tf.tasks._labels import Adapted, Labels, Move, blanks_of
 from mtl_tf.tasks._numbers import NumberLabels, NumberMap
 from mtl_tf.tasks._regions import Cost, Regions
 from mtl_tf.tasks._task import MISSING, Metric, Task
@@ -23,6 +23,7 @@ __all__ = [
     "DEPTH_UNITS",
     "KINDS",
     "MISSING",
+    "Adapted",
     "BinaryLabels",
     "BinaryMap",
     "ClassLabels",

@@ -10,7 +10,9 @@ from mtl_tf import keys
 from mtl_tf.errors import UsageError, did_you_mean
 from mtl_tf.storage.codecs import MOST_IDS
 from mtl_tf.storage.codecs import UNKNOWN_ID as UNKNOWN
+from mtl_tf.tasks._labels import Adapted
 from mtl_tf.tasks._maps import MapLabels, encoding, named
+from mtl_tf.tasks._matching import match
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
 from mtl_tf.tasks.classes import Segmentation
 
@@ -257,12 +259,12 @@ class IdLabels(MapLabels):
         """Without their segmentation they are of no class."""
         return self if self.segmentation in tasks else dataclasses.replace(self, things=())
 
-    def adapting(self, other, name: str, their: str, our: str) -> tuple:
+    def adapting(self, other, name: str, their: str, our: str, pairs=()) -> Adapted:
         """Where a data set does not count all things that are counted here, what has no number may be one of these."""
-        same, strangers = super().adapting(other, name, their, our)
-        if not other.things or set(self.things) <= set(other.things):
-            return same, strangers
-        return lambda label: np.where(label == 0, UNKNOWN, label), strangers
+        same = super().adapting(other, name, their, our)
+        if not other.things or set(self.things) <= set(match(other.things, self.things, pairs).values()):
+            return same
+        return Adapted(lambda label: np.where(label == 0, UNKNOWN, label))
 
     def pasted(self, label):
         """Numbers that the picture which it is pasted into does not have."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mtl_tf.keys import Keys
     from mtl_tf.storage.windows import Part
     from mtl_tf.surfaces import Intrinsics
+    from mtl_tf.tasks._matching import Pair
     from mtl_tf.tasks._task import Task
 
 
@@ -31,6 +32,20 @@ class Move(NamedTuple):
     scale: Any
     mirrored: Any = False
     turn: Any = None
+
+
+class Adapted(NamedTuple):
+    """How labels of one data set become such as those of another.
+
+    Attributes:
+        label: the function of a label map.
+        classes: those of the other data set's that it has labels of, where a label is a class.
+        ignored: the classes that are none there; their pixels have no label.
+    """
+
+    label: Callable
+    classes: Sequence[str] = ()
+    ignored: Sequence[str] = ()
 
 
 def blanks_of(tasks: "Mapping[str, Labels]") -> dict[str, float]:
@@ -202,16 +217,14 @@ class Labels:
         """The values of a label map, a tensor, that is pasted into one of another picture; as they are by default."""
         return label
 
-    def adapting(self, other: "Labels", name: str, their: str, our: str) -> "tuple[Callable, Sequence[str]]":
+    def adapting(self, other: "Labels", name: str, their: str, our: str, pairs: "Sequence[Pair]" = ()) -> "Adapted":
         """How label maps of another data set become such as these.
 
         Args:
             other: the labels of that data set.
             name: of the task.
             their, our: names of the data sets, for messages.
-
-        Returns:
-            A function of a label map; the classes of the other data set that do not exist here.
+            pairs: classes of that data set that are called otherwise here (`data.mix_classes`).
 
         Raises:
             UsageError: they cannot, since they mean something else.
@@ -221,7 +234,7 @@ class Labels:
                 f"{name} of data set {their} is of kind {other.kind}, that of {our} is of kind {self.kind}; leave the "
                 "data set or the task out"
             )
-        return lambda label: label, ()
+        return Adapted(lambda label: label)
 
     # === What label files hold ===
 

@@ -8,6 +8,7 @@ import numpy as np
 from mtl_tf import keys
 from mtl_tf.errors import UsageError
 from mtl_tf.options import option
+from mtl_tf.tasks._labels import Adapted
 from mtl_tf.tasks._maps import MapLabels, encoding, named
 from mtl_tf.tasks._regions import STEPS, Regions, whitened_steps
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
@@ -301,7 +302,7 @@ class NumberLabels(MapLabels):
         names = [name] if self.channels == 1 else [f"{name} {channel}" for channel in range(self.channels)]
         return [row(*line) for line in zip(names, found["mean"], found["std"], strict=True)]
 
-    def adapting(self, other, name: str, their: str, our: str) -> tuple:
+    def adapting(self, other, name: str, their: str, our: str, pairs=()) -> Adapted:
         """Those of the same unit and as many channels."""
         found = super().adapting(other, name, their, our)
         if (other.unit, other.channels) != (self.unit, self.channels):

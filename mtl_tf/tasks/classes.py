@@ -9,7 +9,8 @@ from mtl_tf.errors import UsageError
 from mtl_tf.options import Section
 from mtl_tf.tasks._class_entries import IGNORE, entries_of, shares, some
 from mtl_tf.tasks._class_options import MEASURED, ClassOptions
-from mtl_tf.tasks._labels import Labels
+from mtl_tf.tasks._labels import Adapted, Labels
+from mtl_tf.tasks._matching import match
 from mtl_tf.tasks._regions import Regions
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
 
@@ -328,21 +329,22 @@ class ClassLabels(Labels):
         header = f"{f'{name} class':<16}{'% of pixels':>12}"
         return ["", header, *(f"{each:<16}{share:>12.3f}" for each, share in shares.items())]
 
-    def adapting(self, other, name: str, their: str, our: str) -> tuple:
+    def adapting(self, other, name: str, their: str, our: str, pairs=()) -> Adapted:
         """Classes by their names; pixels of the others have none."""
         super().adapting(other, name, their, our)
-        strangers = tuple(each for each in other.classes if each not in self.classes)
-        if len(strangers) == len(other.classes):
+        matched = match(other.classes, self.classes, pairs)
+        if not matched:
             raise UsageError(
                 f"data set {their} has no class in common with {our}: it has {some(other.classes)}, expected some of "
-                f"{some(self.classes)}; classes are matched by name, rename them in its dataset.json, or leave the "
-                "data set out"
+                f"{some(self.classes)}; classes are matched by name: say which is which by "
+                "--data.mix_classes=THEIRS=OURS, or leave the data set out"
             )
         ids = np.full(256, self.ignore, np.int32)
         for number, each in enumerate(other.classes):
-            if each in self.classes:
-                ids[number] = self.classes.index(each)
-        return lambda label: ids[label], strangers
+            if each in matched:
+                ids[number] = self.classes.index(matched[each])
+        supervised = tuple(each for each in self.classes if each in matched.values())
+        return Adapted(lambda label: ids[label], supervised, tuple(n for n in other.classes if n not in matched))
 
     def task(self, name: str, data_set: str, config) -> Segmentation:
         options = config.task[self.kind] if self.Options else None

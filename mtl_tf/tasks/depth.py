@@ -11,7 +11,7 @@ from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.storage import codecs
 from mtl_tf.tasks._depth_entries import CODES, SCALED, stored_entries
-from mtl_tf.tasks._labels import Labels
+from mtl_tf.tasks._labels import Adapted, Labels
 from mtl_tf.tasks._maps import reduction_option
 from mtl_tf.tasks._regions import STEPS, Regions, whitened_steps
 from mtl_tf.tasks._task import Metric, PredictedFile, Task
@@ -449,7 +449,7 @@ class DepthLabels(Labels):
         found, what = self.figures(sums), f"{name} ({'m' if self.unit == 'metres' else self.unit})"
         return [row(what, found["mean"], found["std"]), row(f"ln {what}", found["log_mean"], found["log_std"])]
 
-    def adapting(self, other, name: str, their: str, our: str) -> tuple:
+    def adapting(self, other, name: str, their: str, our: str, pairs=()) -> Adapted:
         """What lies in the range; of the same unit."""
         from mtl_tf.tasks.reading.depth_files import within_range
 
@@ -459,7 +459,7 @@ class DepthLabels(Labels):
                 f"the {name} of data set {their} is {other.unit}, that of {our} is {self.unit}; leave the data set "
                 "out, or train classes only (--tasks=semseg)"
             )
-        return lambda label: within_range(label, self), ()
+        return Adapted(lambda label: within_range(label, self))
 
     def moved(self, label, move, config):
         """Metres as a pinhole camera of the same focal length would see the window; 0 what leaves the range."""

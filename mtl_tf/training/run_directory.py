@@ -166,8 +166,17 @@ class RunDirectory:
         if changed:
             raise UsageError(
                 f"--run_dir={self.path} was made with another configuration ({changed}); "
-                "use the old values, another folder, or --train.fresh to delete it and start anew"
+                f"use the old values, another folder, or --train.fresh to delete it and start anew{self._anew(before)}"
             )
+
+    def _anew(self, before):
+        """The command that starts a new run from other weights, where these are what has changed."""
+        changes = configuration.differences(before, self.config, training=True)
+        if not any(name in changes for name in ("model.encoder_weights", "model.weights")):
+            return ""
+        arguments = [f"--flagfile={self._flag_file}", "--run_dir=NEW_FOLDER"]
+        arguments += [f"--{name}={format_value(new)}" for name, (_, new) in changes.items()]
+        return f". A new run from these weights: main.py train {shlex.join(arguments)}"
 
     def _extended(self, before):
         """What the run was made with, with the epochs that are added to it now."""

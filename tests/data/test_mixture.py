@@ -126,7 +126,8 @@ def test_the_line_at_the_start(roots):
     told = training(roots, "both", "depth", "semseg", weights=(2.0, 1.0, 1.0)).told()
     assert told == (
         "each batch of 4: 2 both [semseg, depth; 9 images], 1 depth [depth; 9 images], 1 semseg [semseg; 9 images]; "
-        "an epoch is the first once\nsemseg: without a class here, so ignored: unknown"
+        "an epoch is the first once\nboth supervises all 3 semseg classes\ndepth supervises no semseg class\n"
+        "semseg supervises 2 of 3 semseg classes, all but middle (ignored: its unknown)"
     )
     uneven = training(roots, "both", "both", weights=(5.0, 3.0)).told()
     assert "2 or 3 (mean 2.50) both [semseg, depth; 9 images], 1 or 2 (mean 1.50) both (2) [" in uneven
@@ -243,8 +244,8 @@ def test_no_class_in_common(roots, tmp_path):
         training({**roots, "other": tmp_path / "other"}, "both", "other")
     assert str(caught.value) == (
         f"data.mix_names=folder, data.mix_roots={tmp_path / 'other'}: data set other has no class in common with both: "
-        "it has a, b, c, expected some of left, middle, right; classes are matched by name, rename them in its "
-        "dataset.json, or leave the data set out"
+        "it has a, b, c, expected some of left, middle, right; classes are matched by name: say which is "
+        "which by --data.mix_classes=THEIRS=OURS, or leave the data set out"
     )
     assert training({**roots, "other": tmp_path / "other"}, "both", "other", tasks=("depth",)).steps_per_epoch
 

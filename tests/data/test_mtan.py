@@ -57,7 +57,9 @@ def test_a_mix_with_the_official_files(root, tmp_path):
     write_cityscapes(tmp_path / "city")
     config = configured(options, **others)
     source = open_training(config, describe_training(config.data))
-    assert source.labelled == {"semseg": 6, "depth": 6} and not any(part.strangers for part in source.parts)
+    assert source.labelled == {"semseg": 6, "depth": 6} and not any(
+        part.adapted["semseg"].ignored for part in source.parts
+    )
     # road is flat, which is 0 here too; code 32257
     assert source.read(3)["semseg"].ravel()[1] == 0
     assert source.read(3)["depth"].ravel()[5] == source.read(0)["depth"].ravel()[2] == np.float32(32257 / 65535)

@@ -302,3 +302,23 @@ def test_labels_without_a_single_valid_pixel_are_an_error(tmp_path, capsys):
         options = ["--data.name=folder", f"--data.root={root}", "--write"]
         assert measuring.run_tool(measuring.measure_and_report, measuring.Options, options) == 2
         assert expected in capsys.readouterr().err
+
+
+def test_pictures_of_one_colour_have_no_statistics_of_colours(root):
+    for path in (root / "train/rgb").iterdir():
+        Image.new("RGB", (48, 32), (9, 9, 9)).save(path)
+    done = in_this_process("dataset_statistics", "--data.name=folder", f"--data.root={root}", "--write")
+    assert done.returncode == 0, done.stderr
+    assert 'split train have a colour channel of one value only; "rgb" is not written' in done.stderr
+    written = descriptors.read(root)
+    assert written.rgb_std == written.rgb_mean == () and written["depth"].std > 0
+
+
+def test_depth_of_one_value_is_refused(root):
+    before = (root / "dataset.json").read_bytes()
+    for path in (root / "train/depth").iterdir():
+        Image.fromarray(np.full((32, 48), 730, np.uint16)).save(path)
+    done = in_this_process("dataset_statistics", "--data.name=folder", f"--data.root={root}", "--write")
+    line = one_line_error(done.returncode, done.stderr)
+    assert line.startswith("error: depth: the standard deviation (std) over split train is 0, since all its labels")
+    assert (root / "dataset.json").read_bytes() == before

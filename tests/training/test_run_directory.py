@@ -56,6 +56,33 @@ def test_what_is_noted_later_is_added(tmp_path):
     assert "weights" not in json.loads((tmp_path / "environment.json").read_text())
 
 
+def test_a_run_from_other_weights_is_refused_with_the_command_that_starts_one(tmp_path):
+    run = tmp_path / "a run"
+    _make(run, model__encoder_weights="imagenet", seed=3)
+    start = f"--run_dir={run} was made with another configuration ("
+    end = "); use the old values, another folder, or --train.fresh to delete it and start anew"
+    command = f"A new run from these weights: main.py train '--flagfile={run}/run.flags' --run_dir=NEW_FOLDER "
+    for options, told, arguments in (
+        (
+            dict(model__encoder_weights="my.h5"),
+            "--model.encoder_weights was imagenet, now my.h5",
+            "--model.encoder_weights=my.h5",
+        ),
+        (
+            dict(model__encoder_weights="none", model__weights="old"),
+            "--model.encoder_weights was imagenet, now none; --model.weights was none, now old",
+            "--model.encoder_weights=none --model.weights=old",
+        ),
+    ):
+        with pytest.raises(UsageError) as caught:
+            RunDirectory(_config(run, seed=3, **options))
+        assert str(caught.value) == f"{start}{told}{end}. {command}{arguments}"
+        assert flags.parse(arguments.split(), base=flags.read_run_flags(run / "run.flags")).config.seed == 3
+    with pytest.raises(UsageError) as caught:
+        RunDirectory(_config(run, model__encoder_weights="imagenet", seed=4))
+    assert str(caught.value) == f"{start}--seed was 3, now 4{end}"
+
+
 def test_two_processes_cannot_share_it(tmp_path):
     with RunDirectory(_config(tmp_path)), pytest.raises(UsageError, match="another process is using"):
         RunDirectory(_config(tmp_path))

@@ -51,6 +51,20 @@ def splits_of(data: DataConfig) -> list[str]:
     return [*found, data.val_split] if data.val_share and data.val_split not in found else found
 
 
+def named_splits(data: DataConfig) -> tuple[str, ...]:
+    """The splits that data.split names, separated by commas; a name of a split that is there may hold commas itself.
+
+    Raises:
+        UsageError: a name is empty or comes twice.
+    """
+    if "," not in data.split or data.split in splits_of(data):
+        return (data.split,)
+    found = tuple(data.split.split(","))
+    if len(set(found)) < len(found) or not all(found):
+        raise UsageError(f"--data.split={data.split} should be different names of splits, separated by commas")
+    return found
+
+
 def known_as(data: DataConfig) -> list[str]:
     """The names of the built-in data sets in whose layout the files in data.root lie; the project's own is none."""
     found = []
@@ -115,10 +129,11 @@ def open_training(config: Config, descriptor: Descriptor):
     config = _with_tasks(config, descriptor)
     if not data.mix_names:
         return open_split(config, split, descriptor)
-    parts = [_open_part(config, data, split, descriptor)]
-    for other in mixture.further(data):
+    parts, others = [_open_part(config, data, split, descriptor)], mixture.further(data)
+    pairs = mixture.class_pairs(data, descriptor, [_described(other) for other in others])
+    for other in others:
         with mixture.naming(other):
-            parts.append(_open_part(config, other, split, descriptor))
+            parts.append(_open_part(config, other, split, descriptor, pairs))
     return derived.with_derived(mixture.Mixture(parts, data.mix_weights), config.tasks, descriptor)
 
 
@@ -149,7 +164,12 @@ def _with_tasks(config, descriptor):
     return config if config.tasks else dataclasses.replace(config, tasks=descriptor.chosen(()))
 
 
-def _open_part(config, data, split, descriptor):
+def _described(other):
+    with mixture.naming(other):
+        return describe(other)
+
+
+def _open_part(config, data, split, descriptor, pairs=()):
     """A data set of a mix: it may lack tasks, and its labels may mean something else."""
     own = describe(data)
     reads = derived.read_for(config.tasks, descriptor)
@@ -157,7 +177,7 @@ def _open_part(config, data, split, descriptor):
     if not tasks:
         own.check_has(reads)
     source = _open(Config(data=data, tasks=tasks, seed=config.seed), split, own)
-    return mixture.Part(source, own, descriptor, reads)
+    return mixture.Part(source, own, descriptor, reads, pairs)
 
 
 def _open(config, split, descriptor):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from mtl_tf.config import Config, replace
 from mtl_tf.data.descriptors import Descriptor
 from mtl_tf.data.sets import open_split, open_training, open_validation
-from mtl_tf.data.statistics import measure, summarise
+from mtl_tf.data.statistics import measure, summarise, usable
 
 
 def lacking(config: Config, descriptor: Descriptor) -> tuple[str, ...]:
@@ -25,7 +25,7 @@ def completed(config: Config, descriptor: Descriptor, after_each: Callable[[], N
         after_each: is called after each sample; it may raise to end the work.
 
     Raises:
-        UsageError: a sample cannot be read, or no pixel has a label of a task.
+        UsageError: a sample cannot be read, no pixel has a label of a task, or all labels of one have one value.
     """
     tasks = lacking(config, descriptor)
     if not tasks:
@@ -37,6 +37,7 @@ def completed(config: Config, descriptor: Descriptor, after_each: Callable[[], N
         source = open_split(alone, config.data.train_split, descriptor)
     open_validation(config, descriptor)  # what is wrong with it is said before the work
     print(f"measuring the statistics of {' and '.join(tasks)}, once, of {len(source)} training images", flush=True)
-    found = summarise(measure(source, descriptor, config.data, after_each), descriptor)
+    sums = measure(source, descriptor, config.data, after_each)
+    found = usable(summarise(sums, descriptor), sums, config.data.train_split)
     rgb = {} if descriptor.rgb_mean else dict(rgb_mean=found.rgb_mean, rgb_std=found.rgb_std)
     return dataclasses.replace(descriptor.with_labels(**{task: found[task] for task in tasks}), **rgb)
