@@ -115,7 +115,7 @@ def documented(first: str, further: str) -> str:
     """The pairs of the command in docs/datasets.md that mixes two data sets."""
     text = (ROOT / "docs/datasets.md").read_text(encoding="utf-8").replace("\\\n", " ")
     (command,) = re.findall(rf"main.py train.*--data.name={first} .*--data.mix_names={further} .*", text)
-    return re.search(r'--data.mix_classes="?([^"\n]*?)"?(?: --|\n|$)', command)[1]
+    return re.search(r"--data.mix_classes=(\S+)", command)[1]
 
 
 def classes_of(source, index: int, count: int) -> list[str]:
