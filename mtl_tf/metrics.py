@@ -60,10 +60,6 @@ def overlaps(confusion: np.ndarray, classes: Sequence[str]) -> dict:
     Args:
         confusion: a sum of confusion matrices, (C, C).
         classes: their names.
-
-    Returns:
-        "miou" of the classes that truth or answer holds, "miou_all_classes" in which the others count as 0,
-        "pixel_accuracy", and "iou" of each class: None where the truth has none of it, whatever was answered.
     """
     confusion = np.asarray(confusion, np.float64)
     right = np.diag(confusion)
@@ -76,10 +72,7 @@ def overlaps(confusion: np.ndarray, classes: Sequence[str]) -> dict:
         # The original counts a class that neither truth nor answer holds as 0.
         "miou_all_classes": float(iou.mean()) if present.any() else None,
         "pixel_accuracy": float(100 * right.sum() / total) if total else None,
-        "iou": {
-            name: float(value) if here else None
-            for name, value, here in zip(classes, iou, confusion.sum(1) > 0, strict=True)
-        },
+        "iou": {name: float(value) if here else None for name, value, here in zip(classes, iou, present, strict=True)},
     }
 
 

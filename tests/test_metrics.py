@@ -69,10 +69,10 @@ def test_an_absent_class_counts_zero_in_the_originals_mean_only():
     assert found["miou"] > found["miou_all_classes"]
 
 
-def test_a_class_that_is_only_answered_counts_in_the_mean_and_has_no_iou_of_its_own():
-    """Answered where there is none: union 1, IoU 0 in the mean, as published; its own cell is empty."""
+def test_a_class_that_is_only_answered_is_not_absent():
+    """Answered where there is none: union 1, IoU 0, and it counts."""
     found = segment([[[0, 3]]], [[[0, 0]]])
-    assert found["iou"] == {"road": 50.0, "car": None, "sky": None, "train": None}
+    assert found["iou"] == {"road": 50.0, "car": None, "sky": None, "train": 0.0}
     assert found["miou"] == 25.0
 
 

@@ -101,7 +101,7 @@ def module_of(model: keras.Model, run: TrainedRun, resize: Callable = resize_by_
 
 def _sizes(image, frame, how):
     """Height and width of a picture, and at the scale of the frame: numbers where they are known."""
-    known = image.shape[1:3].as_list()
+    known = list(image.shape[1:3])
     if None in known:
         size = tf.shape(image)[1:3]
         return size, geometry.scaled_size(size, frame, how)
