@@ -174,7 +174,7 @@ import json, sys
 import numpy as np, tensorflow as tf
 loaded = tf.saved_model.load({str(run / "export")!r})
 answer = loaded.signatures["serving_default"](image=tf.constant(np.load({str(tmp_path / "image.npy")!r})))
-assert set(answer) == {{"semseg", "depth"}}, answer.keys()
+assert set(answer) == {{"semseg", "semseg_probability", "depth"}}, answer.keys()
 assert answer["semseg"].dtype == tf.int32 and answer["depth"].dtype == tf.float32
 described = json.load(open({str(run / "export" / "assets" / "tasks.json")!r}))
 assert described["tasks"]["semseg"]["classes"] == ["left", "middle", "right"]

@@ -30,7 +30,7 @@ ARCHITECTURES = {"joint": "stretch", "branched": "pad", "distilled": "crop"}  # 
 FAST = [("joint", "float32"), ("distilled", "mixed_bfloat16")]
 SLOW = [("distilled", "float32"), ("branched", "float32"), ("joint", "mixed_bfloat16"), ("branched", "mixed_bfloat16")]
 CASES = [*FAST, *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW)]
-KINDS = {"semseg": np.int32, "depth": np.float32}
+KINDS = {"semseg": np.int32, "semseg_probability": np.float32, "depth": np.float32}
 
 
 @pytest.fixture(scope="session")
