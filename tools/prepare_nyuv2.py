@@ -20,7 +20,6 @@ import h5py
 import numpy as np
 from _tool import run_tool
 from _writing import claim, output_folder, write_all, write_picture
-from dataset_statistics import measure, summarise
 
 from mtl_tf.config import Config, replace
 from mtl_tf.data import descriptors
@@ -133,7 +132,7 @@ def describe(output, classes, splits):
     """Measures the training split and writes dataset.json."""
     bare = dataclasses.replace(_described(classes), splits=splits)
     config = replace(Config(), data__name="nyuv2", data__root=str(output))
-    measured = summarise(measure(open_split(config, "train", bare), bare, config), bare)
+    measured = summarise(measure(open_split(config, "train", bare), bare, config.data), bare)
     print(f"described in {descriptors.write(output, measured)}")
 
 

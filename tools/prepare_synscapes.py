@@ -18,7 +18,6 @@ import zlib
 import numpy as np
 from _tool import run_tool
 from _writing import claim, output_folder, process_pool, write_all, write_picture
-from dataset_statistics import measure, summarise
 from PIL import Image
 
 from mtl_tf.config import Config, replace
@@ -26,6 +25,7 @@ from mtl_tf.data import cityscapes_ids, descriptors
 from mtl_tf.data.samples import natural_order
 from mtl_tf.data.sets import open_split
 from mtl_tf.data.sets.miniscapes import MINISCAPES
+from mtl_tf.data.statistics import measure, summarise
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.storage import codecs
@@ -87,7 +87,7 @@ def prepare(parsed):
     if own.statistics and (missing or not (output / descriptors.FILE_NAME).exists()):
         config = replace(Config(), data__name="miniscapes", data__root=str(output))
         bare = MINISCAPES.of(tuple(written(*samples[0])))
-        measured = summarise(measure(open_split(config, "train", bare), bare, config), bare)
+        measured = summarise(measure(open_split(config, "train", bare), bare, config.data), bare)
         print(f"described in {descriptors.write(output, measured)}")
     place = shlex.quote(f"--data.root={output}")
     print(f"next: python main.py train --run_dir=RUN --data.name=miniscapes {place}")
