@@ -24,6 +24,7 @@ from _writing import claim, output_folder, write_all, write_picture
 from mtl_tf.config import Config, replace
 from mtl_tf.data import descriptors
 from mtl_tf.data.sets import nyuv2, open_split
+from mtl_tf.data.statistics import measure, summarise
 from mtl_tf.errors import UsageError
 from mtl_tf.options import Section, option
 from mtl_tf.storage import codecs, matlab
