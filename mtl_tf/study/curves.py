@@ -9,6 +9,8 @@ from mtl_tf.study.declaration import Figure
 from mtl_tf.study.plan import Plan
 from mtl_tf.training.run_directory import read_table
 
+SEED = ", seed "  # between the name of a row and the seed, in the label of a curve
+
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
@@ -45,7 +47,7 @@ def charts_of(plan: Plan, figure: Figure) -> list[Chart]:
         for row in table.rows:
             found = plan.runs_of(row) or []
             for run in found:
-                seed = f", seed {run.seed}" if len(found) > 1 else ""
+                seed = f"{SEED}{run.seed}" if len(found) > 1 else ""
                 runs.setdefault(f"{row.name}{seed}", pathlib.Path(run.config.run_dir))
     tables = {label: (_rows(path / "metrics.csv"), _rows(path / "steps.csv")) for label, path in runs.items()}
     drawn = {metric: plan.columns.drawn(metric) for metric in figure.metrics}

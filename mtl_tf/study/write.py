@@ -7,7 +7,7 @@ import re
 from mtl_tf import flags
 from mtl_tf.atomic import write_bytes, write_text
 from mtl_tf.report import document
-from mtl_tf.study.curves import Chart, charts_of
+from mtl_tf.study.curves import SEED, Chart, charts_of
 from mtl_tf.study.declaration import Figure
 from mtl_tf.study.gallery import gallery
 from mtl_tf.study.plan import PAGE, RESULTS, Plan
@@ -140,21 +140,24 @@ def _curve_rows(charts: list[Chart]) -> list[dict]:
 
 
 def _plot(figure: Figure, charts: list[Chart]) -> bytes:
-    """Each metric by epoch and by step, one colour a run."""
+    """Each metric by epoch and by step: a colour a row, a line style a seed."""
     from matplotlib.figure import Figure as Canvas
 
     canvas = Canvas(figsize=(10, 2.9 * len(charts)), layout="constrained", dpi=100)
     canvas.suptitle(figure_title(figure), parse_math=False)
     grid = canvas.subplots(len(charts), 2, squeeze=False)
     labels = list(dict.fromkeys(curve.label for chart in charts for curve in chart.curves))
+    looks = _looks(labels)
     for axes, chart in zip(grid, charts, strict=True):
         for place, axis in zip(axes, ("epoch", "step"), strict=True):
             for curve in chart.curves:
                 points = [(x, y) for x, y in curve.points[axis] if y is not None]
                 if points:
-                    style = "o-" if len(points) < 20 else "-"
-                    colour = f"C{labels.index(curve.label) % 10}"
-                    place.plot(*zip(*points, strict=True), style, color=colour, label=curve.label, markersize=3)
+                    colour, marker, line = looks[curve.label]
+                    marker = marker if len(points) < 20 else ""
+                    place.plot(
+                        *zip(*points, strict=True), line, color=colour, marker=marker, label=curve.label, markersize=3
+                    )
             place.set(xlabel=axis, title=chart.drawn.title)
             if chart.drawn.log:
                 place.set_yscale("log")
@@ -171,6 +174,19 @@ def _plot(figure: Figure, charts: list[Chart]) -> bytes:
     stream = io.BytesIO()
     canvas.savefig(stream, format="png")
     return stream.getvalue()
+
+
+def _looks(labels):
+    """Colour, marker and line style of each curve: colours tell rows apart, from the eleventh on with the markers."""
+    rows: dict[str, int] = {}
+    seeds: dict[str, int] = {}
+    found = {}
+    for label in labels:
+        name = label.rpartition(SEED)[0] or label
+        row, seed = rows.setdefault(name, len(rows)), seeds.get(name, 0)
+        seeds[name] = seed + 1
+        found[label] = f"C{row % 10}", "osvD"[row // 10 % 4], ("-", "--", ":", "-.")[seed % 4]
+    return found
 
 
 # === The page ===
