@@ -201,3 +201,14 @@ def test_the_published_study_shares_runs(tmp_path):
     last = runs("best/+ dilation 0,1,1")[0].config
     assert last.model.squeeze_excitation and last.model.skip_strides == (8, 4, 2) and last.task["depth"].space == "log"
     assert last.model.architecture == "distilled" and last.model.dilation == (0, 1, 1)
+
+
+def test_curves_are_told_apart():
+    """A row has one colour and marker, its seeds differ in their lines; no two curves look alike."""
+    from mtl_tf.study.write import _looks
+
+    labels = [f"row {row}, seed {seed}" for row in range(12) for seed in range(3)]
+    looks = _looks([*labels, "alone"])
+    assert len(set(looks.values())) == len(looks) == 37
+    assert {looks[f"row 3, seed {seed}"][:2] for seed in range(3)} == {("C3", "o")}
+    assert looks["row 10, seed 0"] == ("C0", "s", "-") and looks["alone"] == ("C2", "s", "-")
