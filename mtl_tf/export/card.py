@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from mtl_tf.atomic import write_json, write_text
+from mtl_tf.evaluation import finite
 from mtl_tf.export.checking import Comparison
 from mtl_tf.export.options import ExportOptions
 from mtl_tf.inference.runs import TrainedRun
@@ -38,7 +39,7 @@ def contents(own: ExportOptions, run: TrainedRun, found: Comparison, about: dict
         "quantize": own.quantize,
         **about,
         "same_pixels_percent": found.same,
-        "difference_percent": found.error,
+        "difference_percent": finite(found.error),
         "scores": {
             task.name: {"metric": task.metrics[0].label, **_headlines(task, found)}
             for task in run.tasks
@@ -93,7 +94,10 @@ def table(content: dict) -> str:
     """How an export compares with its run, as lines of Markdown."""
     rows = [f"| {task} | {row['metric']} | {row['run']} | {row['export']} |" for task, row in content["scores"].items()]
     same = [f"- {answer}: {share:.3f} % of pixels agree" for answer, share in content["same_pixels_percent"].items()]
-    other = [f"- {answer}: mean difference {share:.4f} %" for answer, share in content["difference_percent"].items()]
+    other = [
+        f"- {answer}: mean difference {'not finite' if share is None else f'{share:.4f} %'}"
+        for answer, share in content["difference_percent"].items()
+    ]
     beyond = [f"- BEYOND THE BOUND: {fault}" for fault in content["beyond_bounds"]]
     scores = ["| task | score | run | export |", "|---|---|---|---|", *rows, ""] if rows else []
     return "\n".join([f"Compared with the run on {content['compared_on']}:", "", *scores, *same, *other, *beyond])

@@ -43,12 +43,12 @@ class Comparison:
         faults = [
             f"{name}: {share:.2f} % of pixels agree, at least {SAME_CLASSES} % expected"
             for name, share in self.same.items()
-            if share < SAME_CLASSES
+            if not share >= SAME_CLASSES
         ]
         return faults + [
             f"{name}: mean difference {error:.2f} %, at most {RELATIVE_ERROR} % expected"
             for name, error in self.error.items()
-            if error > RELATIVE_ERROR
+            if not error <= RELATIVE_ERROR  # also of what is not finite
         ]
 
     def loss(self, task: Task) -> float | None:

@@ -115,8 +115,8 @@ def described(content: bytes, description: str) -> bytes:
 def _quiet(name):
     """Without the messages of a library, which reports every step, and as errors optimisations that it leaves out."""
     logger = logging.getLogger(name)
-    before, logger.disabled = logger.level, True
+    before, logger.disabled = logger.disabled, True
     try:
         yield
     finally:
-        logger.level, logger.disabled = before, False
+        logger.disabled = before

@@ -84,3 +84,8 @@ def test_a_loss_is_what_is_worse_whatever_way_is_better(export, loss):
     assert comparison.loss(CLASSES) == loss
     depths = {"depth": {"si_log_rmse": 30.0}}, {"depth": {"si_log_rmse": export}}
     assert dataclasses.replace(comparison, run=depths[0], export=depths[1]).loss(DEPTH) == -loss
+
+
+def test_answers_that_are_not_finite_are_a_fault():
+    faults = found(export=((0, 0, 1, 1), (10, 10, 20, np.nan))).faults(TASKS, quantized=False)
+    assert faults == ["depth: mean difference nan %, at most 0.5 % expected"]
