@@ -82,9 +82,8 @@ class Evaluator:
             progress.advance()
             after_batch()
         progress.close()
-        by_task = {task.name: task.scores(totals[task.name]) for task in self._tasks} if images else {}
         return Evaluation(
-            finite({"num_images": len(images), **by_task, **total_scores(self._tasks, by_task)}),
+            _scores(self._tasks, totals, len(images)),
             {name: _mean(total, count) for name, (total, _, count) in loss_sums.items()},
             {name: _mean(total, count) for name, (_, total, count) in loss_sums.items()},
             [finite(row) for row in images],
@@ -118,6 +117,12 @@ def _loss_sums(task, outputs, target, weights):
 def _mean(total, count):
     """The sum of the means of the terms of a loss; None where none of them counted anything."""
     return float(np.sum(total / np.where(count > 0, count, 1))) if np.any(count) else None
+
+
+def _scores(tasks, totals, count):
+    """The scores of the sums of statistics over so many images; see `Evaluation`."""
+    by_task = {task.name: task.scores(totals[task.name]) for task in tasks} if count else {}
+    return finite({"num_images": count, **by_task, **total_scores(tasks, by_task)})
 
 
 def _add_image_scores(task, statistics, rows):
@@ -154,9 +159,7 @@ def evaluate_answers(answer: Answer, tasks: Sequence[Task], batches: Iterable[Ma
             images += rows
         progress.advance()
     progress.close()
-    by_task = {task.name: task.scores(totals[task.name]) for task in tasks} if images else {}
-    scores = finite({"num_images": len(images), **by_task, **total_scores(tasks, by_task)})
-    return scores, [finite(row) for row in images]
+    return _scores(tasks, totals, len(images)), [finite(row) for row in images]
 
 
 def rounded(images: np.ndarray) -> np.ndarray:

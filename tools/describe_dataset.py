@@ -23,7 +23,7 @@ from _describing.naming import described_key
 from _describing.options import Options
 from _describing.others import fitting_others
 from _describing.questions import Questions, yes_or_no
-from _drawing import coco, labelme, supervisely
+from _drawing import formats
 from _tool import run_tool
 
 from mtl_tf.atomic import write_text
@@ -108,13 +108,12 @@ def demand_masks(root: str) -> None:
     folder = pathlib.Path(root)
     if not root or not folder.is_dir() or (folder / descriptors.FILE_NAME).exists():
         return
-    for reader in (supervisely, coco, labelme):
-        if found := reader.read(folder):
-            place = shlex.quote(f"--input={root}")
-            raise UsageError(
-                f"{root} holds {found.format} annotations, which are no label maps yet; draw them: "
-                f"python tools/draw_labels.py {place} --output=FOLDER"
-            )
+    if found := formats.read(folder):
+        place = shlex.quote(f"--input={root}")
+        raise UsageError(
+            f"{root} holds {found.format} annotations, which are no label maps yet; draw them: "
+            f"python tools/draw_labels.py {place} --output=FOLDER"
+        )
 
 
 def demand_labels(root: str, found: Found, old: Descriptor | None) -> None:

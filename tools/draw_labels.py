@@ -15,7 +15,7 @@ import shlex
 import shutil
 import sys
 
-from _drawing import coco, labelme, supervisely
+from _drawing import formats
 from _drawing.annotated import NO_CLASS, Annotations, Picture
 from _drawing.painting import IGNORE, UNKNOWN, paint, palette_of
 from _tool import run_tool
@@ -97,10 +97,8 @@ def find(given: str) -> Annotations:
     if not given or not root.exists():
         came = f"--input={given}: no such file or folder" if given else "--input=FOLDER is missing"
         raise UsageError(f"{came}; expected annotations of labelme, COCO (a .json file, too) or Supervisely")
-    for reader in (supervisely, coco, labelme):
-        if found := reader.read(root):
-            break
-    else:
+    found = formats.read(root)
+    if not found:
         raise UsageError(
             f"--input={given} holds no annotations of labelme, COCO or Supervisely (.json files); for masks, which "
             "are drawn already, use tools/describe_dataset.py"

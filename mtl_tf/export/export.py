@@ -47,12 +47,13 @@ def export_run(config: Config, own: ExportOptions) -> str:
     model, run = folded_run(pathlib.Path(config.run_dir), config.weights, config.precision)
     size = _size(run, own)
     pictures = _pictures(run, size, own)
-    expected = _traced(module_of(model, run).function(config.scale, size), run)
+    module = module_of(model, run)
+    expected = _traced(module.function(config.scale, size), run)
     making = _Making(model, run, own, config, size, pictures)
     try:
         if own.format == "saved_model":
             with swapping_folder(output) as folder:
-                saved_model.save(module_of(model, run), making.description(), folder)
+                saved_model.save(module, making.description(), folder)
                 content = making.check(expected, load(folder))
         else:
             file = making.file()
